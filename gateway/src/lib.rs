@@ -1,1 +1,11 @@
-//! Callgate
+//! Callgate: a zero-trust gateway for function calls.
+//!
+//! Rooms stand on floors and import lower floors only (`ARCHITECTURE.md`); the order of a call's steps
+//! stands once, in `pipeline`.
+
+pub mod call;
+pub mod clock;
+pub mod identity;
+pub mod mask;
+pub mod policy;
+pub mod secret;

@@ -1,0 +1,39 @@
+//! The type of a function's input, as far as policy can know it.
+
+use std::collections::BTreeMap;
+
+/// A declared type, one for one with a Cedar type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// JSON `true` and `false`; Cedar `Bool`.
+    Bool,
+    /// JSON integer within int64; Cedar `Long`.
+    Long,
+    /// JSON number with at most four decimal digits; Cedar `decimal`.
+    Decimal,
+    /// JSON string (enums too); Cedar `String`.
+    String,
+    /// Array of scalars; Cedar `Set`.
+    Set(Box<Self>),
+    /// Object with declared members; Cedar record.
+    Record(Record),
+    /// Declared, validated and forwarded, but without a type that policy can name (maps, unions,
+    /// recursion, arrays of objects): it stands in no policy schema and in no projected input.
+    Opaque,
+}
+
+/// An object's declared members.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Record {
+    /// By exact name.
+    pub members: BTreeMap<String, Member>,
+}
+
+/// One declared member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Its type.
+    pub shape: Shape,
+    /// Whether it must be present and not null.
+    pub required: bool,
+}

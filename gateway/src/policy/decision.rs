@@ -1,0 +1,107 @@
+//! What policy answers.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mask::DataClass;
+
+/// The answer about one call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// Go on, with these obligations.
+    Allow(Obligations),
+    /// Refused.
+    Deny(Denial),
+    /// People can open the approval rules that stand in the way.
+    Ask(Terms),
+}
+
+/// What an allowed call must be given on its way back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Obligations {
+    pub(super) unmask: BTreeSet<DataClass>,
+    pub(super) policies: Vec<String>,
+}
+
+impl Obligations {
+    /// Data classes that this principal may see unmasked in the answer.
+    pub const fn unmask(&self) -> &BTreeSet<DataClass> {
+        &self.unmask
+    }
+
+    /// Ids of the policies that allowed the call, sorted.
+    pub fn policies(&self) -> &[String] {
+        &self.policies
+    }
+}
+
+/// Why a call was refused. The caller reads only that it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Denial {
+    /// Why.
+    pub reason: DenialReason,
+    /// Ids of the policies that decided, sorted; for the record and the operator.
+    pub policies: Vec<String>,
+}
+
+/// The kinds of refusal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DenialReason {
+    /// No policy permits the call.
+    NoPermit,
+    /// A policy forbids it.
+    Forbidden,
+    /// A policy could not be evaluated; the text is for the operator.
+    Error(String),
+}
+
+/// SHA-256 of an approval rule's text and annotations: its identity across reloads.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RuleHash(pub [u8; 32]);
+
+impl fmt::Debug for RuleHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for RuleHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Which people can open the rules: every rule must be opened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Terms {
+    /// The approval rules that matched, sorted by id. Never empty.
+    pub rules: Vec<RuleTerms>,
+}
+
+/// The terms of one approval rule.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RuleTerms {
+    /// The rule's `@id`.
+    pub id: String,
+    /// Its identity.
+    pub hash: RuleHash,
+    /// Who may open it.
+    pub who: GroupExpr,
+    /// How many distinct people of each named group (each leg of an `and`).
+    pub quorum: u32,
+    /// How long people have to decide.
+    pub decide_within: Duration,
+    /// The rule's `@reason`, for approvers.
+    pub reason: Option<String>,
+}
+
+/// Groups joined by *and* and *or*: alternatives of legs. `a and b or c` is `[[a, b], [c]]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GroupExpr {
+    /// Alternatives; one of them must be met. Each is a list of groups (`alias/name`), all of which
+    /// must reach the quorum with distinct people.
+    pub any_of: Vec<Vec<String>>,
+}
