@@ -6,6 +6,8 @@
 pub mod call;
 pub mod clock;
 pub mod identity;
+pub mod listener;
 pub mod mask;
 pub mod policy;
 pub mod secret;
+pub mod telemetry;

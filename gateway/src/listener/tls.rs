@@ -1,0 +1,97 @@
+//! The server's side of TLS: one crypto provider, TLS 1.2 and 1.3, ALPN `h2` and `http/1.1`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::TlsFiles;
+use crate::secret::{SecretError, read_private};
+
+/// Why certificate and key are unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// The certificate file cannot be read or holds no certificate.
+    #[error("certificate `{path}`: {why}")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The key file cannot be read, or others may read it.
+    #[error("key: {0}")]
+    KeyFile(#[from] SecretError),
+    /// The key file holds no key, or the key does not fit the certificate.
+    #[error("key `{path}`: {why}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// A server's certificate and settings; a reload replaces them for new connections.
+#[derive(Clone, Debug)]
+pub struct ServerTls(Arc<ArcSwap<rustls::ServerConfig>>);
+
+impl ServerTls {
+    /// Load from PEM files, relative to `base`.
+    ///
+    /// # Errors
+    /// [`TlsFault`] that names the file.
+    pub fn load(files: &TlsFiles, base: &Path) -> Result<Self, TlsFault> {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(server_config(
+            files, base,
+        )?))))
+    }
+
+    /// Load again; new connections use what was loaded, and on an error everything stays.
+    ///
+    /// # Errors
+    /// [`TlsFault`] that names the file.
+    pub fn reload(&self, files: &TlsFiles, base: &Path) -> Result<(), TlsFault> {
+        self.0.store(Arc::new(server_config(files, base)?));
+        Ok(())
+    }
+
+    pub(super) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
+        tokio_rustls::TlsAcceptor::from(self.0.load_full())
+    }
+}
+
+fn server_config(files: &TlsFiles, base: &Path) -> Result<rustls::ServerConfig, TlsFault> {
+    let path = base.join(&files.certificate);
+    let bad = |why: String| TlsFault::Certificate {
+        path: path.clone(),
+        why,
+    };
+    let pem = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;
+    let chain = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| bad(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(bad("no certificate in it".to_owned()));
+    }
+    let path = base.join(&files.key);
+    let bad = |why: String| TlsFault::Key {
+        path: path.clone(),
+        why,
+    };
+    let pem = read_private(&path)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| bad(error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad(error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| bad(error.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Early data can be replayed; a call must not be.
+    config.max_early_data_size = 0;
+    Ok(config)
+}

@@ -1,0 +1,252 @@
+//! Logs and metrics. No secret, token, body or path query is ever written to either: callers of this
+//! room pass names from the config and numbers, never what a caller sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the gateway logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `json` (default) for machines, `text` for people.
+    #[serde(default)]
+    pub format: Format,
+    /// `error`, `warn`, `info` (default), `debug` or `trace`.
+    #[serde(default)]
+    pub level: Level,
+}
+
+/// A log line's form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The least severe line that is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Failures.
+    Error,
+    /// Failures and what may become one.
+    Warn,
+    /// Also what an operator wants to know happened.
+    #[default]
+    Info,
+    /// Also what a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    const fn filter(self) -> tracing::level_filters::LevelFilter {
+        use tracing::level_filters::LevelFilter;
+        match self {
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
+    }
+}
+
+/// Write log lines to standard error from now on. A second call changes nothing.
+pub fn init(config: &Config) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(config.level.filter())
+        .with_target(false);
+    let outcome = match config.format {
+        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Text => builder.compact().try_init(),
+    };
+    if outcome.is_err() {
+        tracing::debug!("logging was set up before");
+    }
+}
+
+/// Labels of a finished call. All come from config or from a fixed set, so their number is bounded.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CallLabels {
+    /// Connection name.
+    pub connection: String,
+    /// Function name.
+    pub function: String,
+    /// `ok`, `denied`, `held`, … : the code that the caller saw, or `ok`.
+    pub outcome: String,
+}
+
+/// Labels of a masked class.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct MaskLabels {
+    /// Connection name.
+    pub connection: String,
+    /// Data class.
+    pub class: String,
+}
+
+/// Labels of a refusal before a function was known.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct RefusalLabels {
+    /// The stable code that the caller saw.
+    pub code: String,
+}
+
+/// The gateway's metrics, in OpenMetrics form.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    calls: Family<CallLabels, Counter>,
+    seconds: Histogram,
+    own_seconds: Histogram,
+    masked: Family<MaskLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    /// Client connections that are open.
+    pub connections: Gauge,
+    /// Calls under way.
+    pub under_way: Gauge,
+    /// Calls that wait for people.
+    pub held: Gauge,
+    /// Whether the record admits calls: 1 or 0.
+    pub admitting: Gauge,
+    /// Free bytes on the record's file system.
+    pub free_bytes: Gauge,
+    /// Reloads that were refused.
+    pub reload_failures: Counter,
+}
+
+impl Metrics {
+    /// Fresh metrics, all zero.
+    pub fn new() -> Self {
+        let buckets = [
+            0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+        ];
+        let mut registry = Registry::with_prefix("callgate");
+        let this = Self {
+            calls: Family::default(),
+            seconds: Histogram::new(buckets),
+            own_seconds: Histogram::new(buckets),
+            masked: Family::default(),
+            refusals: Family::default(),
+            connections: Gauge::default(),
+            under_way: Gauge::default(),
+            held: Gauge::default(),
+            admitting: Gauge::default(),
+            free_bytes: Gauge::default(),
+            reload_failures: Counter::default(),
+            registry: Arc::new(Registry::default()),
+        };
+        registry.register(
+            "calls",
+            "Finished calls by function and outcome",
+            this.calls.clone(),
+        );
+        registry.register(
+            "call_seconds",
+            "Whole duration of calls",
+            this.seconds.clone(),
+        );
+        registry.register(
+            "call_own_seconds",
+            "Duration of calls without the time spent in the function",
+            this.own_seconds.clone(),
+        );
+        registry.register(
+            "masked_values",
+            "Masked values by class",
+            this.masked.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Requests refused before a function was known",
+            this.refusals.clone(),
+        );
+        registry.register(
+            "client_connections",
+            "Open client connections",
+            this.connections.clone(),
+        );
+        registry.register("calls_under_way", "Calls under way", this.under_way.clone());
+        registry.register(
+            "calls_held",
+            "Calls waiting for approval",
+            this.held.clone(),
+        );
+        registry.register(
+            "audit_admitting",
+            "1 when the audit log admits calls",
+            this.admitting.clone(),
+        );
+        registry.register(
+            "audit_free_bytes",
+            "Free bytes for the audit log",
+            this.free_bytes.clone(),
+        );
+        registry.register(
+            "reload_failures",
+            "Refused reloads",
+            this.reload_failures.clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            ..this
+        }
+    }
+
+    /// Count a finished call.
+    pub fn call(&self, labels: &CallLabels, whole: Duration, in_function: Duration) {
+        self.calls.get_or_create(labels).inc();
+        self.seconds.observe(whole.as_secs_f64());
+        self.own_seconds
+            .observe(whole.saturating_sub(in_function).as_secs_f64());
+    }
+
+    /// Count masked values.
+    pub fn masked(&self, connection: &str, class: &str, count: u64) {
+        let labels = MaskLabels {
+            connection: connection.to_owned(),
+            class: class.to_owned(),
+        };
+        self.masked.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Count a refusal before a function was known.
+    pub fn refusal(&self, code: &'static str) {
+        self.refusals
+            .get_or_create(&RefusalLabels {
+                code: code.to_owned(),
+            })
+            .inc();
+    }
+
+    /// All metrics as text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
+            tracing::warn!("metrics could not be written");
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
