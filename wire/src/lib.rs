@@ -1,1 +1,4 @@
-//! placeholder
+//! Protocol bytes to values and back. No sockets, no async runtime, no clock: what it does depends
+//! on nothing but its input, so all of it can be fuzzed.
+
+pub mod json;
