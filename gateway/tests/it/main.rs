@@ -1,1 +1,13 @@
-//! Integration tests.
+//! Integration tests: one binary, a module per story.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this crate is nothing but tests: a failure may stop it, and its peers need sockets"
+)]
+
+mod compile_fail;
+mod tidy;
