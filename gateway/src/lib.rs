@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod clock;
+pub mod disk;
 pub mod identity;
 pub mod listener;
 pub mod mask;
