@@ -6,6 +6,8 @@
 pub mod call;
 pub mod clock;
 pub mod disk;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod identity;
 pub mod listener;
 pub mod mask;

@@ -10,4 +10,7 @@
 )]
 
 mod compile_fail;
+#[cfg(feature = "demo")]
+mod demo_idp;
+mod support;
 mod tidy;
