@@ -17,6 +17,8 @@ mod error;
 pub mod note;
 pub mod proof;
 mod text;
+pub mod tile;
 pub mod tree;
+pub mod verify;
 
 pub use error::Error;

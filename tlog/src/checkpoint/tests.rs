@@ -1,5 +1,4 @@
 //! Checkpoints: three lines and nothing else, under the log's own key.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::tree::leaf_hash;

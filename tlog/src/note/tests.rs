@@ -1,5 +1,4 @@
 //! Notes and keys: the published vector, one spelling only, and every refusal.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::key::cosigned;
 use super::*;

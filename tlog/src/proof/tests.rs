@@ -1,5 +1,4 @@
 //! Verification of proofs, and the two files.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::checkpoint::Checkpoint;

@@ -1,5 +1,4 @@
 //! The tree against its definition in RFC 6962, and against the certificate transparency vectors.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 
