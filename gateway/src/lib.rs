@@ -5,9 +5,9 @@
 
 pub mod call;
 pub mod clock;
-pub mod disk;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod disk;
 pub mod identity;
 pub mod listener;
 pub mod mask;

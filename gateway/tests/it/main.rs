@@ -12,5 +12,6 @@
 mod compile_fail;
 #[cfg(feature = "demo")]
 mod demo_idp;
+mod peers;
 mod support;
 mod tidy;

@@ -6,6 +6,10 @@
 )]
 
 pub(crate) mod child;
+pub(crate) mod faults;
+pub(crate) mod raw;
+pub(crate) mod recorder;
+pub(crate) mod servers;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

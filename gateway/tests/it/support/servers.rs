@@ -1,0 +1,130 @@
+//! Peers that nobody here wrote: a certified identity provider, httpbin under gunicorn.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::child::Child;
+use super::{free_address, peers, raw, wait_for};
+
+/// npm's `oidc-provider`.
+#[derive(Debug)]
+pub(crate) struct OidcProvider {
+    /// The issuer's URL.
+    pub(crate) issuer: String,
+    address: SocketAddr,
+    control: SocketAddr,
+    _child: Child,
+}
+
+impl OidcProvider {
+    /// The audience of its tokens, unless asked otherwise.
+    pub(crate) const AUDIENCE: &str = "https://gateway.example.com";
+
+    /// Start one.
+    pub(crate) fn start() -> Self {
+        let (address, control) = (free_address(), free_address());
+        let script = peers().join("oidc-provider.mjs");
+        let mut command = Command::new("node");
+        command
+            .arg(script)
+            .arg(address.port().to_string())
+            .arg(control.port().to_string());
+        let child = Child::start(&mut command);
+        wait_for(address);
+        wait_for(control);
+        Self {
+            issuer: format!("http://{address}"),
+            address,
+            control,
+            _child: child,
+        }
+    }
+
+    /// A token by client credentials: `ci` gets one signed by ES256, `legacy` by RS256.
+    pub(crate) fn token(&self, client: &str) -> String {
+        let form = format!(
+            "grant_type=client_credentials&scope=call&resource={}",
+            Self::AUDIENCE.replace(':', "%3A").replace('/', "%2F")
+        );
+        let basic = basic(client, &format!("{client}-secret-of-the-test-peer"));
+        let headers = [
+            ("Authorization", &*basic),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        let answer = raw::request(self.address, "POST", "/token", &headers, form.as_bytes());
+        text(&answer.json()["access_token"])
+    }
+
+    /// New keys; the old ones stay published.
+    pub(crate) fn rotate(&self) {
+        self.ask("/rotate", &Value::Null);
+    }
+
+    /// Only the newest keys stay.
+    pub(crate) fn drop_old_keys(&self) {
+        self.ask("/drop", &Value::Null);
+    }
+
+    /// How often the keys were fetched.
+    pub(crate) fn fetches(&self) -> u64 {
+        self.ask("/fetches", &Value::Null)["fetches"]
+            .as_u64()
+            .expect("a number")
+    }
+
+    /// A token as the provider would never make it: `{alg, claims, header, foreign}`.
+    pub(crate) fn mint(&self, wish: &Value) -> String {
+        text(&self.ask("/mint", wish)["token"])
+    }
+
+    fn ask(&self, path: &str, body: &Value) -> Value {
+        let answer = raw::post(self.control, path, None, body);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.json()
+    }
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("no text: {value}"))
+        .to_owned()
+}
+
+/// A `Basic` header's value.
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    use base64::Engine;
+    let pair = format!("{user}:{password}");
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(pair)
+    )
+}
+
+/// httpbin under gunicorn.
+#[derive(Debug)]
+pub(crate) struct Httpbin {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    _child: Child,
+}
+
+impl Httpbin {
+    /// Start one.
+    pub(crate) fn start() -> Self {
+        let address = free_address();
+        let mut command = Command::new(peers().join(".venv/bin/gunicorn"));
+        command
+            .args(["--workers", "1", "--threads", "16", "--bind"])
+            .arg(address.to_string());
+        command.args(["--log-level", "warning", "httpbin:app"]);
+        let child = Child::start(&mut command);
+        wait_for(address);
+        Self {
+            address,
+            _child: child,
+        }
+    }
+}
