@@ -3,8 +3,271 @@
 //! Owns the policies (Cedar), their schema made from the functions, approval rules and unmask rights.
 //! Refuses on every error. Called by `gate` for calls and by `console` for people's rights.
 
+mod decide;
 mod decision;
+mod fault;
+mod index;
+mod load;
+mod names;
+mod person;
+mod prepare;
+mod request;
+mod rule;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+use aws_lc_rs::digest;
+use cedar_policy::{Authorizer, Entity, EntityUid, PolicyId, Schema};
+
+use crate::call::{ConnectionName, Effect, FunctionId};
+
+use fault::Faults;
+use index::{Filing, Index, Slices};
+use names::Names;
+use prepare::Prepared;
 
 pub use decision::{
     Decision, Denial, DenialReason, GroupExpr, Obligations, RuleHash, RuleTerms, Terms,
 };
+pub use fault::{Fault, Place};
+pub use load::{FILE_BYTES_MAX, POLICIES_MAX, PolicyFile};
+pub use person::{PersonAction, PersonFacts, PersonResource};
+pub use request::{Request, Subject};
+pub use rule::{DECIDE_WITHIN_DEFAULT, DECIDE_WITHIN_MAX, QUORUM_MAX, Rule, RuleEffect};
+pub use schema::{ClaimType, ConnectionFacts, Vocabulary};
+
+/// Why a question could not be judged; the answer is no. Never holds a caller's value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The function is not in this snapshot.
+    #[error("function `{0}` is not known to the policies")]
+    UnknownFunction(FunctionId),
+    /// The connection is not in this snapshot.
+    #[error("connection `{0}` is not known to the policies")]
+    UnknownConnection(ConnectionName),
+    /// A claim has another type than the config says.
+    #[error("claim `{0}` does not have the type that `claims` in the config gives it")]
+    Claim(String),
+    /// The principal cannot be made an entity.
+    #[error("the principal could not be given to the policies")]
+    Principal,
+    /// A value of the input is outside what policies can hold.
+    #[error("the input holds a value that policies cannot hold")]
+    Input,
+    /// The request does not fit the schema.
+    #[error("the request does not fit the policies' schema")]
+    Request,
+    /// A policy failed.
+    #[error("policy `{id}` could not be evaluated: {what}")]
+    Evaluation {
+        /// The policy.
+        id: String,
+        /// What failed.
+        what: &'static str,
+    },
+    /// Cedar named a policy that was not loaded.
+    #[error("a policy decided that was not loaded")]
+    UnknownPolicy,
+}
+
+/// All policies of one snapshot, checked and ready.
+pub struct Policies {
+    version: String,
+    schema_text: String,
+    schema: Schema,
+    names: Names,
+    rules: Vec<Rule>,
+    warnings: Vec<Fault>,
+    authorizer: Authorizer,
+    /// The groups that policies name: no other can change an answer.
+    groups: HashMap<String, EntityUid>,
+    claims: Vec<(String, ClaimType)>,
+    functions: HashMap<FunctionId, Prepared>,
+    connections: HashMap<ConnectionName, Entity>,
+    index: Index,
+    unmask_action: EntityUid,
+    unmask_slices: Slices,
+}
+
+impl fmt::Debug for Policies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policies")
+            .field("version", &self.version)
+            .field("rules", &self.rules.len())
+            .field("functions", &self.functions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Policies {
+    /// Load policies for a snapshot.
+    ///
+    /// # Errors
+    /// Every fault in every file: what does not parse, does not fit the schema, names what does not
+    /// exist, or can never match.
+    pub fn load(files: &[PolicyFile], vocabulary: &Vocabulary) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let schema_text = schema::text(vocabulary);
+        let (schema, names) = base(vocabulary, &schema_text)?;
+        let parsed = load::read(files, vocabulary, &mut faults);
+        load::check_names(&parsed, files, vocabulary, &mut faults);
+        let dormant = dormant(vocabulary, &names);
+        let warnings = load::validate(&parsed, files, &schema, &dormant, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults.into_vec());
+        }
+        let mut policies = Vec::with_capacity(parsed.len());
+        let mut rules = Vec::with_capacity(parsed.len());
+        for parsed in parsed {
+            rules.extend(parsed.rule);
+            policies.push(parsed.policy);
+        }
+        let filing = filing(&names);
+        let index = Index::new(policies.iter(), &filing).map_err(internal)?;
+        let groups = policies
+            .iter()
+            .flat_map(cedar_policy::Policy::entity_literals)
+            .filter(|uid| names.is_group(uid))
+            .map(|uid| (uid.id().unescaped().to_owned(), uid))
+            .collect();
+        let unmask_action = names.action("unmask");
+        let unmask_slices = index.of_actions(std::slice::from_ref(&unmask_action));
+        let connections = prepare::connections(vocabulary, &schema, &names)?;
+        let preparing = prepare::Preparing {
+            schema: &schema,
+            names: &names,
+            index: &index,
+            unmask: &unmask_slices,
+            connections: &connections,
+        };
+        let functions = preparing.functions(vocabulary)?;
+        Ok(Self {
+            version: version(&rules, &schema_text),
+            schema_text,
+            schema,
+            rules,
+            warnings: warnings.into_vec(),
+            authorizer: Authorizer::new(),
+            groups,
+            claims: vocabulary
+                .claims
+                .iter()
+                .map(|(name, kind)| (name.clone(), *kind))
+                .collect(),
+            functions,
+            connections,
+            unmask_action,
+            unmask_slices,
+            index,
+            names,
+        })
+    }
+
+    /// A hash of all policies and of the schema that they were checked against, in hex: the order
+    /// of policies, their files and their layout do not count.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The schema in Cedar's own syntax, for editors and for reading.
+    pub fn schema_text(&self) -> &str {
+        &self.schema_text
+    }
+
+    /// All policies in the order of their files.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What looks wrong but keeps nothing from working: strings that mix scripts.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
+    }
+
+    fn prepared(&self, id: &FunctionId) -> Result<&Prepared, Error> {
+        self.functions
+            .get(id)
+            .ok_or_else(|| Error::UnknownFunction(id.clone()))
+    }
+
+    /// The rule behind a Cedar policy: its id is the rule's index.
+    fn rule(&self, id: &PolicyId) -> Result<&Rule, Error> {
+        let id: &str = id.as_ref();
+        id.parse::<usize>()
+            .ok()
+            .and_then(|index| self.rules.get(index))
+            .ok_or(Error::UnknownPolicy)
+    }
+}
+
+/// A fault of ours, not of a file.
+fn internal(error: impl fmt::Display) -> Vec<Fault> {
+    vec![Fault {
+        place: Place {
+            file: "policies".to_owned(),
+            ..Place::default()
+        },
+        text: error.to_string(),
+        help: None,
+    }]
+}
+
+fn base(vocabulary: &Vocabulary, schema_text: &str) -> Result<(Schema, Names), Vec<Fault>> {
+    for alias in &vocabulary.issuers {
+        if alias.is_empty() || alias.contains('/') {
+            let text = format!("issuer alias `{alias}` is empty or has a `/`, which ends an alias");
+            return Err(internal(text));
+        }
+    }
+    let (schema, _) = Schema::from_cedarschema_str(schema_text)
+        .map_err(|error| internal(format!("the functions do not make a Cedar schema: {error}")))?;
+    Ok((schema, Names::new().map_err(internal)?))
+}
+
+/// Groups of functions that have no function now: a policy about them is kept for later.
+fn dormant(vocabulary: &Vocabulary, names: &Names) -> HashSet<EntityUid> {
+    let mut groups: BTreeSet<String> = ["call", "read", "write", "destructive"]
+        .map(str::to_owned)
+        .into();
+    groups.extend(
+        vocabulary
+            .connections
+            .iter()
+            .map(|c| format!("{}/*", c.name)),
+    );
+    for function in &vocabulary.functions {
+        groups.remove("call");
+        groups.remove(function.effect.as_str());
+        groups.remove(&format!("{}/*", function.id.connection()));
+    }
+    groups.iter().map(|group| names.action(group)).collect()
+}
+
+fn filing(names: &Names) -> Filing<'_> {
+    let effects = [Effect::Read, Effect::Write, Effect::Destructive];
+    let mut others = vec![names.action("unmask")];
+    others.extend(PersonAction::ALL.map(|action| names.action(action.as_str())));
+    Filing {
+        call: names.action("call"),
+        effects: effects.map(|e| names.action(e.as_str())).into(),
+        others,
+        names,
+    }
+}
+
+fn version(rules: &[Rule], schema_text: &str) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"callgate-policies/1\n");
+    context.update(digest::digest(&digest::SHA256, schema_text.as_bytes()).as_ref());
+    let hashes: BTreeSet<RuleHash> = rules.iter().map(|rule| rule.hash).collect();
+    for hash in hashes {
+        context.update(&hash.0);
+    }
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    RuleHash(hash).to_string()
+}

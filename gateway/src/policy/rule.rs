@@ -1,0 +1,294 @@
+//! One policy with its annotations: who it is, and whether people can open it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use super::decision::{GroupExpr, RuleHash, RuleTerms};
+use super::fault::Place;
+
+/// How long people have to decide when the rule does not say.
+pub const DECIDE_WITHIN_DEFAULT: Duration = Duration::from_secs(15 * 60);
+/// Longest time to decide.
+pub const DECIDE_WITHIN_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Largest quorum.
+pub const QUORUM_MAX: u32 = 20;
+/// Longest `@id`, in bytes.
+const ID_BYTES_MAX: usize = 128;
+/// Longest `@reason`, in bytes.
+const REASON_BYTES_MAX: usize = 1024;
+/// Most groups that one `@approval` names.
+const APPROVAL_GROUPS_MAX: usize = 32;
+
+/// The annotations that a policy may carry.
+pub(super) const ANNOTATIONS: [&str; 5] = ["id", "approval", "quorum", "decide_within", "reason"];
+
+/// What a policy does when it matches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RuleEffect {
+    /// Allows.
+    Permit,
+    /// Refuses; with `@approval` until people open it.
+    Forbid,
+}
+
+impl RuleEffect {
+    /// The word in Cedar.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Forbid => "forbid",
+        }
+    }
+}
+
+/// One loaded policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// Its `@id`.
+    pub id: String,
+    /// Its identity: a hash of its text and annotations, so that layout and comments do not count.
+    pub hash: RuleHash,
+    /// What it does.
+    pub effect: RuleEffect,
+    /// All its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Where it stands.
+    pub place: Place,
+    /// Who can open it, when it is an approval rule.
+    pub terms: Option<RuleTerms>,
+}
+
+/// The identity of a policy: `normal` is its text as Cedar writes it, annotations included.
+pub(super) fn hash(normal: &str) -> RuleHash {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"callgate-rule/1\n");
+    context.update(normal.as_bytes());
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    RuleHash(hash)
+}
+
+/// What is wrong with an annotation, and how to mend it.
+pub(super) type Mistake = (String, String);
+
+/// Read a policy's annotations. Every mistake is told.
+pub(super) fn read(
+    annotations: BTreeMap<String, String>,
+    effect: RuleEffect,
+    hash: RuleHash,
+    place: Place,
+    issuers: &BTreeSet<String>,
+) -> Result<Rule, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    for name in annotations.keys() {
+        if !ANNOTATIONS.contains(&name.as_str()) {
+            let help = format!("policies carry @{}", ANNOTATIONS.join(", @"));
+            mistakes.push((format!("unknown annotation `@{name}`"), help));
+        }
+    }
+    let id = id(annotations.get("id"), &mut mistakes);
+    let terms = match annotations.get("approval") {
+        Some(who) => terms(&id, hash, who, &annotations, issuers, &mut mistakes),
+        None => {
+            for name in ["quorum", "decide_within", "reason"] {
+                if annotations.contains_key(name) {
+                    let help = "add @approval(\"alias/group\"), or remove it".to_owned();
+                    mistakes.push((format!("`@{name}` without `@approval`"), help));
+                }
+            }
+            None
+        }
+    };
+    if annotations.contains_key("approval") && effect == RuleEffect::Permit {
+        mistakes.push((
+            "`@approval` on a permit, which would not hold any call".to_owned(),
+            "an approval rule is a `forbid` with `@approval`; another permit must allow the call"
+                .to_owned(),
+        ));
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    Ok(Rule {
+        id,
+        hash,
+        effect,
+        annotations,
+        place,
+        terms,
+    })
+}
+
+fn id(given: Option<&String>, mistakes: &mut Vec<Mistake>) -> String {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    let Some(id) = given else {
+        mistakes.push((
+            "policy without `@id`".to_owned(),
+            "write @id(\"a-name\") above it; the record names it".to_owned(),
+        ));
+        return String::new();
+    };
+    if id.is_empty() || id.len() > ID_BYTES_MAX || !id.chars().all(good) {
+        mistakes.push((
+            format!("`@id` is `{id}`"),
+            format!(
+                "use letters, digits, `.`, `_`, `-` and `/`, at most {ID_BYTES_MAX} characters"
+            ),
+        ));
+    }
+    id.clone()
+}
+
+fn terms(
+    id: &str,
+    hash: RuleHash,
+    who: &str,
+    annotations: &BTreeMap<String, String>,
+    issuers: &BTreeSet<String>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<RuleTerms> {
+    let who = group_expr(who, issuers)
+        .map_err(|mistake| mistakes.push(mistake))
+        .ok();
+    let quorum = match annotations.get("quorum") {
+        None => Some(1),
+        Some(text) => quorum(text).map_err(|mistake| mistakes.push(mistake)).ok(),
+    };
+    let decide_within = match annotations.get("decide_within") {
+        None => Some(DECIDE_WITHIN_DEFAULT),
+        Some(text) => duration(text)
+            .map_err(|mistake| mistakes.push(mistake))
+            .ok(),
+    };
+    let reason = annotations.get("reason").cloned();
+    if reason.as_ref().is_some_and(|r| r.len() > REASON_BYTES_MAX) {
+        let help = format!("at most {REASON_BYTES_MAX} bytes");
+        mistakes.push(("`@reason` is too long".to_owned(), help));
+    }
+    Some(RuleTerms {
+        id: id.to_owned(),
+        hash,
+        who: who?,
+        quorum: quorum?,
+        decide_within: decide_within?,
+        reason,
+    })
+}
+
+fn quorum(text: &str) -> Result<u32, Mistake> {
+    match text.parse() {
+        Ok(quorum @ 1..=QUORUM_MAX) if !text.starts_with('+') => Ok(quorum),
+        Ok(_) | Err(_) => Err((
+            format!("`@quorum` is `{text}`"),
+            format!("a whole number from 1 to {QUORUM_MAX}, such as @quorum(\"2\")"),
+        )),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, Mistake> {
+    let mistake = || {
+        (
+            format!("`@decide_within` is `{text}`"),
+            "a whole number with s, m, h or d, at most 7d, such as @decide_within(\"15m\")"
+                .to_owned(),
+        )
+    };
+    let (unit, secs) = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]
+        .into_iter()
+        .find(|(unit, _)| text.ends_with(unit))
+        .ok_or_else(mistake)?;
+    let number = text.strip_suffix(unit).ok_or_else(mistake)?;
+    if !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(mistake());
+    }
+    let number: u64 = number.parse().map_err(|_| mistake())?;
+    let duration = Duration::from_secs(number.checked_mul(secs).ok_or_else(mistake)?);
+    if duration.is_zero() || duration > DECIDE_WITHIN_MAX {
+        return Err(mistake());
+    }
+    Ok(duration)
+}
+
+/// `alias/group and alias/group or alias/group`; `and` binds closer; names with spaces in `'…'`.
+fn group_expr(text: &str, issuers: &BTreeSet<String>) -> Result<GroupExpr, Mistake> {
+    let mistake = |what: String| {
+        (
+            format!("`@approval` is `{text}`: {what}"),
+            "groups `alias/name` joined by `and` and `or`, names with spaces in '…'".to_owned(),
+        )
+    };
+    let words = words(text).ok_or_else(|| mistake("a quote is not closed".to_owned()))?;
+    let mut any_of = vec![Vec::new()];
+    let mut groups = 0;
+    let mut joined = true;
+    for (word, quoted) in words {
+        let joins = !quoted && (word == "and" || word == "or");
+        match (joins, joined) {
+            (true, true) => return Err(mistake(format!("`{word}` has no group before it"))),
+            (false, false) => {
+                return Err(mistake(format!("neither `and` nor `or` before `{word}`")));
+            }
+            (true, false) if word == "or" => any_of.push(Vec::new()),
+            (true, false) => {}
+            (false, true) => {
+                group_alias(&word, issuers).map_err(mistake)?;
+                groups += 1;
+                if let Some(leg) = any_of.last_mut()
+                    && !leg.contains(&word)
+                {
+                    leg.push(word);
+                }
+            }
+        }
+        joined = joins;
+    }
+    if joined {
+        return Err(mistake("it does not end with a group".to_owned()));
+    }
+    if groups > APPROVAL_GROUPS_MAX {
+        return Err(mistake(format!("more than {APPROVAL_GROUPS_MAX} groups")));
+    }
+    Ok(GroupExpr { any_of })
+}
+
+/// Words, each with whether it was quoted; `None` when a quote is not closed.
+fn words(text: &str) -> Option<Vec<(String, bool)>> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (word, after, quoted) = if let Some(inner) = rest.strip_prefix('\'') {
+            let (word, after) = inner.split_once('\'')?;
+            (word, after, true)
+        } else {
+            let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            (word, after, false)
+        };
+        words.push((word.to_owned(), quoted));
+        rest = after.trim_start();
+    }
+    Some(words)
+}
+
+/// Check that a group or caller is `alias/name` with a known alias.
+pub(super) fn group_alias(name: &str, issuers: &BTreeSet<String>) -> Result<(), String> {
+    match name.split_once('/') {
+        Some((alias, rest)) if !rest.is_empty() && issuers.contains(alias) => Ok(()),
+        Some((alias, rest)) if !rest.is_empty() => Err(format!(
+            "`{name}` begins with `{alias}`, which is no issuer; issuers: {}",
+            listed(issuers)
+        )),
+        Some(_) | None => Err(format!(
+            "`{name}` is not `alias/name`; issuers: {}",
+            listed(issuers)
+        )),
+    }
+}
+
+fn listed(names: &BTreeSet<String>) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().cloned().collect::<Vec<_>>().join(", ")
+}
