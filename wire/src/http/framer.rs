@@ -63,6 +63,19 @@ enum State {
     Refused,
 }
 
+/// Where in a connection's bytes the framer stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Between requests.
+    Idle,
+    /// Within a request's head.
+    Head,
+    /// Within a request's body.
+    Body,
+    /// HTTP/2, which has frames of its own.
+    Http2,
+}
+
 /// Follows one connection's inbound bytes.
 #[derive(Debug)]
 pub struct Framer {
@@ -90,6 +103,24 @@ impl Framer {
             state: State::Head,
             head: Vec::new(),
             http2: true,
+        }
+    }
+
+    /// Where the bytes so far have led.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        match self.state {
+            State::Head if self.head.is_empty() => Phase::Idle,
+            State::Head | State::Refused => Phase::Head,
+            State::Http2 => Phase::Http2,
+            State::Body { .. }
+            | State::ChunkSize { .. }
+            | State::ChunkSizeEnd { .. }
+            | State::Chunk { .. }
+            | State::ChunkEndCr
+            | State::ChunkEndLf
+            | State::LastCr
+            | State::LastLf => Phase::Body,
         }
     }
 

@@ -17,7 +17,7 @@ mod query;
 mod target;
 
 pub use authority::{Authority, AuthorityError};
-pub use framer::{FrameError, Framer};
+pub use framer::{FrameError, Framer, Phase};
 pub use head::{
     BodyLength, CheckedHead, HEAD_BYTES_MAX, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, HeadError,
     METHODS, RequestLine, Version, check,
