@@ -8,6 +8,7 @@ pub mod clock;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod disk;
+pub mod egress;
 pub mod identity;
 pub mod listener;
 pub mod mask;
