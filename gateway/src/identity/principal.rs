@@ -1,6 +1,6 @@
 //! The verified caller.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -95,51 +95,125 @@ pub struct TokenFacts {
     pub acr: Option<String>,
 }
 
+/// A claim that policies may read, in the type that the config declares.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Exposed {
+    /// A text.
+    String(String),
+    /// A whole number.
+    Long(i64),
+    /// `true` or `false`.
+    Bool(bool),
+    /// A list of texts.
+    Strings(BTreeSet<String>),
+}
+
 /// The verified caller. Only this room makes one, and only from evidence that it checked.
 #[derive(Debug)]
 pub struct Principal {
-    key: PrincipalKey,
-    kind: Kind,
-    groups: BTreeSet<String>,
-    claims: serde_json::Map<String, serde_json::Value>,
-    actors: Vec<Actor>,
-    method: Method,
-    token: TokenFacts,
+    facts: Facts,
 }
 
+/// What a principal is made of, within this room.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) key: PrincipalKey,
+    pub(super) kind: Kind,
+    pub(super) groups: BTreeSet<String>,
+    pub(super) claims: serde_json::Map<String, serde_json::Value>,
+    pub(super) exposed: BTreeMap<String, Exposed>,
+    pub(super) person: Option<String>,
+    pub(super) actors: Vec<Actor>,
+    pub(super) method: Method,
+    pub(super) token: TokenFacts,
+}
 impl Principal {
+    /// A principal from checked facts.
+    pub(super) const fn new(facts: Facts) -> Self {
+        Self { facts }
+    }
+
     /// Issuer alias and subject.
     pub const fn key(&self) -> &PrincipalKey {
-        &self.key
+        &self.facts.key
     }
 
     /// What kind of caller.
     pub const fn kind(&self) -> Kind {
-        self.kind
+        self.facts.kind
     }
 
     /// Groups as `alias/name`.
     pub const fn groups(&self) -> &BTreeSet<String> {
-        &self.groups
+        &self.facts.groups
     }
 
     /// The token's claims, for policy and for the sealed record.
     pub const fn claims(&self) -> &serde_json::Map<String, serde_json::Value> {
-        &self.claims
+        &self.facts.claims
     }
 
     /// Who acts for the subject, outermost first; empty when the subject acts itself.
     pub fn actors(&self) -> &[Actor] {
-        &self.actors
+        &self.facts.actors
     }
 
     /// How it proved itself.
     pub const fn method(&self) -> &Method {
-        &self.method
+        &self.facts.method
     }
 
     /// Facts of the token.
     pub const fn token(&self) -> &TokenFacts {
-        &self.token
+        &self.facts.token
+    }
+
+    /// The claims that policies may read, by the names that the config gives them.
+    pub const fn exposed(&self) -> &BTreeMap<String, Exposed> {
+        &self.facts.exposed
+    }
+
+    /// What is the same in all accounts of one human, where the config names such a claim: two
+    /// principals with the same person are the same human.
+    pub fn person(&self) -> Option<&str> {
+        self.facts.person.as_deref()
+    }
+
+    /// Whether both are certainly or possibly the same human: same issuer and subject, or same person.
+    pub fn is_same_human(&self, other: &Self) -> bool {
+        let person = |who: &Self| who.person().map(str::to_owned);
+        self.key() == other.key() || person(self).is_some_and(|me| Some(me) == person(other))
+    }
+}
+
+#[cfg(test)]
+impl Principal {
+    /// A principal without evidence, for the tests of other rooms; groups as `alias/name`.
+    pub(crate) fn for_tests(issuer: &str, subject: &str, kind: Kind, groups: &[&str]) -> Self {
+        let claims = serde_json::json!({ "sub": subject });
+        Self::new(Facts {
+            key: PrincipalKey {
+                issuer: issuer.to_owned(),
+                subject: subject.to_owned(),
+            },
+            kind,
+            groups: groups.iter().map(|&group| group.to_owned()).collect(),
+            claims: claims.as_object().cloned().unwrap_or_default(),
+            exposed: BTreeMap::new(),
+            person: None,
+            actors: Vec::new(),
+            method: Method::Jwt {
+                key_id: "test".to_owned(),
+                algorithm: "ES256",
+            },
+            token: TokenFacts {
+                hash: [7; 32],
+                id: None,
+                issued: None,
+                expires: Timestamp::from_secs(4_000_000_000),
+                authenticated: None,
+                acr: None,
+            },
+        })
     }
 }
