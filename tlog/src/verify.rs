@@ -120,21 +120,16 @@ pub struct Report {
     pub checkpoints: usize,
 }
 
-/// The check of a stream of entries, in log order, against checkpoints.
+/// The heads that a log must have passed through.
 #[derive(Debug, Clone)]
-pub struct LogCheck {
-    tree: Tree,
-    // INVARIANT: ascending sizes, all different, none below `tree.size()` from `next` on.
+struct Heads {
+    // INVARIANT: ascending sizes, all different; those before `next` have been compared.
     heads: Vec<Head>,
     next: usize,
 }
 
-impl LogCheck {
-    /// A check of a log from its first entry against all these checkpoints, in any order.
-    ///
-    /// # Errors
-    /// [`Fault::TwoLogs`]; [`Fault::Forked`]; [`Fault::Root`] for a wrong empty tree.
-    pub fn new<'c>(
+impl Heads {
+    fn new<'c>(
         checkpoints: impl IntoIterator<Item = &'c VerifiedCheckpoint>,
     ) -> Result<Self, Fault> {
         let claims = checkpoints.into_iter().map(VerifiedCheckpoint::checkpoint);
@@ -147,19 +142,77 @@ impl LogCheck {
             return Err(Fault::TwoLogs { one, other });
         }
         let mut heads: Vec<Head> = claims.iter().map(|claim| *claim.head()).collect();
-        heads.sort_by_key(|head| head.size);
+        heads.sort_by_key(|head| (head.size, head.root));
         heads.dedup();
         if let Some(pair) = heads.windows(2).find(|pair| pair[0].size == pair[1].size) {
             let (size, one, other) = (pair[0].size, pair[0].root, pair[1].root);
             return Err(Fault::Forked { size, one, other });
         }
-        let mut check = Self {
-            tree: Tree::new(),
-            heads,
-            next: 0,
+        let mut heads = Self { heads, next: 0 };
+        heads.compare(&Tree::new())?;
+        Ok(heads)
+    }
+
+    /// Compares the root where a checkpoint is held; a look at a number everywhere else.
+    fn compare(&mut self, tree: &Tree) -> Result<(), Fault> {
+        let Some(head) = self
+            .heads
+            .get(self.next)
+            .filter(|head| head.size == tree.size())
+        else {
+            return Ok(());
         };
-        check.compare()?;
-        Ok(check)
+        let computed = tree.root();
+        if computed != head.root {
+            let earlier = self.next.checked_sub(1).and_then(|at| self.heads.get(at));
+            let good = earlier.map_or(0, |head| head.size);
+            return Err(Fault::Root {
+                size: head.size,
+                good,
+                stated: head.root,
+                computed,
+            });
+        }
+        self.next += 1;
+        Ok(())
+    }
+
+    /// The log ends with this tree.
+    fn finish(&self, tree: &Tree) -> Result<Report, Fault> {
+        let last = self.heads.last().map_or(0, |head| head.size);
+        if self.next < self.heads.len() {
+            return Err(Fault::Short {
+                have: tree.size(),
+                size: last,
+            });
+        }
+        Ok(Report {
+            head: tree.head(),
+            covered: last,
+            checkpoints: self.heads.len(),
+        })
+    }
+}
+
+/// The check of a stream of entries, in log order, against checkpoints.
+#[derive(Debug, Clone)]
+pub struct LogCheck {
+    tree: Tree,
+    heads: Heads,
+}
+
+impl LogCheck {
+    /// A check of a log from its first entry against all these checkpoints, in any order.
+    ///
+    /// # Errors
+    /// [`Fault::TwoLogs`], [`Fault::Forked`].
+    pub fn new<'c>(
+        checkpoints: impl IntoIterator<Item = &'c VerifiedCheckpoint>,
+    ) -> Result<Self, Fault> {
+        Ok(Self {
+            tree: Tree::new(),
+            heads: Heads::new(checkpoints)?,
+        })
     }
 
     /// Takes the next entry and returns its index.
@@ -176,7 +229,7 @@ impl LogCheck {
     /// [`Fault::Root`].
     pub fn leaf(&mut self, leaf: Hash) -> Result<u64, Fault> {
         let index = self.tree.push(leaf);
-        self.compare()?;
+        self.heads.compare(&self.tree)?;
         Ok(index)
     }
 
@@ -185,58 +238,26 @@ impl LogCheck {
     /// # Errors
     /// [`Fault::Short`] if a checkpoint covers more.
     pub fn finish(self) -> Result<Report, Fault> {
-        if let Some(head) = self.heads.get(self.next..).and_then(<[Head]>::last) {
-            return Err(Fault::Short {
-                have: self.tree.size(),
-                size: head.size,
-            });
-        }
-        let covered = self.heads.last().map_or(0, |head| head.size);
-        Ok(Report {
-            head: self.tree.head(),
-            covered,
-            checkpoints: self.heads.len(),
-        })
-    }
-
-    /// Compares the root where a checkpoint is held; a look at a number everywhere else.
-    fn compare(&mut self) -> Result<(), Fault> {
-        let Some(head) = self
-            .heads
-            .get(self.next)
-            .filter(|head| head.size == self.tree.size())
-        else {
-            return Ok(());
-        };
-        let computed = self.tree.root();
-        if computed != head.root {
-            let earlier = self.next.checked_sub(1).and_then(|at| self.heads.get(at));
-            let good = earlier.map_or(0, |head| head.size);
-            return Err(Fault::Root {
-                size: head.size,
-                good,
-                stated: head.root,
-                computed,
-            });
-        }
-        self.next += 1;
-        Ok(())
+        self.heads.finish(&self.tree)
     }
 }
 
-/// Checks the static files of a log (`tile/…` and `tile/entries/…`) against its checkpoint: every
-/// entry, every hash of every level, and the root. `read` gives the bytes at a path, `None` if
-/// there is no such file; a partial tile may be served by the full one that has replaced it.
+/// Checks the static files of a log (`tile/…` and `tile/entries/…`) against its checkpoint and the
+/// `earlier` ones that are held: every entry, every hash of every level, and the roots. `read` gives
+/// the bytes at a path, `None` if there is no such file; a full tile may stand for a partial one.
 ///
 /// # Errors
-/// [`Fault::Missing`], [`Fault::Form`], [`Fault::Tile`], [`Fault::Root`].
+/// Every [`Fault`].
 pub fn check_files(
     checkpoint: &VerifiedCheckpoint,
+    earlier: &[VerifiedCheckpoint],
     mut read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Result<Report, Fault> {
-    let head = *checkpoint.checkpoint().head();
+    let mut heads = Heads::new(earlier.iter().chain([checkpoint]))?;
     let mut export = Export::new();
-    for tile in tiles(head.size).take_while(|tile| tile.layer() == Layer::Entries) {
+    let mut root = Ok(());
+    let size = checkpoint.checkpoint().size();
+    for tile in tiles(size).take_while(|tile| tile.layer() == Layer::Entries) {
         let (path, bundle) = find(tile, &mut read)?;
         let form = |error| Fault::Form {
             path: path.clone(),
@@ -249,28 +270,24 @@ pub fn check_files(
         };
         let entries = decode_bundle(&bundle, stored).map_err(form)?;
         for entry in entries.into_iter().take(tile.width().into()) {
-            for file in export.push(entry).map_err(form)? {
-                compare_tile(&file, &mut read)?;
-            }
+            let files = export.push(entry).map_err(form)?;
+            // A wrong root waits until the tile over it is compared, which names the entry.
+            root = root.and_then(|()| heads.compare(export.tree()));
+            files
+                .iter()
+                .try_for_each(|file| compare_tile(file, &mut read))?;
+        }
+        if tile.width() == TILE_WIDTH {
+            root.clone()?;
         }
     }
-    let computed = export.tree().root();
-    for file in export.finish() {
-        compare_tile(&file, &mut read)?;
-    }
-    if computed != head.root {
-        return Err(Fault::Root {
-            size: head.size,
-            good: 0,
-            stated: head.root,
-            computed,
-        });
-    }
-    Ok(Report {
-        head,
-        covered: head.size,
-        checkpoints: 1,
-    })
+    let tree = export.tree().clone();
+    export
+        .finish()
+        .iter()
+        .try_for_each(|file| compare_tile(file, &mut read))?;
+    root?;
+    heads.finish(&tree)
 }
 
 /// The stored bytes of a tile or of the full tile in its place, and the path they were found at.

@@ -57,7 +57,7 @@ fn check_map(
     held: &VerifiedCheckpoint,
     files: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Report, Fault> {
-    check_files(held, |path| files.get(path).cloned())
+    check_files(held, &[], |path| files.get(path).cloned())
 }
 
 #[test]
@@ -207,6 +207,43 @@ fn changed_byte_of_any_file_is_found_and_its_entry_named() {
         broken.get_mut(path).unwrap().truncate(bytes.len() - 1);
         assert!(check_map(held, &broken).is_err(), "{path} shorter");
     }
+}
+
+// A10: the log's owner edits old entries, rebuilds every file and signs with the real key.
+#[test]
+fn resigned_files_fail_against_an_earlier_checkpoint() {
+    let log = entries(600);
+    let held = checkpoints(&log, &[100, 300]);
+    let check = |log: &[Vec<u8>], earlier: &[VerifiedCheckpoint]| {
+        let files = files(log);
+        check_files(&checkpoints(log, &[log.len() as u64])[0], earlier, |path| {
+            files.get(path).cloned()
+        })
+    };
+    let report = check(&log, &held).unwrap();
+    assert_eq!((report.covered, report.checkpoints), (600, 3));
+    let mut edited = log.clone();
+    edited[170] = b"never happened".to_vec();
+    assert!(check(&edited, &[]).is_ok());
+    let found = check(&edited, &held);
+    assert!(
+        matches!(
+            found,
+            Err(Fault::Root {
+                size: 300,
+                good: 100,
+                ..
+            })
+        ),
+        "{found:?}"
+    );
+    assert_eq!(
+        check(&log[..200], &held),
+        Err(Fault::Short {
+            have: 200,
+            size: 300
+        })
+    );
 }
 
 // A10: entries, tiles and all are rewritten together; only the signature stands against it.
