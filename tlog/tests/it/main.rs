@@ -9,3 +9,4 @@
 
 mod cross;
 mod properties;
+mod python;

@@ -1,0 +1,461 @@
+//! `tools/verify.py`, which shares no line with this crate, must come to the same verdicts.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tlog::checkpoint::{Checkpoint, VerifiedCheckpoint};
+use tlog::note::{Note, Signer};
+use tlog::proof::{ConsistencyProof, InclusionProof};
+use tlog::tile::{CHECKPOINT_PATH, Export};
+use tlog::tree::{Hashes, consistency_proof, inclusion_proof, leaf_hash, root_at};
+use tlog::verify::{Verdict, check_files};
+
+const ORIGIN: &str = "log.example/gate-1";
+const OK: u8 = 0;
+const TAMPERED: u8 = 1;
+const INCOMPLETE: u8 = 2;
+
+/// The files of a log by their paths.
+type Files = Vec<(String, Vec<u8>)>;
+
+/// Runs the script's `main` on each line of arguments, in one interpreter: its start costs more
+/// than most checks. A crash of the script counts as 99.
+const DRIVER: &str = r"
+import contextlib, io, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+import verify
+for line in sys.stdin:
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            code = verify.main(line.rstrip('\n').split('\t'))
+    except Exception as error:
+        code, out = 99, io.StringIO(repr(error))
+    print(code, out.getvalue().strip().replace('\n', ' '))
+";
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools")
+}
+
+fn signer() -> Signer {
+    Signer::from_seed(ORIGIN, &[3; 32]).unwrap()
+}
+
+fn witness() -> Signer {
+    Signer::from_seed("witness.example/w1", &[9; 32]).unwrap()
+}
+
+/// Cases for one interpreter: the arguments, the exit code that is due, and what was done.
+struct Cases {
+    dir: PathBuf,
+    files: usize,
+    lines: Vec<(String, u8, String)>,
+}
+
+impl Cases {
+    fn new(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("verify-py")
+            .join(name);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        Self {
+            dir,
+            files: 0,
+            lines: Vec::new(),
+        }
+    }
+
+    fn file(&mut self, bytes: &[u8]) -> String {
+        self.files += 1;
+        let path = self.dir.join(self.files.to_string());
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn expect(&mut self, code: u8, what: String, args: &[&str]) {
+        let key = signer().verifier_key().to_string();
+        self.lines
+            .push((format!("{}\t--key\t{key}\n", args.join("\t")), code, what));
+    }
+
+    fn run(self) {
+        let mut child = Command::new("python3")
+            .args(["-c", DRIVER])
+            .arg(tools())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let mut stdin = child.stdin.take().unwrap();
+        let lines: String = self.lines.iter().map(|(line, ..)| line.as_str()).collect();
+        let feed = std::thread::spawn(move || stdin.write_all(lines.as_bytes()).unwrap());
+        let output = child.wait_with_output().unwrap();
+        feed.join().unwrap();
+        assert!(output.status.success());
+        let output = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.lines().count(), self.lines.len());
+        for ((line, due, what), answer) in self.lines.iter().zip(output.lines()) {
+            let (code, message) = answer.split_once(' ').unwrap();
+            assert_eq!(code, due.to_string(), "{what}: {message}\n{line}");
+        }
+        fs::remove_dir_all(&self.dir).unwrap();
+    }
+}
+
+fn entry(index: u64) -> Vec<u8> {
+    format!("{{\"kind\":\"call.end\",\"seq\":{index},\"outcome\":\"ok\"}}").into_bytes()
+}
+
+fn filled(size: u64) -> Hashes {
+    let mut hashes = Hashes::new();
+    hashes.extend((0..size).map(|index| leaf_hash(&entry(index))));
+    hashes
+}
+
+fn checkpoint(size: u64, hashes: &Hashes) -> Note {
+    Checkpoint::new(ORIGIN, size, root_at(size, hashes).unwrap())
+        .unwrap()
+        .sign(&signer())
+        .unwrap()
+}
+
+fn verified(note: &Note) -> VerifiedCheckpoint {
+    VerifiedCheckpoint::verify(note, signer().verifier_key(), &[]).unwrap()
+}
+
+fn inclusion(size: u64, index: u64, hashes: &Hashes) -> InclusionProof {
+    InclusionProof {
+        extra: Some(entry(index)),
+        index,
+        hashes: inclusion_proof(index, size, hashes).unwrap(),
+        checkpoint: checkpoint(size, hashes),
+    }
+}
+
+fn consistency(old: u64, new: u64, hashes: &Hashes) -> ConsistencyProof {
+    ConsistencyProof {
+        old_size: old,
+        hashes: consistency_proof(old, new, hashes).unwrap(),
+        checkpoint: checkpoint(new, hashes),
+    }
+}
+
+/// The files of a log, its checkpoint among them.
+fn log_files(size: u64, hashes: &Hashes) -> Files {
+    let mut export = Export::new();
+    let mut files = Vec::new();
+    for index in 0..size {
+        files.extend(export.push(&entry(index)).unwrap());
+    }
+    files.extend(export.finish());
+    let head = (
+        CHECKPOINT_PATH.to_owned(),
+        checkpoint(size, hashes).to_string().into_bytes(),
+    );
+    files
+        .into_iter()
+        .map(|file| (file.tile.to_string(), file.bytes))
+        .chain([head])
+        .collect()
+}
+
+fn write_log(cases: &mut Cases, files: &[(String, Vec<u8>)]) -> String {
+    cases.files += 1;
+    let dir = cases.dir.join(cases.files.to_string());
+    fs::create_dir_all(&dir).unwrap();
+    for (path, bytes) in files {
+        let path = dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    dir.to_str().unwrap().to_owned()
+}
+
+/// One bit in each `step` flipped, every byte dropped or doubled at the same distance, and cuts.
+fn mutations(good: &[u8], step: usize) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for bit in (0..good.len() * 8).step_by(step) {
+        let mut bytes = good.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        all.push((format!("bit {bit} flipped"), bytes));
+    }
+    for at in (0..good.len()).step_by(step) {
+        all.push((
+            format!("byte {at} dropped"),
+            [&good[..at], &good[at + 1..]].concat(),
+        ));
+        let doubled = [&good[..=at], &good[at..]].concat();
+        all.push((format!("byte {at} doubled"), doubled));
+        all.push((format!("cut at {at}"), good[..at].to_vec()));
+    }
+    all
+}
+
+#[test]
+fn good_proofs_are_good_to_the_script() {
+    let mut cases = Cases::new("good");
+    let hashes = filled(70_000);
+    for size in [1, 2, 3, 255, 256, 257, 1_000, 65_536, 65_537, 70_000] {
+        for index in [0, size / 2, size - 1] {
+            let proof = inclusion(size, index, &hashes);
+            let carried = cases.file(proof.to_string().as_bytes());
+            cases.expect(OK, format!("{index} of {size}"), &["proof", &carried]);
+            let bare = InclusionProof {
+                extra: None,
+                ..proof
+            };
+            let bare = cases.file(bare.to_string().as_bytes());
+            cases.expect(
+                INCOMPLETE,
+                format!("{index} without entry"),
+                &["proof", &bare],
+            );
+            let entry = cases.file(&entry(index));
+            let args = ["proof", &bare, "--entry", &entry];
+            cases.expect(OK, format!("{index} of {size}, entry apart"), &args);
+        }
+        for old in [0, 1, 2, 128, 255, 256, 257, 65_536, size] {
+            if old <= size {
+                let held = cases.file(checkpoint(old, &hashes).to_string().as_bytes());
+                let proof = cases.file(consistency(old, size, &hashes).to_string().as_bytes());
+                cases.expect(
+                    OK,
+                    format!("{old} to {size}"),
+                    &["consistency", &held, &proof],
+                );
+            }
+        }
+    }
+    for size in [0, 1, 255, 256, 257, 600, 65_537] {
+        let files = log_files(size, &hashes);
+        let dir = write_log(&mut cases, &files);
+        cases.expect(OK, format!("files of {size}"), &["tiles", &dir]);
+        let held = cases.file(checkpoint(size / 3, &hashes).to_string().as_bytes());
+        let args = ["tiles", &dir, "--since", &held];
+        cases.expect(OK, format!("files of {size} since a third"), &args);
+    }
+    cases.run();
+}
+
+#[test]
+fn script_checks_cosignatures_and_counts_them() {
+    let mut cases = Cases::new("witness");
+    let mut note = checkpoint(5, &filled(5));
+    let alone = cases.file(note.to_string().as_bytes());
+    note.add(witness().cosign(note.text(), 1_700_000_000).unwrap())
+        .unwrap();
+    let cosigned = cases.file(note.to_string().as_bytes());
+    let key = witness().witness_key().to_string();
+    let with = |file: &str, quorum: &str| {
+        ["checkpoint", file, "--witness", &key, "--quorum", quorum].map(str::to_owned)
+    };
+    let mut expect = |code, file: &str, quorum: &str| {
+        let args = with(file, quorum);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        cases.expect(code, format!("quorum {quorum}"), &args);
+    };
+    expect(OK, &cosigned, "1");
+    expect(TAMPERED, &cosigned, "2");
+    expect(OK, &alone, "0");
+    expect(TAMPERED, &alone, "1");
+    let text = note.to_string();
+    let end = text.len() - 10;
+    let forged = format!(
+        "{}{}",
+        &text[..end],
+        text[end..].replace(|c| c != '\n' && c != '=', "A")
+    );
+    let forged = cases.file(forged.as_bytes());
+    let args = with(&forged, "0");
+    cases.expect(
+        TAMPERED,
+        "forged cosignature".to_owned(),
+        &args.each_ref().map(String::as_str),
+    );
+    cases.expect(OK, "unknown witness".to_owned(), &["checkpoint", &forged]);
+    cases.run();
+}
+
+// A10
+#[test]
+fn every_changed_proof_is_refused_by_both() {
+    let mut cases = Cases::new("proofs");
+    let hashes = filled(300);
+    let key = signer().verifier_key().clone();
+    let good = inclusion(300, 257, &hashes).to_string().into_bytes();
+    for (what, bytes) in mutations(&good, 7) {
+        let ours = InclusionProof::parse(&bytes).and_then(|p| p.verify_carried(&key, &[]));
+        assert!(ours.is_err(), "{what}");
+        let file = cases.file(&bytes);
+        cases.expect(TAMPERED, format!("inclusion, {what}"), &["proof", &file]);
+    }
+    let held = checkpoint(100, &hashes);
+    let held_file = cases.file(held.to_string().as_bytes());
+    let good = consistency(100, 300, &hashes).to_string().into_bytes();
+    for (what, bytes) in mutations(&good, 23) {
+        let ours =
+            ConsistencyProof::parse(&bytes).and_then(|p| p.verify(&verified(&held), &key, &[]));
+        assert!(ours.is_err(), "{what}");
+        let file = cases.file(&bytes);
+        cases.expect(
+            TAMPERED,
+            format!("consistency, {what}"),
+            &["consistency", &held_file, &file],
+        );
+    }
+    assert!(
+        cases.lines.len() >= 1_000,
+        "only {} cases",
+        cases.lines.len()
+    );
+    cases.run();
+}
+
+// A10
+#[test]
+fn every_changed_log_gets_the_same_verdict_from_both() {
+    let mut cases = Cases::new("tiles");
+    let hashes = filled(600);
+    let good = log_files(600, &hashes);
+    let mut broken: Vec<(String, Files)> = Vec::new();
+    for (at, (path, bytes)) in good.iter().enumerate() {
+        let with = |bytes: Vec<u8>| {
+            let mut files = good.clone();
+            files[at].1 = bytes;
+            files
+        };
+        for (what, bytes) in mutations(bytes, bytes.len() * 8 / 12 + 1) {
+            broken.push((format!("{path}, {what}"), with(bytes)));
+        }
+        broken.push((
+            format!("{path} longer"),
+            with([bytes.as_slice(), b"\n"].concat()),
+        ));
+        let mut less = good.clone();
+        less.remove(at);
+        broken.push((format!("{path} missing"), less));
+        for other in at + 1..good.len() {
+            let mut swapped = good.clone();
+            let (one, two) = (swapped[at].1.clone(), swapped[other].1.clone());
+            (swapped[at].1, swapped[other].1) = (two, one);
+            broken.push((format!("{path} and {} swapped", good[other].0), swapped));
+        }
+    }
+    for (what, files) in broken {
+        let read = |path: &str| {
+            files
+                .iter()
+                .find(|(stored, _)| stored == path)
+                .map(|(_, bytes)| bytes.clone())
+        };
+        let due = match read(CHECKPOINT_PATH) {
+            None => INCOMPLETE,
+            Some(note) => {
+                let signed = Note::parse(&note)
+                    .and_then(|n| VerifiedCheckpoint::verify(&n, signer().verifier_key(), &[]));
+                match signed {
+                    Err(_) => TAMPERED,
+                    Ok(signed) => match check_files(&signed, &[], read).unwrap_err().verdict() {
+                        Verdict::Tampered => TAMPERED,
+                        Verdict::Incomplete => INCOMPLETE,
+                    },
+                }
+            }
+        };
+        let dir = write_log(&mut cases, &files);
+        cases.expect(due, what, &["tiles", &dir]);
+    }
+    cases.run();
+}
+
+// A10
+#[test]
+fn log_signed_again_after_an_edit_is_refused_against_the_held_checkpoint() {
+    let mut cases = Cases::new("resigned");
+    let held = cases.file(checkpoint(100, &filled(100)).to_string().as_bytes());
+    let mut edited = Hashes::new();
+    let mut export = Export::new();
+    let mut files = Vec::new();
+    for index in 0..300 {
+        let entry = if index == 50 {
+            b"never happened".to_vec()
+        } else {
+            entry(index)
+        };
+        edited.push(leaf_hash(&entry));
+        files.extend(export.push(&entry).unwrap());
+    }
+    files.extend(export.finish());
+    let mut files: Vec<_> = files
+        .into_iter()
+        .map(|file| (file.tile.to_string(), file.bytes))
+        .collect();
+    let note = checkpoint(300, &edited);
+    files.push((CHECKPOINT_PATH.to_owned(), note.to_string().into_bytes()));
+    let dir = write_log(&mut cases, &files);
+    cases.expect(
+        OK,
+        "alone the edited log looks good".to_owned(),
+        &["tiles", &dir],
+    );
+    cases.expect(
+        TAMPERED,
+        "against the head".to_owned(),
+        &["tiles", &dir, "--since", &held],
+    );
+    let proof = cases.file(consistency(100, 300, &edited).to_string().as_bytes());
+    cases.expect(
+        TAMPERED,
+        "by a proof".to_owned(),
+        &["consistency", &held, &proof],
+    );
+    cases.run();
+}
+
+#[test]
+fn exit_codes_of_the_script_are_as_documented() {
+    let mut cases = Cases::new("exit");
+    let hashes = filled(9);
+    let good = cases.file(inclusion(9, 4, &hashes).to_string().as_bytes());
+    let bad = cases.file(
+        inclusion(9, 4, &hashes)
+            .to_string()
+            .replace("index 4", "index 5")
+            .as_bytes(),
+    );
+    let key = signer().verifier_key().to_string();
+    let code = |args: &[&str]| {
+        let script = tools().join("verify.py");
+        let run = Command::new("python3")
+            .arg("-B")
+            .arg(script)
+            .args(args)
+            .output()
+            .unwrap();
+        (
+            run.status.code().unwrap(),
+            String::from_utf8(run.stdout).unwrap(),
+        )
+    };
+    let (ok, said) = code(&["proof", &good, "--key", &key]);
+    assert_eq!(
+        (ok, said.as_str()),
+        (0, "OK: entry 4 is in the log of 9 entries\n")
+    );
+    assert_eq!(code(&["proof", &bad, "--key", &key]).0, 1);
+    assert_eq!(code(&["proof", "/nowhere", "--key", &key]).0, 2);
+    assert_eq!(code(&["proof", &good]).0, 64);
+    assert_eq!(code(&["proof", &good, &good, "--key", &key]).0, 64);
+    cases.expect(
+        TAMPERED,
+        "a witness's key as the log's".to_owned(),
+        &["proof", &good],
+    );
+    cases.lines[0].0 = format!("proof\t{good}\t--key\t{}\n", signer().witness_key());
+    cases.run();
+}
