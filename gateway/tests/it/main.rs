@@ -12,6 +12,7 @@
 mod compile_fail;
 #[cfg(feature = "demo")]
 mod demo_idp;
+mod http_corpus;
 mod peers;
 mod support;
 mod tidy;

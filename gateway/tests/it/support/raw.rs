@@ -145,13 +145,28 @@ pub(crate) fn post(
 
 /// The first final answer in `bytes`; interim ones (1xx) are passed over.
 pub(crate) fn parse(bytes: &[u8], end: End, method: &str) -> Option<Answer> {
-    let head_length = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    parse_one(bytes, end, method).map(|(answer, _)| answer)
+}
+
+/// All final answers in `bytes`, to requests of one method.
+pub(crate) fn parse_all(mut bytes: &[u8], end: End, method: &str) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    while let Some((answer, used)) = parse_one(bytes, end, method) {
+        bytes = &bytes[used..];
+        answers.push(answer);
+    }
+    answers
+}
+
+/// The first final answer in `bytes`, and how many bytes it took.
+fn parse_one(bytes: &[u8], end: End, method: &str) -> Option<(Answer, usize)> {
+    let head_length = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..head_length]);
     let mut lines = head.split("\r\n");
     let status: u16 = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let rest = &bytes[head_length + 4..];
+    let rest = &bytes[head_length..];
     if (100..200).contains(&status) && status != 101 {
-        return parse(rest, end, method);
+        return parse_one(rest, end, method).map(|(answer, used)| (answer, head_length + used));
     }
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
@@ -163,49 +178,56 @@ pub(crate) fn parse(bytes: &[u8], end: End, method: &str) -> Option<Answer> {
             .find(|(have, _)| have == name)
             .map(|(_, value)| value)
     };
-    let (body, whole) = if method == "HEAD" || matches!(status, 204 | 304) {
-        (Vec::new(), true)
+    let (body, used, whole) = if method == "HEAD" || matches!(status, 204 | 304) {
+        (Vec::new(), 0, true)
     } else if value("transfer-encoding").is_some_and(|value| value.ends_with("chunked")) {
         unchunk(rest)
     } else if let Some(length) = value("content-length").and_then(|value| value.parse().ok()) {
-        (
-            rest[..rest.len().min(length)].to_vec(),
-            rest.len() >= length,
-        )
+        let used = rest.len().min(length);
+        (rest[..used].to_vec(), used, rest.len() >= length)
     } else {
-        (rest.to_vec(), end == End::Clean)
+        (rest.to_vec(), rest.len(), end == End::Clean)
     };
     let end = if whole { End::Clean } else { End::Cut };
-    Some(Answer {
-        status,
-        headers,
-        body,
-        end,
-    })
+    Some((
+        Answer {
+            status,
+            headers,
+            body,
+            end,
+        },
+        head_length + used,
+    ))
 }
 
-/// The content of a chunked body, and whether its end was there.
-fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
-    let mut body = Vec::new();
+/// The content of a chunked body, how many bytes it took, and whether its end was there.
+fn unchunk(all: &[u8]) -> (Vec<u8>, usize, bool) {
+    let (mut body, mut rest) = (Vec::new(), all);
     loop {
         let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else {
-            return (body, false);
+            return (body, all.len(), false);
         };
         let text = String::from_utf8_lossy(&rest[..line]);
         let size = text.split(';').next().unwrap_or_default().trim();
         let Ok(length) = usize::from_str_radix(size, 16) else {
-            return (body, false);
+            return (body, all.len(), false);
         };
         rest = &rest[line + 2..];
         if length == 0 {
+            if rest.starts_with(b"\r\n") {
+                return (body, all.len() - rest.len() + 2, true);
+            }
+            // Trailers.
+            let end = rest.windows(4).position(|window| window == b"\r\n\r\n");
             return (
                 body,
-                rest.starts_with(b"\r\n") || rest.ends_with(b"\r\n\r\n"),
+                end.map_or(all.len(), |at| all.len() - rest.len() + at + 4),
+                end.is_some(),
             );
         }
         body.extend_from_slice(&rest[..length.min(rest.len())]);
         if rest.len() < length + 2 {
-            return (body, false);
+            return (body, all.len(), false);
         }
         rest = &rest[length + 2..];
     }
@@ -229,5 +251,11 @@ fn answers_are_parsed_and_cuts_are_seen() {
     assert_eq!(
         (answer.body.as_slice(), answer.end),
         (&b"hi"[..], End::Clean)
+    );
+    let two = [&done[..], whole].concat();
+    let all = parse_all(&two, End::Clean, "GET");
+    assert_eq!(
+        all.iter().map(Answer::text).collect::<Vec<_>>(),
+        ["hi", "hi"]
     );
 }

@@ -128,3 +128,48 @@ impl Httpbin {
         }
     }
 }
+
+/// Debian's nginx as a plain reverse proxy: how a widely used one reads the same bytes.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    _child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Nginx {
+    /// Start one that strips `prefix` and forwards to `upstream`.
+    pub(crate) fn start(prefix: &str, upstream: SocketAddr) -> Self {
+        let (address, folder) = (free_address(), tempfile::tempdir().expect("a folder"));
+        let at = folder.path().display();
+        let config = format!(
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log;\n\
+             events {{}}\n\
+             http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p;\n\
+             fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n\
+             server {{ listen {address}; server_name h; location {prefix}/ {{ proxy_pass http://{upstream}/;\n\
+             proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }} }}"
+        );
+        let path = folder.path().join("nginx.conf");
+        std::fs::write(&path, config).expect("its config");
+        let program = if std::path::Path::new("/usr/sbin/nginx").exists() {
+            "/usr/sbin/nginx"
+        } else {
+            "nginx"
+        };
+        let child = Child::start(
+            Command::new(program)
+                .arg("-e")
+                .arg("stderr")
+                .arg("-c")
+                .arg(&path),
+        );
+        wait_for(address);
+        Self {
+            address,
+            _child: child,
+            _folder: folder,
+        }
+    }
+}
