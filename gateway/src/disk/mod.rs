@@ -34,6 +34,8 @@ pub struct Identity {
     pub inode: u64,
     /// What it is.
     pub kind: Kind,
+    /// Whether neither group nor others have any right to it.
+    pub private: bool,
 }
 
 /// One name in a directory.

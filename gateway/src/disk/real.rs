@@ -39,6 +39,7 @@ fn identity_of(meta: &fs::Metadata) -> Identity {
         device: meta.dev(),
         inode: meta.ino(),
         kind: kind_of(meta),
+        private: meta.mode() & 0o077 == 0,
     }
 }
 

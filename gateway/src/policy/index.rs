@@ -7,44 +7,52 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cedar_policy::{ActionConstraint, Policy, PrincipalConstraint, ResourceConstraint};
-use cedar_policy_core::ast::{EntityUID, Expr};
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy, PolicySet, PolicySetError, PrincipalConstraint,
+    ResourceConstraint,
+};
 
 use super::names::Names;
 
-/// A policy ready to be evaluated: scope and conditions as one expression, built once.
-#[derive(Debug)]
-pub(super) struct Condition {
-    /// The policy's place among the rules.
-    pub(super) rule: usize,
-    pub(super) expression: Expr,
+/// Permits and forbids apart: Cedar names the matched permits only when no forbid matched, and an
+/// approval rule needs both.
+#[derive(Debug, Default)]
+pub(super) struct Pair {
+    pub(super) permits: PolicySet,
+    pub(super) forbids: PolicySet,
 }
 
-/// The policy as one expression without places in the text: Cedar would copy them at every step of
-/// an evaluation. Only its JSON form has none.
-fn condition(policy: &Policy) -> Result<Expr, String> {
-    let json = policy.to_json().map_err(|error| error.to_string())?;
-    let unplaced = Policy::from_json(None, json).map_err(|error| error.to_string())?;
-    Ok(unplaced.as_ref().condition())
+impl Pair {
+    fn add(&mut self, policy: &Policy) -> Result<(), Box<PolicySetError>> {
+        let set = match policy.effect() {
+            Effect::Permit => &mut self.permits,
+            Effect::Forbid => &mut self.forbids,
+        };
+        set.add(policy.clone()).map_err(Box::new)
+    }
 }
 
 /// The policies filed under one key, by the principal that their scope asks for.
 #[derive(Debug, Default)]
 pub(super) struct Slice {
-    anyone: Vec<Arc<Condition>>,
-    scoped: HashMap<EntityUID, Vec<Arc<Condition>>>,
+    anyone: Pair,
+    scoped: HashMap<EntityUid, Pair>,
 }
 
 impl Slice {
-    fn add(&mut self, policy: &Policy, condition: Arc<Condition>) {
+    fn add(&mut self, policy: &Policy) -> Result<(), Box<PolicySetError>> {
         match policy.principal_constraint() {
-            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => self.anyone.push(condition),
+            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => self.anyone.add(policy),
             PrincipalConstraint::In(uid)
             | PrincipalConstraint::Eq(uid)
-            | PrincipalConstraint::IsIn(_, uid) => {
-                self.scoped.entry(uid.into()).or_default().push(condition);
-            }
+            | PrincipalConstraint::IsIn(_, uid) => self.scoped.entry(uid).or_default().add(policy),
         }
+    }
+
+    /// The pairs for a principal: `selves` are its own id and its groups.
+    fn pairs<'a>(&'a self, selves: &'a [EntityUid]) -> impl Iterator<Item = &'a Pair> {
+        let scoped = selves.iter().filter_map(|uid| self.scoped.get(uid));
+        std::iter::once(&self.anyone).chain(scoped)
     }
 }
 
@@ -52,7 +60,7 @@ impl Slice {
 #[derive(Debug)]
 pub(super) struct Index {
     every_call: Arc<Slice>,
-    by_action: HashMap<EntityUID, Arc<Slice>>,
+    by_action: HashMap<EntityUid, Arc<Slice>>,
 }
 
 /// What the index must know to file a policy.
@@ -60,32 +68,26 @@ pub(super) struct Index {
 pub(super) struct Filing<'a> {
     pub(super) names: &'a Names,
     /// The action `call`.
-    pub(super) call: EntityUID,
+    pub(super) call: EntityUid,
     /// The effect groups.
-    pub(super) effects: HashSet<EntityUID>,
+    pub(super) effects: HashSet<EntityUid>,
     /// Actions that are not calls.
-    pub(super) others: Vec<EntityUID>,
+    pub(super) others: Vec<EntityUid>,
 }
 
 impl Index {
-    /// File policies; each one's place is its index.
-    ///
-    /// # Errors
-    /// When a policy cannot be written as Cedar's JSON and read again.
-    pub(super) fn new(policies: &[Policy], filing: &Filing<'_>) -> Result<Self, String> {
+    pub(super) fn new<'p>(
+        policies: impl Iterator<Item = &'p Policy>,
+        filing: &Filing<'_>,
+    ) -> Result<Self, Box<PolicySetError>> {
         let mut every_call = Slice::default();
-        let mut by_action: HashMap<EntityUID, Slice> = HashMap::new();
-        for (rule, policy) in policies.iter().enumerate() {
-            let condition = Arc::new(Condition {
-                rule,
-                expression: condition(policy)?,
-            });
+        let mut by_action: HashMap<EntityUid, Slice> = HashMap::new();
+        for policy in policies {
             for key in keys(policy, filing) {
-                let slice = match key {
-                    Key::EveryCall => &mut every_call,
-                    Key::Action(uid) => by_action.entry(uid).or_default(),
-                };
-                slice.add(policy, Arc::clone(&condition));
+                match key {
+                    Key::EveryCall => every_call.add(policy)?,
+                    Key::Action(uid) => by_action.entry(uid).or_default().add(policy)?,
+                }
             }
         }
         Ok(Self {
@@ -97,67 +99,64 @@ impl Index {
         })
     }
 
-    /// The slices of a function: `actions` are itself, its connection's group and its effect.
-    pub(super) fn of_function(&self, actions: &[EntityUID]) -> Slices {
-        let found = actions.iter().filter_map(|uid| self.by_action.get(uid));
-        Slices(found.chain([&self.every_call]).cloned().collect())
+    /// The slices of a function, by itself and its groups.
+    pub(super) fn of_function(&self, actions: &[EntityUid]) -> Slices {
+        let mut slices = self.of_actions(actions);
+        slices.0.push(Arc::clone(&self.every_call));
+        slices
     }
 
-    /// The slice of an action that is not a call.
-    pub(super) fn of_action(&self, action: &EntityUID) -> Slices {
-        Slices(self.by_action.get(action).cloned().into_iter().collect())
+    /// The slices of actions that are not calls.
+    pub(super) fn of_actions(&self, actions: &[EntityUid]) -> Slices {
+        let found = actions.iter().filter_map(|uid| self.by_action.get(uid));
+        Slices(found.cloned().collect())
     }
 }
 
-/// The slices that together hold every policy that could match one action. A policy that lists
-/// several actions may be in two of them.
+/// The slices that together hold every policy that could match one action.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slices(Vec<Arc<Slice>>);
 
 impl Slices {
-    /// The policies to evaluate for a principal: `selves` are its own id and its groups.
-    pub(super) fn conditions<'a>(
+    /// The policy sets to evaluate for a principal: its own id and its groups are `selves`.
+    pub(super) fn sets<'a>(
         &'a self,
-        selves: &'a [EntityUID],
-    ) -> impl Iterator<Item = &'a Condition> {
+        selves: &'a [EntityUid],
+    ) -> impl Iterator<Item = &'a PolicySet> {
         self.0
             .iter()
-            .flat_map(|slice| {
-                let scoped = selves.iter().filter_map(|uid| slice.scoped.get(uid));
-                std::iter::once(&slice.anyone).chain(scoped)
-            })
-            .flatten()
-            .map(Arc::as_ref)
+            .flat_map(|slice| slice.pairs(selves))
+            .flat_map(|pair| [&pair.permits, &pair.forbids])
+            .filter(|set| !set.is_empty())
     }
 
-    /// The places of all policies in them, whoever the principal is.
-    pub(super) fn rules(&self) -> impl Iterator<Item = usize> {
+    /// All policies in them, whoever the principal is.
+    pub(super) fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.0
             .iter()
             .flat_map(|slice| std::iter::once(&slice.anyone).chain(slice.scoped.values()))
-            .flatten()
-            .map(|condition| condition.rule)
+            .flat_map(|pair| pair.permits.policies().chain(pair.forbids.policies()))
     }
 }
 
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     EveryCall,
-    Action(EntityUID),
+    Action(EntityUid),
 }
 
 /// Where a policy is filed. A policy about all calls that names one connection as its resource is
 /// filed under that connection: a call's resource is its connection.
 fn keys(policy: &Policy, filing: &Filing<'_>) -> HashSet<Key> {
-    let (actions, any): (Vec<EntityUID>, bool) = match policy.action_constraint() {
+    let (actions, any) = match policy.action_constraint() {
         ActionConstraint::Any => (vec![filing.call.clone()], true),
-        ActionConstraint::Eq(action) => (vec![action.into()], false),
-        ActionConstraint::In(actions) => (actions.into_iter().map(Into::into).collect(), false),
+        ActionConstraint::Eq(action) => (vec![action], false),
+        ActionConstraint::In(actions) => (actions, false),
     };
     let connection = match policy.resource_constraint() {
         ResourceConstraint::In(uid)
         | ResourceConstraint::Eq(uid)
-        | ResourceConstraint::IsIn(_, uid) => filing.names.functions_of(&uid.into()),
+        | ResourceConstraint::IsIn(_, uid) => filing.names.functions_of(&uid),
         ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
     };
     let mut keys: HashSet<Key> = actions

@@ -6,7 +6,6 @@ use cedar_policy::{
     ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode,
     ValidationWarning, Validator,
 };
-use cedar_policy_core::ast::EntityUID;
 use miette::Diagnostic;
 
 use super::fault::{Faults, Place};
@@ -268,7 +267,7 @@ pub(super) fn validate(
     parsed: &[Parsed],
     files: &[PolicyFile],
     schema: &Schema,
-    dormant: &HashSet<EntityUID>,
+    dormant: &HashSet<EntityUid>,
     faults: &mut Faults,
 ) -> Faults {
     let mut warnings = Faults::default();
@@ -336,11 +335,9 @@ fn located<D: Diagnostic>(
 }
 
 /// Whether a policy only covers groups of functions that have no function now: it may wait for one.
-fn sleeps(policy: &Policy, dormant: &HashSet<EntityUID>) -> bool {
+fn sleeps(policy: &Policy, dormant: &HashSet<EntityUid>) -> bool {
     match policy.action_constraint() {
-        ActionConstraint::In(actions) => actions
-            .iter()
-            .all(|action| dormant.contains(action.as_ref())),
+        ActionConstraint::In(actions) => actions.iter().all(|action| dormant.contains(action)),
         ActionConstraint::Any | ActionConstraint::Eq(_) => false,
     }
 }

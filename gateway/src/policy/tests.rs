@@ -3,7 +3,6 @@
 mod cedar;
 mod files;
 mod semantics;
-mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,7 +21,6 @@ use super::{
 };
 
 /// Some caller.
-#[derive(Debug)]
 struct Someone {
     name: &'static str,
     kind: Kind,

@@ -1,0 +1,255 @@
+//! Events as leaves: which of their fields stand in clear.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::entry::{Event, Who};
+use super::leaf::{Fields, hex, nanos_text};
+use super::seal::ContentId;
+use crate::call::CallId;
+
+/// Everything that is recorded beside the begin and the end of calls.
+#[derive(Clone, Debug)]
+pub(super) enum Recorded {
+    /// What other rooms note.
+    Public(Event),
+    /// The log was opened.
+    LogOpen {
+        /// Calls that were found without an end.
+        indeterminate: u64,
+        /// Whether an unfinished write was cut off.
+        torn: bool,
+        version: &'static str,
+    },
+    /// The log was closed in order.
+    LogClose,
+    /// Wall time moved against the clock that does not step.
+    ClockStep { step_ms: i64 },
+    /// Refusals before authentication, by reason.
+    Refusals { counts: BTreeMap<&'static str, u64> },
+    /// Events that found no room.
+    Lost { count: u64 },
+    /// A subject's key is destroyed.
+    Erased { reference: ContentId },
+}
+
+impl Recorded {
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::LogOpen { .. } => "log.open",
+            Self::LogClose => "log.close",
+            Self::ClockStep { .. } => "log.clock",
+            Self::Refusals { .. } => "refusals",
+            Self::Lost { .. } => "log.gap",
+            Self::Erased { .. } => "erase.subject",
+            Self::Public(event) => match event {
+                Event::Denied { .. } => "call.deny",
+                Event::ApprovalAsked { .. } => "approval.ask",
+                Event::ApprovalVoted { .. } => "approval.vote",
+                Event::ApprovalExecuted { .. } => "approval.execute",
+                Event::ApprovalExpired { .. } => "approval.expire",
+                Event::ApprovalCancelled { .. } => "approval.cancel",
+                Event::ConfigChange { .. } => "config.change",
+                Event::Revoked { .. } => "revoke",
+                Event::Lifted { .. } => "revoke.lift",
+                Event::AdminRead { .. } => "admin.read",
+                Event::KeyRotated { .. } => "key.rotate",
+            },
+        }
+    }
+
+    fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Public(
+                Event::Denied { call, .. }
+                | Event::ApprovalAsked { call, .. }
+                | Event::ApprovalVoted { call, .. }
+                | Event::ApprovalExecuted { call, .. }
+                | Event::ApprovalExpired { call, .. }
+                | Event::ApprovalCancelled { call, .. },
+            ) => Some(*call),
+            Self::Public(Event::AdminRead { call, .. }) => *call,
+            Self::Public(
+                Event::ConfigChange { .. }
+                | Event::Revoked { .. }
+                | Event::Lifted { .. }
+                | Event::KeyRotated { .. },
+            )
+            | Self::LogOpen { .. }
+            | Self::LogClose
+            | Self::ClockStep { .. }
+            | Self::Refusals { .. }
+            | Self::Lost { .. }
+            | Self::Erased { .. } => None,
+        }
+    }
+
+    /// The call that it is about, or the pseudonym that is erased, or zeroes.
+    pub(super) fn id(&self) -> ContentId {
+        match self {
+            Self::Erased { reference } => *reference,
+            Self::Public(_)
+            | Self::LogOpen { .. }
+            | Self::LogClose
+            | Self::ClockStep { .. }
+            | Self::Refusals { .. }
+            | Self::Lost { .. } => self.call().map_or([0; 16], |call| *call.as_bytes()),
+        }
+    }
+
+    pub(super) const fn who(&self) -> Option<&Who> {
+        match self {
+            Self::Public(
+                Event::Denied { who, .. }
+                | Event::ApprovalAsked { who, .. }
+                | Event::ApprovalVoted { who, .. }
+                | Event::ConfigChange { who, .. }
+                | Event::Revoked { who, .. }
+                | Event::Lifted { who, .. }
+                | Event::AdminRead { who, .. },
+            ) => Some(who),
+            Self::Public(Event::ApprovalCancelled { who, .. }) => who.as_ref(),
+            Self::Public(
+                Event::ApprovalExecuted { .. }
+                | Event::ApprovalExpired { .. }
+                | Event::KeyRotated { .. },
+            )
+            | Self::LogOpen { .. }
+            | Self::LogClose
+            | Self::ClockStep { .. }
+            | Self::Refusals { .. }
+            | Self::Lost { .. }
+            | Self::Erased { .. } => None,
+        }
+    }
+
+    pub(super) const fn content(&self) -> Option<&Value> {
+        match self {
+            Self::Public(
+                Event::Denied { content, .. }
+                | Event::ApprovalAsked { content, .. }
+                | Event::ApprovalVoted { content, .. }
+                | Event::ConfigChange { content, .. }
+                | Event::Revoked { content, .. }
+                | Event::Lifted { content, .. }
+                | Event::AdminRead { content, .. },
+            ) => Some(content),
+            Self::Public(
+                Event::ApprovalExecuted { .. }
+                | Event::ApprovalExpired { .. }
+                | Event::ApprovalCancelled { .. }
+                | Event::KeyRotated { .. },
+            )
+            | Self::LogOpen { .. }
+            | Self::LogClose
+            | Self::ClockStep { .. }
+            | Self::Refusals { .. }
+            | Self::Lost { .. }
+            | Self::Erased { .. } => None,
+        }
+    }
+
+    /// Put the clear fields.
+    pub(super) fn put(&self, leaf: &mut Fields) {
+        if let Some(call) = self.call() {
+            leaf.word("call", &call.to_string());
+        }
+        match self {
+            Self::LogOpen {
+                indeterminate,
+                torn,
+                version,
+            } => {
+                leaf.number("indeterminate", *indeterminate);
+                leaf.truth("torn", *torn);
+                leaf.word("version", version);
+            }
+            Self::LogClose => {}
+            Self::ClockStep { step_ms } => leaf.signed("step_ms", *step_ms),
+            Self::Refusals { counts } => {
+                leaf.counts("counts", counts.iter().map(|(k, v)| (*k, *v)));
+            }
+            Self::Lost { count } => leaf.number("lost", *count),
+            Self::Erased { reference } => leaf.hex("erased_ref", reference),
+            Self::Public(event) => put_public(event, leaf),
+        }
+    }
+}
+
+fn put_public(event: &Event, leaf: &mut Fields) {
+    match event {
+        Event::Denied {
+            connection,
+            function,
+            reason,
+            policies,
+            config_version,
+            policy_version,
+            ..
+        } => {
+            leaf.maybe_word("connection", connection.as_ref().map(|c| c.as_str()));
+            leaf.maybe_word(
+                "function",
+                function.as_ref().map(ToString::to_string).as_deref(),
+            );
+            leaf.word("reason", reason);
+            leaf.words("policies", policies);
+            leaf.word("config_version", config_version);
+            leaf.word("policy_version", policy_version);
+        }
+        Event::ApprovalAsked {
+            approval,
+            function,
+            rules,
+            digest,
+            expires,
+            ..
+        } => {
+            leaf.word("approval", approval);
+            leaf.word("function", &function.to_string());
+            leaf.words("rules", rules);
+            leaf.word("digest", &hex(digest));
+            leaf.word("expires", &nanos_text(*expires));
+        }
+        Event::ApprovalVoted {
+            approval,
+            rule,
+            vote,
+            ..
+        } => {
+            leaf.word("approval", approval);
+            leaf.word("rule", rule);
+            leaf.word("vote", vote.as_str());
+        }
+        Event::ApprovalExecuted {
+            approval, fence, ..
+        } => {
+            leaf.word("approval", approval);
+            leaf.number("fence", *fence);
+        }
+        Event::ApprovalExpired { approval, .. } => leaf.word("approval", approval),
+        Event::ApprovalCancelled {
+            approval, reason, ..
+        } => {
+            leaf.word("approval", approval);
+            leaf.word("reason", reason);
+        }
+        Event::ConfigChange {
+            config_version,
+            policy_version,
+            removed,
+            ..
+        } => {
+            leaf.word("config_version", config_version);
+            leaf.word("policy_version", policy_version);
+            leaf.words("removed", removed);
+        }
+        Event::Revoked { target, .. } | Event::Lifted { target, .. } => leaf.word("target", target),
+        Event::AdminRead { what, .. } => leaf.word("what", what),
+        Event::KeyRotated { key, id } => {
+            leaf.word("key", key);
+            leaf.word("id", id);
+        }
+    }
+}

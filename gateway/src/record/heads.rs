@@ -1,0 +1,167 @@
+//! Signed heads on disk: `heads/<size>.heads`, each file a run of signed notes, each note followed by an
+//! empty line. A file begins with the head of the size that it is named after.
+
+use std::sync::Arc;
+
+use tlog::checkpoint::{Checkpoint, VerifiedCheckpoint};
+use tlog::note::{Note, Signer, VerifierKey};
+use tlog::tree::Head as TreeHead;
+
+use super::Error;
+use super::files::Files;
+use super::health::Head;
+use crate::clock::Timestamp;
+use crate::disk::{Access, Disk, File, read_all};
+
+/// Largest file of heads.
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// A file of heads is followed by the next one after this many bytes.
+const FILE_BYTES_FULL: u64 = 1024 * 1024;
+
+/// Sign the head of a tree.
+pub(super) fn sign(signer: &Signer, tree: &TreeHead, at: Timestamp) -> Result<Head, Error> {
+    let note = Checkpoint::new(signer.name(), tree.size, tree.root)?.sign(signer)?;
+    Ok(head_of(&note, tree, at))
+}
+
+fn head_of(note: &Note, tree: &TreeHead, at: Timestamp) -> Head {
+    let text = note.to_string();
+    let signature = text
+        .trim_end()
+        .rsplit(' ')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    Head {
+        size: tree.size,
+        root: tree.root,
+        note: text,
+        signature,
+        at,
+    }
+}
+
+/// Verify a signed head.
+pub(super) fn verify(text: &str, key: &VerifierKey) -> Result<Head, Error> {
+    let note = Note::parse(text.as_bytes())?;
+    let verified = VerifiedCheckpoint::verify(&note, key, &[])?;
+    let tree = *verified.checkpoint().head();
+    Ok(head_of(&note, &tree, Timestamp::from_nanos(0)))
+}
+
+/// The notes in one file's bytes. What a crash left unfinished at the end is not among them.
+pub(super) fn notes(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split("\n\n");
+    let mut notes = Vec::new();
+    while let (Some(body), Some(signatures)) = (parts.next(), parts.next()) {
+        notes.push(format!("{body}\n\n{signatures}\n"));
+    }
+    // The last part is what follows the last empty line: it makes the count odd. An even count means
+    // that the last note has no empty line behind it: it is unfinished.
+    if text.split("\n\n").count() % 2 == 0 {
+        notes.pop();
+    }
+    notes
+}
+
+/// Names of the files of heads, oldest first.
+pub(super) fn files(disk: &dyn Disk, files: &Files) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::disk("list", &files.heads, source);
+    let listed = disk.list(&files.heads).map_err(failed)?;
+    let names = listed.into_iter().map(|file| file.name);
+    Ok(names.filter(|name| name.ends_with(".heads")).collect())
+}
+
+/// One file's bytes.
+pub(super) fn read(disk: &dyn Disk, files: &Files, name: &str) -> Result<Vec<u8>, Error> {
+    let path = files.heads.join(name);
+    let failed = |doing| move |source| Error::disk(doing, &path, source);
+    let file = disk
+        .open(&files.heads.join(name), Access::Read)
+        .map_err(failed.clone()("open"))?;
+    read_all(file.as_ref(), FILE_BYTES_MAX).map_err(failed("read"))
+}
+
+/// The newest signed head, verified.
+pub(super) fn newest(
+    disk: &dyn Disk,
+    dir: &Files,
+    key: &VerifierKey,
+) -> Result<Option<Head>, Error> {
+    for name in files(disk, dir)?.iter().rev() {
+        if let Some(text) = notes(&read(disk, dir, name)?).last() {
+            let head = verify(text, key);
+            return head
+                .map(Some)
+                .map_err(|_| Error::BadHead(dir.heads.join(name)));
+        }
+    }
+    Ok(None)
+}
+
+/// Where signed heads are put.
+#[derive(Debug)]
+pub(super) struct HeadFile {
+    disk: Arc<dyn Disk>,
+    files: Files,
+    open: Option<(Box<dyn File>, u64)>,
+}
+
+impl HeadFile {
+    pub(super) fn new(disk: Arc<dyn Disk>, files: Files) -> Self {
+        Self {
+            disk,
+            files,
+            open: None,
+        }
+    }
+
+    /// Put one head, synced. After an error the next one goes to a new file.
+    pub(super) fn put(&mut self, head: &Head) -> std::io::Result<()> {
+        let (file, at) = match self.open.take() {
+            Some((file, at)) if at < FILE_BYTES_FULL => (file, at),
+            Some(_) | None => {
+                let path = self.files.heads.join(format!("{:020}.heads", head.size));
+                let file = self.disk.open(&path, Access::Create)?;
+                file.truncate(0)?;
+                self.disk.sync_dir(&self.files.heads)?;
+                (file, 0)
+            }
+        };
+        let bytes = format!("{}\n", head.note);
+        file.write_at(bytes.as_bytes(), at)?;
+        file.sync()?;
+        self.open = Some((file, at + bytes.len() as u64));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unfinished_last_note_is_left_out() {
+        let signer = Signer::generate("example.com/log").unwrap();
+        let at = Timestamp::from_secs(1);
+        let head = |size| {
+            let root = tlog::tree::leaf_hash(b"x");
+            sign(&signer, &TreeHead { size, root }, at).unwrap()
+        };
+        let text = format!("{}\n{}\n", head(1).note, head(2).note);
+        assert_eq!(notes(text.as_bytes()), vec![head(1).note, head(2).note]);
+        let first = head(1).note.len() + 1;
+        for len in 0..text.len() {
+            let expected = usize::from(len >= first);
+            assert_eq!(notes(&text.as_bytes()[..len]).len(), expected, "{len}");
+        }
+        assert_eq!(
+            verify(&head(2).note, signer.verifier_key()).unwrap().size,
+            2
+        );
+        let other = Signer::generate("example.com/log").unwrap();
+        assert!(verify(&head(2).note, other.verifier_key()).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! The record: what was called, by whom, under which decision, and what came back.
+//!
+//! Owns the entries, the write-ahead log and its recovery, the keyring, the signed heads, and reading
+//! all of it back ([`Trail`]). Refuses to say that something is recorded before it is on stable
+//! storage, and to go on when it cannot write. Called by `gate` (begin), `pipeline` (released, close),
+//! `approval` and `console` (events), `cli` (trail). The database is never on its path.
+//!
+//! The format is public: `docs/audit-log-format.md`.
+
+mod call;
+mod entry;
+mod error;
+mod event;
+mod files;
+mod frame;
+mod heads;
+mod health;
+mod keeper;
+mod keyring;
+mod leaf;
+mod recorder;
+mod recovery;
+mod seal;
+mod sealer;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use call::{OpenRecord, RequestTap};
+pub use entry::{ApprovalRef, Begin, Closed, CredentialRef, End, Event, Outcome, Vote, Who};
+pub use error::{Error, Unavailable, Why};
+pub use health::{Head, Health};
+pub use keyring::SUBJECTS_MAX;
+pub use leaf::{LEAF_BYTES_MAX, TEXT_BYTES_MAX};
+pub use recorder::Recorder;
+pub use recovery::Recovery;
+pub use seal::PIECE_BYTES;
+
+/// Jobs that wait to be encoded; more make a begin wait, and then be refused.
+pub const QUEUE_JOBS_MAX: usize = 2048;
+
+/// Bytes of content that wait to be encoded or written, all calls together.
+pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Denials and other lazily recorded events that wait at one time; more are counted, not kept.
+pub const LAZY_EVENTS_MAX: usize = 1024;
+
+/// A sync that takes longer stops admission, and so does a begin that waits longer.
+pub const SYNC_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long an open record waits to be closed, or for room in the queue.
+pub const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a released stream goes without a progress commitment while bytes are pending.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Smallest segment: a few of the largest frames must fit.
+pub const SEGMENT_BYTES_MIN: u64 = 256 * 1024;
+
+/// Where and how the evidence is kept.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The audit directory.
+    pub dir: PathBuf,
+    /// The log's origin: its name in checkpoints, for ever (`gateway.example.com/audit`).
+    pub origin: String,
+    /// This instance's name in records.
+    pub instance: String,
+    /// Bytes of content kept of a call, each way. Commitments cover all bytes.
+    pub capture_bytes_max: usize,
+    /// Bytes of content kept of one principal in one hour; beyond it content is cut, with a mark.
+    pub capture_bytes_per_hour: u64,
+    /// Bytes of one segment of the log, allocated ahead.
+    pub segment_bytes: u64,
+    /// Admission stops while fewer bytes are free on the file system.
+    pub free_bytes_min: u64,
+    /// How often a head is signed, if something is new.
+    pub head_every: Duration,
+    /// How often refusals before authentication are recorded, as one record of counts.
+    pub refusals_every: Duration,
+}
+
+impl Config {
+    /// The defaults for this directory and origin.
+    pub fn new(dir: PathBuf, origin: String, instance: String) -> Self {
+        Self {
+            dir,
+            origin,
+            instance,
+            capture_bytes_max: 1024 * 1024,
+            capture_bytes_per_hour: 4 * 1024 * 1024 * 1024,
+            segment_bytes: 64 * 1024 * 1024,
+            free_bytes_min: 256 * 1024 * 1024,
+            head_every: Duration::from_secs(1),
+            refusals_every: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! The recorder: where other rooms begin, end and note.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::call::{CallState, OpenRecord, Registry, Wait};
+use super::entry::{Begin, End, Event, Outcome, Who};
+use super::event::Recorded;
+use super::files::{self, Files};
+use super::health::{Head, Health, Shared};
+use super::keeper::Keeper;
+use super::keyring::Keyring;
+use super::recovery::{self, Recovery};
+use super::seal::ContentKey;
+use super::sealer::{BeginJob, EventJob, Job, OrphanJob, Sealer, Settings};
+use super::wal::Writer;
+use super::{
+    Config, Error, LAZY_EVENTS_MAX, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX, SYNC_LIMIT, Unavailable, Why,
+};
+use crate::call::Durability;
+use crate::clock::SharedClock;
+use crate::disk::{Disk, Lock};
+use crate::identity::Principal;
+
+/// Encoded items that wait to be written.
+const ITEMS_MAX: usize = 2048;
+
+/// Distinct reasons of refusals before authentication; they are constants of the code.
+const REASONS_MAX: usize = 64;
+
+/// Name of the keeper's thread.
+const KEEPER: &str = "callgate-keeper";
+
+/// Where everything is recorded. Clones share one log.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) jobs: mpsc::Sender<Job>,
+    /// Bytes of content that may wait.
+    pub(super) room: Arc<Semaphore>,
+    pub(super) calls: Arc<Registry>,
+    pub(super) shared: Arc<Shared>,
+    keyring: Arc<Keyring>,
+    disk: Arc<dyn Disk>,
+    clock: SharedClock,
+    capture_bytes_max: usize,
+    lazy: Arc<Lazy>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    keeper: Arc<AtomicBool>,
+}
+
+/// What is counted instead of waited for.
+#[derive(Debug, Default)]
+pub(super) struct Lazy {
+    /// Refusals before authentication since the last record of them.
+    pub(super) refusals: Mutex<BTreeMap<&'static str, u64>>,
+    /// Events that found no room since the last record of that.
+    pub(super) lost: AtomicU64,
+}
+
+impl Lazy {
+    pub(super) fn lock_refusals(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recorder {
+    /// Make a new log: directories, keys (mode 0600), keyring, identity. Only ever asked for
+    /// explicitly.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where a log is; [`Error::NotPlain`] for links and devices.
+    pub fn init(config: &Config, disk: &dyn Disk) -> Result<(), Error> {
+        files::create(config, disk)
+    }
+
+    /// Take the log's lock, recover what a crash left, close each begin without end as
+    /// `indeterminate`, and be ready to record.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] names the process that has it; [`Error::Corrupt`], [`Error::Rewound`] and
+    /// their like mean that the evidence was changed: nothing is appended to it.
+    pub fn open(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        clock: SharedClock,
+    ) -> Result<(Self, Recovery), Error> {
+        let files = Files::new(&config.dir);
+        let recovered = recovery::recover(&config, &files, disk.as_ref())?;
+        let shared = Shared::new(recovered.tree);
+        if let Some(head) = recovered.head {
+            shared.head.store(Some(Arc::new(head)));
+        }
+        let keyring = Arc::new(recovered.keyring);
+        let lock: Arc<dyn Lock> = Arc::from(recovered.lock);
+        let writer = Writer::new(
+            Arc::clone(&disk),
+            files.clone(),
+            Arc::clone(&keyring),
+            Arc::clone(&shared),
+            recovered.takeover,
+        )
+        .map_err(|source| Error::disk("start a segment in", &files.wal, source))?;
+        recovery::trim(disk.as_ref(), &files, &recovered.takeover);
+        let settings = Settings {
+            instance: config.instance.clone(),
+            capture_bytes_max: config.capture_bytes_max,
+            capture_bytes_per_hour: config.capture_bytes_per_hour,
+        };
+        let sealer = Sealer::new(
+            settings,
+            Arc::clone(&keyring),
+            Arc::clone(&shared),
+            Arc::clone(&clock),
+            recovered.takeover.next,
+        )?;
+        let calls = Arc::new(Registry::default());
+        let lazy = Arc::new(Lazy::default());
+        let (jobs, incoming) = mpsc::channel(QUEUE_JOBS_MAX);
+        let keeper = Keeper::new(
+            &config,
+            files,
+            Arc::clone(&disk),
+            Arc::clone(&clock),
+            Arc::clone(&shared),
+            recovered.signer,
+        );
+        keeper.prepare();
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = start_threads(sealer, writer, incoming, Arc::clone(&lock))?;
+        let recorder = Self {
+            inner: Arc::new(Inner {
+                jobs,
+                room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+                calls: Arc::clone(&calls),
+                shared,
+                keyring,
+                disk,
+                clock,
+                capture_bytes_max: config.capture_bytes_max,
+                lazy: Arc::clone(&lazy),
+                threads: Mutex::new(threads),
+                keeper: Arc::clone(&stop),
+            }),
+        };
+        recorder.settle(&recovered.report, recovered.orphans)?;
+        let jobs = recorder.inner.jobs.downgrade();
+        let running = spawn(KEEPER, move || {
+            // The lock is held as long as anything may be written.
+            keeper.run(&jobs, &calls, &lazy, &stop);
+            drop(lock);
+        })?;
+        recorder.lock_threads().push(running);
+        Ok((recorder, recovered.report))
+    }
+
+    /// Record what recovery found, synced, before anything else can happen.
+    fn settle(&self, report: &Recovery, orphans: Vec<OrphanJob>) -> Result<(), Error> {
+        let event = Recorded::LogOpen {
+            indeterminate: report.indeterminate,
+            torn: report.torn,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let orphans = orphans
+            .into_iter()
+            .map(|orphan| Job::Orphan(Box::new(orphan)));
+        let (ack, acked) = oneshot::channel();
+        let opened = Job::Event(Box::new(EventJob {
+            event,
+            ack: Some(ack),
+        }));
+        for job in orphans.chain([opened]) {
+            let mut job = Some(job);
+            // The encoder drains the queue on a thread of its own, and nobody else sends yet.
+            while let Some(waiting) = job.take() {
+                if let Err(mpsc::error::TrySendError::Full(back)) =
+                    self.inner.jobs.try_send(waiting)
+                {
+                    job = Some(back);
+                    std::thread::yield_now();
+                }
+            }
+        }
+        let mut acked = acked;
+        loop {
+            match acked.try_recv() {
+                Ok(_) => return Ok(()),
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                }
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    return Err(Error::Setting("the audit log's writer ended at its start"));
+                }
+            }
+            if self.inner.shared.blocked() == Some(Why::Write) {
+                self.inner.shared.closed.store(true, Ordering::Release);
+                return Err(Error::Setting("the audit log cannot be written"));
+            }
+        }
+    }
+
+    /// Record that a call is about to reach its function. When this returns, the record is on stable
+    /// storage, unless the durability is `async`.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the call must not be executed.
+    pub async fn begin(&self, begin: Begin<'_>) -> Result<OpenRecord, Unavailable> {
+        self.inner.shared.admit()?;
+        let who = Who::from(begin.principal);
+        let key = self.content_key(&who, *begin.call.as_bytes())?;
+        let principal = sealed_principal(begin.principal);
+        self.begin_job(begin_job(begin, who, principal, key)).await
+    }
+
+    pub(super) fn content_key(
+        &self,
+        who: &Who,
+        id: [u8; 16],
+    ) -> Result<Arc<ContentKey>, Unavailable> {
+        let now = self.inner.clock.now();
+        let subject = self.inner.keyring.subject(&who.issuer, &who.subject, now);
+        let key = subject.and_then(|s| ContentKey::new(id, s.reference, &s.key));
+        key.map(Arc::new).map_err(|error| {
+            tracing::error!(error = %error, "cannot make a content key");
+            Unavailable::new(Why::Key)
+        })
+    }
+
+    pub(super) async fn begin_job(&self, mut job: BeginJob) -> Result<OpenRecord, Unavailable> {
+        self.inner.shared.admit()?;
+        let (call, durability) = (job.call, job.durability);
+        let state = Arc::new(CallState::new(
+            call,
+            Arc::clone(&job.key),
+            durability,
+            self.inner.capture_bytes_max,
+            job.body.is_none(),
+        ));
+        let acked = match durability {
+            Durability::Both | Durability::Begin => {
+                let (ack, acked) = oneshot::channel();
+                job.ack = Some(ack);
+                Some(acked)
+            }
+            Durability::Async => None,
+        };
+        let slot = tokio::time::timeout(SYNC_LIMIT, self.inner.jobs.reserve()).await;
+        let slot = slot.map_err(|_| Unavailable::new(Why::Queue))?;
+        let slot = slot.map_err(|_| Unavailable::new(Why::Closed))?;
+        if !self.inner.calls.insert(&state) {
+            return Err(Unavailable::new(Why::Twice));
+        }
+        slot.send(Job::Begin(Box::new(job)));
+        let Some(acked) = acked else {
+            return Ok(OpenRecord::new(self.clone(), state, None));
+        };
+        let why = match tokio::time::timeout(SYNC_LIMIT, acked).await {
+            Ok(Ok(index)) => return Ok(OpenRecord::new(self.clone(), state, Some(index))),
+            Ok(Err(_)) => Why::Closed,
+            Err(_) => self.inner.shared.blocked().unwrap_or(Why::Slow),
+        };
+        self.refuse(&state).await;
+        Err(Unavailable::new(why))
+    }
+
+    /// The begin may become stable later: the end that follows it says that nothing was executed.
+    async fn refuse(&self, state: &Arc<CallState>) {
+        let end = End {
+            error: Some("audit_unavailable"),
+            ..End::new(Outcome::Failed)
+        };
+        let why = Some("not executed: the begin record was not stable in time");
+        if let Ok(slot) = self.inner.jobs.try_reserve() {
+            if self.inner.calls.take(state.call).is_some() {
+                slot.send(Job::End(Box::new(state.end_job(end, why, None))));
+            }
+            return;
+        }
+        let (recorder, state) = (self.clone(), Arc::clone(state));
+        tokio::spawn(async move {
+            let ended = recorder.end(&state, end, why, Wait::Queued).await;
+            if let Err(error) = ended {
+                tracing::error!(call.id = %state.call, error = %error, "cannot end a refused record");
+            }
+        });
+    }
+
+    /// Record an event; it is on stable storage when this returns, and this is its index.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: what was to be recorded must not happen.
+    pub async fn note(&self, event: Event) -> Result<u64, Unavailable> {
+        self.note_recorded(Recorded::Public(event)).await
+    }
+
+    async fn note_recorded(&self, event: Recorded) -> Result<u64, Unavailable> {
+        let (ack, acked) = oneshot::channel();
+        let job = Job::Event(Box::new(EventJob {
+            event,
+            ack: Some(ack),
+        }));
+        let sent = async {
+            let closed = |_| Unavailable::new(Why::Closed);
+            self.inner
+                .jobs
+                .send(job)
+                .await
+                .map_err(|_| Unavailable::new(Why::Closed))?;
+            acked.await.map_err(closed)
+        };
+        let waited = tokio::time::timeout(SYNC_LIMIT, sent).await;
+        waited.unwrap_or_else(|_| {
+            Err(Unavailable::new(
+                self.inner.shared.blocked().unwrap_or(Why::Slow),
+            ))
+        })
+    }
+
+    /// Record an event soon, without waiting: denials. What finds no room is counted, and the count is
+    /// recorded.
+    pub fn note_lazily(&self, event: Event) {
+        let lazy = &self.inner.lazy;
+        let waiting = QUEUE_JOBS_MAX.saturating_sub(self.inner.jobs.capacity());
+        let sent =
+            waiting < LAZY_EVENTS_MAX && self.inner.jobs.try_send(event.into_job(None)).is_ok();
+        if !sent {
+            lazy.lost.fetch_add(1, Ordering::Relaxed);
+            self.inner
+                .shared
+                .lost_events
+                .fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Count a refusal of somebody who did not prove who they are. Recorded as counts, once a period.
+    pub fn refused_before_authentication(&self, reason: &'static str) {
+        let mut counts = self.inner.lazy.lock_refusals();
+        if counts.len() < REASONS_MAX || counts.contains_key(reason) {
+            *counts.entry(reason).or_default() += 1;
+        } else {
+            *counts.entry("other").or_default() += 1;
+        }
+    }
+
+    /// Destroy a subject's key: their content becomes unreadable everywhere, every proof still
+    /// verifies. Recorded before it is done; true when there was a key.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it cannot be recorded; the key is then not destroyed. A key whose erasure is
+    /// recorded and that a crash or an error kept is destroyed at the next start.
+    pub async fn shred(&self, issuer: &str, subject: &str) -> Result<bool, Unavailable> {
+        let Some(reference) = self.inner.keyring.reference(issuer, subject) else {
+            return Ok(false);
+        };
+        self.note_recorded(Recorded::Erased { reference }).await?;
+        let (keyring, disk) = (
+            Arc::clone(&self.inner.keyring),
+            Arc::clone(&self.inner.disk),
+        );
+        let destroyed = tokio::task::spawn_blocking(move || {
+            keyring.destroy(disk.as_ref(), &|found| *found == reference)
+        });
+        match destroyed.await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, "cannot rewrite the keyring");
+                Err(Unavailable::new(Why::Write))
+            }
+            Err(_) => Err(Unavailable::new(Why::Write)),
+        }
+    }
+
+    /// The newest signed head.
+    pub fn head(&self) -> Option<Arc<Head>> {
+        self.inner.shared.head.load_full()
+    }
+
+    /// Whether calls are admitted, or why not, and how it goes.
+    pub fn health(&self) -> Health {
+        let queued = QUEUE_JOBS_MAX.saturating_sub(self.inner.jobs.capacity());
+        self.inner.shared.health(queued, self.inner.calls.len())
+    }
+
+    /// Stop admitting, write what waits, sign the last head.
+    pub async fn shutdown(self) {
+        // Counts are recorded before the log is closed.
+        for event in super::keeper::take_counts(&self.inner.lazy) {
+            if let Err(error) = self.note_recorded(event).await {
+                tracing::error!(error = %error, "cannot record counts at the end");
+            }
+        }
+        if let Err(error) = self.note_recorded(Recorded::LogClose).await {
+            tracing::error!(error = %error, "cannot record the end of the audit log");
+        }
+        self.inner.shared.closed.store(true, Ordering::Release);
+        // Other clones may live on: the queue is closed by a job, not by the last sender.
+        if self.inner.jobs.send(Job::Stop).await.is_err() {
+            tracing::warn!("the audit log was closed already");
+        }
+        let threads = std::mem::take(&mut *self.lock_threads());
+        let stop = Arc::clone(&self.inner.keeper);
+        let joined = tokio::task::spawn_blocking(move || {
+            let (keeper, others): (Vec<_>, Vec<_>) = threads
+                .into_iter()
+                .partition(|thread| thread.thread().name() == Some(KEEPER));
+            let mut whole = others.into_iter().all(|thread| thread.join().is_ok());
+            // The last head is signed over everything that was written.
+            stop.store(true, Ordering::Release);
+            for thread in keeper {
+                thread.thread().unpark();
+                whole &= thread.join().is_ok();
+            }
+            whole
+        });
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a thread of the audit log panicked");
+        }
+    }
+
+    fn lock_threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.inner
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(|source| Error::disk("start", name.as_ref(), source))
+}
+
+fn start_threads(
+    sealer: Sealer,
+    writer: Writer,
+    mut incoming: mpsc::Receiver<Job>,
+    lock: Arc<dyn Lock>,
+) -> Result<Vec<JoinHandle<()>>, Error> {
+    let (to_writer, items) = std::sync::mpsc::sync_channel(ITEMS_MAX);
+    Ok(vec![
+        spawn("callgate-seal", move || {
+            sealer.run(&mut incoming, &to_writer);
+        })?,
+        spawn("callgate-write", move || {
+            writer.run(&items);
+            drop(lock);
+        })?,
+    ])
+}
+
+fn sealed_principal(principal: &Principal) -> Value {
+    json!({
+        "issuer": principal.key().issuer,
+        "subject": principal.key().subject,
+        "kind": principal.kind().as_str(),
+        "groups": principal.groups(),
+        "actors": principal.actors(),
+        "claims": principal.claims(),
+    })
+}
+
+fn begin_job(begin: Begin<'_>, who: Who, principal: Value, key: Arc<ContentKey>) -> BeginJob {
+    BeginJob {
+        call: begin.call,
+        key,
+        who,
+        principal,
+        function: begin.function.id.to_string(),
+        effect: begin.function.effect.as_str(),
+        received: begin.facts.received,
+        source: begin.facts.source.to_string(),
+        tls: begin.facts.tls,
+        protocol: begin.facts.protocol,
+        method: begin.facts.method.clone(),
+        policies: begin.policies.to_vec(),
+        approval: begin.approval,
+        credential: begin.credential,
+        upstream: begin.upstream.to_owned(),
+        head: begin.request.head,
+        body: begin.request.body,
+        config_version: begin.config_version.to_owned(),
+        policy_version: begin.policy_version.to_owned(),
+        mask: begin.mask,
+        durability: begin.durability,
+        context: begin.context,
+        ack: None,
+    }
+}

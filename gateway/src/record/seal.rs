@@ -1,0 +1,378 @@
+//! Content keys: commitments in clear, content sealed.
+//!
+//! Every call and every event has a key of its own: `HKDF-SHA256(salt = 32 random bytes, key material =
+//! the subject's key)`. Two keys come out of it, one to seal and one from which the salts of the
+//! commitments are made; so whoever loses the subject's key loses both the content and the means to
+//! guess it from a commitment.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{self, SHA256};
+use aws_lc_rs::{hkdf, hmac, rand};
+
+use super::Error;
+use super::frame::le32;
+use crate::secret::Secret;
+
+/// Content is cut into pieces of this many bytes, each sealed by itself.
+pub const PIECE_BYTES: usize = 64 * 1024;
+
+/// Bytes before the ciphertext of a sealed frame.
+pub(super) const SEALED_HEADER_BYTES: usize = 24;
+
+/// Bytes of a subject's pseudonym.
+pub(super) const REFERENCE_BYTES: usize = 16;
+
+const ZSTD_LEVEL: i32 = 1;
+const FLAG_ZSTD: u8 = 1;
+const FLAG_LAST: u8 = 2;
+
+/// Whose content it is: a call's id, or an event's own random id.
+pub(super) type ContentId = [u8; 16];
+
+/// Which part of a call's or an event's content a sealed frame holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Part {
+    /// Not sealed: the salt of the content's key and the subject's pseudonym.
+    Key,
+    /// What is known when the call begins: principal, request head, policy request (JSON).
+    Context,
+    /// The request's body.
+    Request,
+    /// The released body.
+    Released,
+    /// What is known when it ends: released head and trailers (JSON).
+    Ending,
+    /// Fields that were too long for the begin record, or the event's (JSON).
+    MovedBegin,
+    /// Fields that were too long for the end record (JSON).
+    MovedEnd,
+}
+
+impl Part {
+    const ALL: [Self; 7] = [
+        Self::Key,
+        Self::Context,
+        Self::Request,
+        Self::Released,
+        Self::Ending,
+        Self::MovedBegin,
+        Self::MovedEnd,
+    ];
+
+    pub(super) const fn byte(self) -> u8 {
+        match self {
+            Self::Key => 0,
+            Self::Context => 1,
+            Self::Request => 2,
+            Self::Released => 3,
+            Self::Ending => 4,
+            Self::MovedBegin => 5,
+            Self::MovedEnd => 6,
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.byte() == byte)
+    }
+}
+
+/// What a commitment is over; the word makes its salt differ from the others of the same call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Field {
+    RequestHead,
+    RequestBody,
+    Context,
+    ReleasedHead,
+    ReleasedBody,
+    ReleasedTrailers,
+}
+
+impl Field {
+    const fn word(self) -> &'static [u8] {
+        match self {
+            Self::RequestHead => b"request.head",
+            Self::RequestBody => b"request.body",
+            Self::Context => b"context",
+            Self::ReleasedHead => b"released.head",
+            Self::ReleasedBody => b"released.body",
+            Self::ReleasedTrailers => b"released.trailers",
+        }
+    }
+}
+
+/// 32 random bytes.
+///
+/// # Errors
+/// [`Error::Crypto`] when the system gives none.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| Error::Crypto)?;
+    Ok(bytes)
+}
+
+/// Derive 32 bytes for one purpose.
+pub(super) fn derive(salt: &[u8], material: &[u8], purpose: &[&[u8]]) -> Result<[u8; 32], Error> {
+    let mut out = [0; 32];
+    hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
+        .extract(material)
+        .expand(purpose, hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut out))
+        .map_err(|_| Error::Crypto)?;
+    Ok(out)
+}
+
+pub(super) fn aes(key: &[u8; 32]) -> Result<LessSafeKey, Error> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| Error::Crypto)?;
+    Ok(LessSafeKey::new(key))
+}
+
+pub(super) fn hmac_sha256(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    parts.iter().for_each(|part| context.update(part));
+    let mut out = [0; 32];
+    out.copy_from_slice(context.sign().as_ref());
+    out
+}
+
+/// SHA-256 as 32 bytes.
+pub(super) fn finish(context: digest::Context) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// The key of one call's, or one event's, content.
+pub(super) struct ContentKey {
+    id: ContentId,
+    reference: [u8; REFERENCE_BYTES],
+    salt: [u8; 32],
+    seal: LessSafeKey,
+    commit: hmac::Key,
+}
+
+impl fmt::Debug for ContentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContentKey(…)")
+    }
+}
+
+impl ContentKey {
+    /// A fresh key for content `id` of the subject with this key.
+    pub(super) fn new(
+        id: ContentId,
+        reference: [u8; REFERENCE_BYTES],
+        subject: &Secret<[u8; 32]>,
+    ) -> Result<Self, Error> {
+        Self::derive(id, reference, random()?, subject)
+    }
+
+    /// The key again, from what its [`Part::Key`] frame says.
+    pub(super) fn derive(
+        id: ContentId,
+        reference: [u8; REFERENCE_BYTES],
+        salt: [u8; 32],
+        subject: &Secret<[u8; 32]>,
+    ) -> Result<Self, Error> {
+        let mut out = [0; 32];
+        let material = hkdf::Salt::new(hkdf::HKDF_SHA256, &salt).extract(subject.expose());
+        let mut expand = |purpose: &[u8]| -> Result<Secret<[u8; 32]>, Error> {
+            material
+                .expand(&[purpose, &id], hkdf::HKDF_SHA256)
+                .and_then(|okm| okm.fill(&mut out))
+                .map_err(|_| Error::Crypto)?;
+            Ok(Secret::new(std::mem::take(&mut out)))
+        };
+        let seal = aes(expand(b"callgate/v1 seal ")?.expose())?;
+        let commit = hmac::Key::new(hmac::HMAC_SHA256, expand(b"callgate/v1 commit ")?.expose());
+        Ok(Self {
+            id,
+            reference,
+            salt,
+            seal,
+            commit,
+        })
+    }
+
+    pub(super) const fn id(&self) -> ContentId {
+        self.id
+    }
+
+    pub(super) const fn reference(&self) -> [u8; REFERENCE_BYTES] {
+        self.reference
+    }
+
+    /// The payload of this key's [`Part::Key`] frame.
+    pub(super) fn key_payload(&self) -> Vec<u8> {
+        let mut payload = header(self.id, Part::Key, 0, 0).to_vec();
+        payload.extend_from_slice(&self.salt);
+        payload.extend_from_slice(&self.reference);
+        payload
+    }
+
+    /// A commitment that bytes are still to be added to.
+    pub(super) fn commitment(&self, field: Field) -> digest::Context {
+        let mut context = digest::Context::new(&SHA256);
+        context.update(&hmac_sha256(&self.commit, &[field.word()]));
+        context
+    }
+
+    /// The commitment to `bytes`: `SHA-256(salt of the field ‖ bytes)`.
+    pub(super) fn commit(&self, field: Field, bytes: &[u8]) -> [u8; 32] {
+        let mut context = self.commitment(field);
+        context.update(bytes);
+        finish(context)
+    }
+
+    fn nonce(part: Part, piece: u32) -> Nonce {
+        let mut nonce = [0; NONCE_LEN];
+        if let Some(slot) = nonce.first_mut() {
+            *slot = part.byte();
+        }
+        if let Some(slot) = nonce.get_mut(8..12) {
+            slot.copy_from_slice(&piece.to_be_bytes());
+        }
+        Nonce::assume_unique_for_key(nonce)
+    }
+
+    /// The payload of a sealed frame that holds `bytes` (at most [`PIECE_BYTES`]).
+    ///
+    /// A pair of part and piece number is used once in a key's life: the pair is the nonce.
+    pub(super) fn seal(
+        &self,
+        zstd: &mut zstd::bulk::Compressor<'static>,
+        part: Part,
+        piece: u32,
+        last: bool,
+        bytes: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let packed = zstd.compress(bytes).ok().filter(|p| p.len() < bytes.len());
+        let flags = if packed.is_some() { FLAG_ZSTD } else { 0 } | if last { FLAG_LAST } else { 0 };
+        let plain = packed.as_deref().unwrap_or(bytes);
+        let header = header(self.id, part, flags, piece);
+        let mut payload = Vec::with_capacity(header.len() + plain.len() + AES_256_GCM.tag_len());
+        payload.extend_from_slice(&header);
+        payload.extend_from_slice(plain);
+        let sealed = payload
+            .get_mut(SEALED_HEADER_BYTES..)
+            .ok_or(Error::Crypto)?;
+        let tag = self
+            .seal
+            .seal_in_place_separate_tag(Self::nonce(part, piece), Aad::from(header), sealed)
+            .map_err(|_| Error::Crypto)?;
+        payload.extend_from_slice(tag.as_ref());
+        Ok(payload)
+    }
+
+    /// What a sealed frame's payload holds; `None` when it does not open under this key.
+    pub(super) fn open(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let head = SealedHead::parse(payload)?;
+        let (header, sealed) = payload.split_at_checked(SEALED_HEADER_BYTES)?;
+        let mut sealed = sealed.to_vec();
+        let plain = self
+            .seal
+            .open_in_place(
+                Self::nonce(head.part, head.piece),
+                Aad::from(header),
+                &mut sealed,
+            )
+            .ok()?;
+        if head.zstd {
+            zstd::bulk::decompress(plain, PIECE_BYTES).ok()
+        } else {
+            Some(plain.to_vec())
+        }
+    }
+}
+
+/// A compressor for [`ContentKey::seal`].
+pub(super) fn compressor() -> Result<zstd::bulk::Compressor<'static>, Error> {
+    zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|_| Error::Crypto)
+}
+
+fn header(id: ContentId, part: Part, flags: u8, piece: u32) -> [u8; SEALED_HEADER_BYTES] {
+    let mut header = [0; SEALED_HEADER_BYTES];
+    let (to_id, rest) = header.split_at_mut(16);
+    to_id.copy_from_slice(&id);
+    if let [to_part, to_flags, _, _, to_piece @ ..] = rest {
+        *to_part = part.byte();
+        *to_flags = flags;
+        to_piece.copy_from_slice(&piece.to_le_bytes());
+    }
+    header
+}
+
+/// What a sealed frame says in clear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SealedHead {
+    pub(super) id: ContentId,
+    pub(super) part: Part,
+    pub(super) piece: u32,
+    pub(super) last: bool,
+    zstd: bool,
+}
+
+impl SealedHead {
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
+        let (id, rest) = payload.split_first_chunk::<16>()?;
+        let [part, flags, 0, 0, ..] = rest else {
+            return None;
+        };
+        Some(Self {
+            id: *id,
+            part: Part::from_byte(*part)?,
+            piece: le32(payload, 20)?,
+            last: flags & FLAG_LAST != 0,
+            zstd: flags & FLAG_ZSTD != 0,
+        })
+    }
+}
+
+/// Salt and pseudonym out of a [`Part::Key`] payload.
+pub(super) fn key_parts(payload: &[u8]) -> Option<([u8; 32], [u8; REFERENCE_BYTES])> {
+    let rest = payload.get(SEALED_HEADER_BYTES..)?;
+    let (salt, rest) = rest.split_first_chunk::<32>()?;
+    Some((*salt, rest.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(subject: u8) -> ContentKey {
+        ContentKey::derive([1; 16], [2; 16], [3; 32], &Secret::new([subject; 32])).unwrap()
+    }
+
+    #[test]
+    fn sealed_piece_opens_only_under_its_key_and_unchanged() {
+        let mut zstd = compressor().unwrap();
+        for bytes in [vec![], b"abc".to_vec(), vec![b'x'; PIECE_BYTES]] {
+            let sealed = key(1)
+                .seal(&mut zstd, Part::Request, 5, true, &bytes)
+                .unwrap();
+            assert_eq!(key(1).open(&sealed).unwrap(), bytes);
+            assert!(key(2).open(&sealed).is_none());
+            for at in 0..sealed.len() {
+                let mut bad = sealed.clone();
+                bad[at] ^= 1;
+                assert!(key(1).open(&bad).is_none(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn commitments_differ_by_field_and_by_subject() {
+        let one = key(1).commit(Field::RequestBody, b"x");
+        assert_eq!(one, key(1).commit(Field::RequestBody, b"x"));
+        assert_ne!(one, key(1).commit(Field::ReleasedBody, b"x"));
+        assert_ne!(one, key(2).commit(Field::RequestBody, b"x"));
+    }
+
+    #[test]
+    fn key_frame_carries_salt_and_reference() {
+        let payload = key(1).key_payload();
+        assert_eq!(key_parts(&payload), Some(([3; 32], [2; 16])));
+        assert_eq!(SealedHead::parse(&payload).unwrap().part, Part::Key);
+    }
+}
