@@ -171,13 +171,17 @@ pub struct Egress {
     resolver: Resolver,
 }
 
+/// A host's addresses, as a test answers.
+#[cfg(test)]
+type Answers = Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
+
 /// Where addresses come from.
 #[derive(Clone)]
 enum Resolver {
     System,
     /// Tests: a function from host to addresses, called once for each exchange.
     #[cfg(test)]
-    Given(Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>),
+    Given(Answers),
 }
 
 impl fmt::Debug for Egress {

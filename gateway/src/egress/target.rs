@@ -97,7 +97,13 @@ impl Target {
         if !tls && (named == Named::ByData || !(plaintext || loopback)) {
             return Err(fault("it must start with https:// (http only on loopback)"));
         }
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let written = authority.as_str().len() > authority.host().len();
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if written => return Err(fault("its port is no port")),
+            None if tls => 443,
+            None => 80,
+        };
         if port == 0 {
             return Err(fault("port 0 cannot be called"));
         }
