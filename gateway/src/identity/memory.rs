@@ -93,3 +93,67 @@ impl Memory {
         self.shards.iter().map(lock).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Kind;
+
+    fn entry(from: u64) -> Entry {
+        Entry {
+            principal: Arc::new(Principal::for_tests("corp", "alice", Kind::Agent, &[])),
+            issuer: 0,
+            generation: 1,
+            from: Timestamp::from_secs(from),
+            until: Timestamp::from_secs(from + 60),
+        }
+    }
+
+    fn place(n: u32) -> Place {
+        let mut hash = [0; 32];
+        hash[1..5].copy_from_slice(&n.to_be_bytes());
+        Place {
+            hash,
+            plane: Plane::Data,
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_makes_room_for_the_newest() {
+        let memory = Memory::new();
+        let many = u32::try_from(SHARD_ENTRIES_MAX).unwrap() * 3; // all of them in one part
+        for n in 0..many {
+            memory.remember(place(n), entry(1000));
+            assert!(
+                memory
+                    .recall(&place(n), Timestamp::from_secs(1000))
+                    .is_some()
+            );
+        }
+        assert!(memory.len() <= SHARD_ENTRIES_MAX);
+        memory.remember(place(many), entry(2000)); // all others are over
+        for n in 0..10 {
+            memory.remember(place(many + n), entry(2000));
+        }
+        assert!(
+            memory
+                .recall(&place(many), Timestamp::from_secs(2000))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn planes_do_not_share_entries() {
+        let memory = Memory::new();
+        memory.remember(place(1), entry(1000));
+        let console = Place {
+            plane: Plane::Console,
+            ..place(1)
+        };
+        assert!(
+            memory
+                .recall(&console, Timestamp::from_secs(1000))
+                .is_none()
+        );
+    }
+}

@@ -4,6 +4,7 @@
 //! not proven. Called by the protocols, once per call.
 
 mod algorithm;
+pub mod assertion;
 mod check;
 mod config;
 mod jws;
@@ -33,3 +34,6 @@ pub use revocation::{
     REVOCATIONS_MAX, Reach, Revocation, RevocationError, RevocationTarget, Revocations,
 };
 pub use verifier::{Context, Plane, Verifier};
+
+#[cfg(test)]
+mod tests;

@@ -134,7 +134,7 @@ impl Revocations {
     ///
     /// # Errors
     /// [`RevocationError::Full`]; nothing changed then.
-    pub fn apply(&self, revocation: Revocation) -> Result<(), RevocationError> {
+    pub fn apply(&self, revocation: &Revocation) -> Result<(), RevocationError> {
         self.change(|view| {
             let key = (revocation.target.clone(), revocation.reach);
             let at = view.all.entry(key).or_insert(revocation.at);
