@@ -338,6 +338,22 @@ fn consistency_file_verifies_against_the_held_checkpoint() {
     }
 }
 
+#[test]
+fn proof_of_one_log_says_nothing_of_another() {
+    let hashes = log(9);
+    let other = Signer::from_seed("log.example/gate-2", &[3; 32]).unwrap();
+    let note = Checkpoint::new(other.name(), 5, root_at(5, &hashes).unwrap()).unwrap();
+    let note = note.sign(&other).unwrap();
+    let held = VerifiedCheckpoint::verify(&note, other.verifier_key(), &[]).unwrap();
+    let proof = ConsistencyProof {
+        old_size: 5,
+        hashes: consistency_proof(5, 9, &hashes).unwrap(),
+        checkpoint: checkpoint(9, &hashes),
+    };
+    let refused = proof.verify(&held, signer().verifier_key(), &[]);
+    assert!(matches!(refused, Err(Error::Origin { origin, .. }) if origin == "log.example/gate-2"));
+}
+
 // A10
 #[test]
 fn edited_log_signed_with_the_real_key_fails_against_the_older_checkpoint() {

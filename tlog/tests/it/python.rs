@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tlog::checkpoint::{Checkpoint, VerifiedCheckpoint};
 use tlog::note::{Note, Signer};
 use tlog::proof::{ConsistencyProof, InclusionProof};
@@ -370,6 +372,108 @@ fn every_changed_log_gets_the_same_verdict_from_both() {
         let dir = write_log(&mut cases, &files);
         cases.expect(due, what, &["tiles", &dir]);
     }
+    cases.run();
+}
+
+/// The note of `text`, signed by the log's key as often as asked.
+fn signed_text(text: &str, times: usize) -> String {
+    let line = signer().sign(text).unwrap().to_string();
+    format!("{text}\n{}", format!("{line}\n").repeat(times))
+}
+
+/// The same signature with the group order added to its scalar: RFC 8032 section 5.1.7 refuses it.
+fn malleated(note: &str) -> String {
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
+        0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let (rest, encoded) = note.trim_end().rsplit_once(' ').unwrap();
+    let mut bytes = STANDARD.decode(encoded).unwrap();
+    let mut carry = 0;
+    for (byte, order) in bytes[36..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(order) + carry;
+        *byte = sum.to_le_bytes()[0];
+        carry = sum >> 8;
+    }
+    format!("{rest} {}\n", STANDARD.encode(bytes))
+}
+
+// A16: signed with the real key, and still refused.
+#[test]
+fn hostile_checkpoints_are_refused_by_both() {
+    let mut cases = Cases::new("hostile");
+    let root = filled(5).root().to_string();
+    let good = format!("{ORIGIN}\n5\n{root}\n");
+    let texts = [
+        format!("{ORIGIN}\n5\n{root}\nextension\n"),
+        format!("{ORIGIN}\n5\n{root}\n\n"),
+        format!("log.example/other\n5\n{root}\n"),
+        format!("\n5\n{root}\n"),
+        format!("{ORIGIN}\n05\n{root}\n"),
+        format!("{ORIGIN}\n+5\n{root}\n"),
+        format!("{ORIGIN}\n٥\n{root}\n"),
+        format!("{ORIGIN}\n5 \n{root}\n"),
+        format!("{ORIGIN}\n4611686018427387905\n{root}\n"),
+        format!("{ORIGIN}\n18446744073709551616\n{root}\n"),
+        format!("{ORIGIN}\n0\n{root}\n"),
+        format!("{ORIGIN}\n5\n{}\n", STANDARD.encode([7; 31])),
+        format!("{ORIGIN}\n5\n{}\n", STANDARD.encode([7; 33])),
+        format!("{ORIGIN}\n5\n{}\n", &root[..43]),
+        format!("{ORIGIN}\n5\n"),
+        format!("{ORIGIN}\r\n5\r\n{root}\r\n"),
+        format!("{ORIGIN}\n5\n{root}\u{2028}\n"),
+    ];
+    let mut notes: Vec<String> = texts.iter().map(|text| signed_text(text, 1)).collect();
+    let whole = signed_text(&good, 1);
+    notes.push(signed_text(&good, 2));
+    notes.push(malleated(&whole));
+    notes.push(whole.replacen('—', "-", 1));
+    notes.push(whole.replacen("— ", "—  ", 1));
+    notes.push(whole.replacen("— ", "—\u{a0}", 1));
+    notes.push(format!("{whole}— stranger AAAAAA==\n"));
+    notes.push(format!("{whole}— a+b AAAAAAA=\n"));
+    notes.push(format!("{whole}{}", "— stranger AAAAAAA=\n".repeat(16)));
+    notes.push(format!("{whole}— {} AAAAAAA=\n", "n".repeat(256)));
+    notes.push(format!("\u{feff}{whole}"));
+    for note in notes {
+        let ours = Note::parse(note.as_bytes())
+            .and_then(|note| VerifiedCheckpoint::verify(&note, signer().verifier_key(), &[]));
+        assert!(ours.is_err(), "{note}");
+        let file = cases.file(note.as_bytes());
+        cases.expect(TAMPERED, note, &["checkpoint", &file]);
+    }
+    let strangers = format!("{whole}{}", "— stranger AAAAAAA=\n".repeat(15));
+    for note in [whole, strangers] {
+        verified(&Note::parse(note.as_bytes()).unwrap());
+        let file = cases.file(note.as_bytes());
+        cases.expect(OK, note, &["checkpoint", &file]);
+    }
+    cases.run();
+}
+
+// A10: entries and all tiles are rewritten alike; only the signature stands against it.
+#[test]
+fn consistently_rewritten_files_are_refused_by_the_script() {
+    let mut cases = Cases::new("rewritten");
+    let mut files = log_files(600, &filled(601));
+    let mut export = Export::new();
+    let mut other = Vec::new();
+    (1..601).for_each(|index| other.extend(export.push(&entry(index)).unwrap()));
+    other.extend(export.finish());
+    for file in other {
+        let path = file.tile.to_string();
+        files
+            .iter_mut()
+            .find(|(stored, _)| *stored == path)
+            .unwrap()
+            .1 = file.bytes;
+    }
+    let dir = write_log(&mut cases, &files);
+    cases.expect(
+        TAMPERED,
+        "all entries moved by one".to_owned(),
+        &["tiles", &dir],
+    );
     cases.run();
 }
 
