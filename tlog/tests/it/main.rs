@@ -10,3 +10,4 @@
 mod cross;
 mod properties;
 mod python;
+mod vectors;
