@@ -4,8 +4,18 @@
 //! declared input, and [`HttpCall`]: the exact bytes that are judged and then forwarded. Refuses what
 //! is not declared. Called by the protocols (to decode) and by every room above (to read).
 
+mod binding;
+mod catalogue;
+mod config;
+mod decode;
+mod definition;
+mod fault;
 pub mod input;
+mod openapi;
+mod request;
+mod schema;
 pub mod shape;
+mod template;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +27,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
+pub use binding::Binding;
+pub use catalogue::{Catalogue, FUNCTIONS_MAX, Found};
+pub use config::{
+    Additional, BodyConfig, FunctionConfig, FunctionsConfig, Method, OverrideConfig,
+    ParameterConfig, Plus, WhenConfig,
+};
+pub use decode::{BODY_BYTES_MAX, BodyPlan, PASSED_HEADERS};
+pub use fault::{CallFault, Fault};
 pub use input::Input;
+pub use request::{HttpCall, HttpHead, RequestBody};
 pub use shape::Shape;
 
 /// Longest connection or function name, in bytes.
@@ -305,3 +324,6 @@ pub struct Function {
     /// One line for people, from the OpenAPI summary or the config.
     pub summary: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

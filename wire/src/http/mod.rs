@@ -23,7 +23,7 @@ pub use head::{
     METHODS, RequestLine, Version, check,
 };
 pub use media::{MEDIA_TYPE_BYTES_MAX, MediaType, MediaTypeError};
-pub use query::{Pair, QUERY_PAIRS_MAX, QueryError};
+pub use query::{FormError, Pair, QUERY_PAIRS_MAX, QueryError, form};
 pub use target::{SEGMENTS_MAX, TARGET_BYTES_MAX, Target, TargetError};
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use crate::http::{MediaType, MediaTypeError, QueryError, Target, TargetError};
+use crate::http::{FormError, MediaType, MediaTypeError, QueryError, Target, TargetError, form};
 
 fn refused(raw: &str) -> TargetError {
     match Target::parse(raw) {
@@ -274,4 +274,33 @@ fn media_types_are_read_to_the_letter() {
     ] {
         assert!(MediaType::parse(raw).is_err(), "{raw}");
     }
+}
+
+#[test]
+fn forms_are_read_strictly() {
+    let fields = form(b"a=b+c%2B&d=%0D%0A&e").unwrap();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        fields,
+        [pair("a", "b c+"), pair("d", "\r\n"), pair("e", "")]
+    );
+    assert_eq!(form(b""), Ok(Vec::new()));
+    let cases: [(&[u8], FormError); 9] = [
+        (b"a=%", FormError::Escape),
+        (b"a=%zz", FormError::Escape),
+        (b"a=1;b=2", FormError::Character),
+        (b"a=\n", FormError::Character),
+        (b"a=\xc3\xa9", FormError::Character),
+        (b"a=%c0%af", FormError::Text),
+        (b"a=%00", FormError::Text),
+        (b"=1", FormError::EmptyName),
+        (b"a=1&&b=2", FormError::EmptyPair),
+    ];
+    for (raw, error) in cases {
+        assert_eq!(form(raw), Err(error), "{raw:?}");
+    }
+    assert_eq!(
+        form("a=1&".repeat(257).trim_end_matches('&').as_bytes()),
+        Err(FormError::TooMany)
+    );
 }

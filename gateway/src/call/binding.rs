@@ -1,0 +1,218 @@
+//! How one function is bound to HTTP: what a request for it looks like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::config::{Additional, Method};
+use super::definition::{Body, Definition, In, Parameter, TextKind, When, check_parameters};
+use super::fault::Fault;
+use super::schema::{Arena, Kinds, NodeId, Shaper};
+use super::shape::{Member, Record};
+use super::template::Template;
+use super::{ConnectionName, Function, FunctionId};
+
+/// One function and the form of its requests. Immutable.
+#[derive(Debug)]
+pub struct Binding {
+    pub(super) function: Arc<Function>,
+    pub(super) method: Method,
+    pub(super) template: Template,
+    /// By place and exact name.
+    pub(super) parameters: BTreeMap<(In, String), ParameterBinding>,
+    pub(super) body: Body,
+    pub(super) when: When,
+    pub(super) additional: Additional,
+    pub(super) arena: Arc<Arena>,
+}
+
+/// How the text of one parameter is read.
+#[derive(Debug)]
+pub(super) struct ParameterBinding {
+    pub(super) required: bool,
+    pub(super) schema: NodeId,
+    pub(super) kind: TextKind,
+    pub(super) list: List,
+}
+
+/// Whether a parameter is a list, and how that is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum List {
+    /// One value.
+    No,
+    /// One parameter an element.
+    Repeated,
+    /// Elements between commas.
+    Commas,
+}
+
+impl Binding {
+    /// The function.
+    pub const fn function(&self) -> &Arc<Function> {
+        &self.function
+    }
+
+    /// The method that it is called by.
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The path template that it is called by.
+    pub fn path(&self) -> String {
+        self.template.to_string()
+    }
+
+    pub(super) fn takes_json(&self) -> bool {
+        match &self.body {
+            Body::Typed { forms, .. } => forms
+                .iter()
+                .any(|form| form.codec == super::definition::Codec::Json),
+            Body::None | Body::Bytes { .. } | Body::Stream { .. } => false,
+        }
+    }
+}
+
+/// Bind a definition.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(super) fn bind(
+    mut definition: Definition,
+    connection: &ConnectionName,
+    arena: &Arc<Arena>,
+) -> Result<Binding, Vec<Fault>> {
+    let place = definition.place.clone();
+    let mut faults = Vec::new();
+    let id = FunctionId::new(connection.clone(), &definition.name)
+        .map_err(|error| faults.push(Fault::new(&place, error.to_string(), "rename it")));
+    let template = Template::parse(&definition.path)
+        .map_err(|fault| faults.push(Fault::new(&place, fault.0, fault.1)));
+    if let Ok(template) = &template {
+        faults.extend(check_parameters(&definition, template));
+    }
+    let parameters = bind_parameters(&mut definition, template.as_ref().ok(), arena, &mut faults);
+    let input = shape(&definition, &parameters, arena, &mut faults);
+    let (Ok(id), Ok(template), true) = (id, template, faults.is_empty()) else {
+        return Err(faults);
+    };
+    let function = Function {
+        id,
+        effect: definition.effect,
+        input,
+        durability: definition.durability,
+        summary: definition.summary,
+    };
+    Ok(Binding {
+        function: Arc::new(function),
+        method: definition.method,
+        template,
+        parameters,
+        body: definition.body,
+        when: definition.when,
+        additional: definition.additional,
+        arena: Arc::clone(arena),
+    })
+}
+
+fn bind_parameters(
+    definition: &mut Definition,
+    template: Option<&Template>,
+    arena: &Arena,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<(In, String), ParameterBinding> {
+    let mut out = BTreeMap::new();
+    for parameter in std::mem::take(&mut definition.parameters) {
+        let Parameter {
+            place,
+            name,
+            required,
+            schema,
+            explode,
+        } = parameter;
+        let is_list = arena.kinds(schema).solid() == Kinds::ARRAY && !arena.is_union(schema);
+        let list = match (is_list, explode) {
+            (false, _) => List::No,
+            (true, true) => List::Repeated,
+            (true, false) => List::Commas,
+        };
+        let kind = match (is_list, place) {
+            (true, In::Path) => None,
+            (true, In::Query | In::Header) => match arena.items(schema) {
+                Some(items) => TextKind::of(arena, items),
+                None => Some(TextKind::String),
+            },
+            (false, _) => TextKind::of(arena, schema),
+        };
+        match kind {
+            Some(kind) => {
+                let binding = ParameterBinding { required, schema, kind, list };
+                out.insert((place, name), binding);
+            }
+            None => faults.push(Fault::new(
+                &definition.place,
+                format!("`{}.{name}` is an object, a list of lists, or a list in the path", place.as_str()),
+                "parameters are scalars, or lists of scalars in query and headers; else `omit` the function",
+            )),
+        }
+    }
+    for name in template.into_iter().flat_map(Template::names) {
+        if !out.contains_key(&(In::Path, name.to_owned())) {
+            faults.push(Fault::new(
+                &definition.place,
+                format!("`{{{name}}}` of the path is not declared"),
+                "declare it as a path parameter",
+            ));
+        }
+    }
+    out
+}
+
+/// The input's shape as policies see it.
+fn shape(
+    definition: &Definition,
+    parameters: &BTreeMap<(In, String), ParameterBinding>,
+    arena: &Arena,
+    faults: &mut Vec<Fault>,
+) -> Record {
+    let mut shaper = Shaper::new(arena, &definition.opaque);
+    let mut members: BTreeMap<String, Member> = BTreeMap::new();
+    for place in [In::Path, In::Query, In::Header] {
+        let list: Vec<_> = parameters
+            .iter()
+            .filter(|((known, _), _)| *known == place)
+            .map(|((_, name), bound)| (name.as_str(), bound.schema, bound.required))
+            .collect();
+        if !list.is_empty() {
+            members.insert(
+                place.as_str().to_owned(),
+                shaper.record(place.as_str(), &list),
+            );
+        }
+    }
+    if let Body::Typed { forms, required } = &definition.body {
+        let mut shapes = forms
+            .iter()
+            .map(|form| shaper.member("body", form.schema, *required));
+        let first = shapes.next();
+        let mut same = true;
+        for other in shapes {
+            same &= Some(&other) == first.as_ref();
+        }
+        if !same {
+            faults.push(Fault::new(
+                &definition.place,
+                "its media types have different schemas",
+                "choose those that share one by `media_types` in `overrides`",
+            ));
+        }
+        members.extend(first.map(|member| ("body".to_owned(), member)));
+    }
+    let unmet: BTreeSet<&str> = shaper.unmet().collect();
+    for place in unmet {
+        faults.push(Fault::new(
+            &definition.place,
+            format!("`opaque` names `{place}`, which the function does not declare"),
+            "write it as in `body.position.latitude`",
+        ));
+    }
+    Record { members }
+}

@@ -1,0 +1,307 @@
+use super::{JSON, bad, get, import, post, seen, send};
+use crate::call::input::Value;
+use crate::call::shape::Shape;
+use crate::call::{Call, CallFault, Durability, Effect};
+
+const PAYMENTS: &str = r##"
+openapi: 3.0.3
+info: { title: Payments, version: "1" }
+servers: [{ url: "https://evil.example/base" }]
+paths:
+  /customers/{id}:
+    parameters:
+      - { name: id, in: path, required: true, schema: { type: integer, format: int64 } }
+      - { $ref: "#/components/parameters/Trace" }
+    get:
+      operationId: getCustomer
+      summary: |
+        Read a customer
+        and more
+      parameters:
+        - { name: expand, in: query, schema: { type: array, items: { type: string } }, explode: false }
+        - { name: Accept, in: header, schema: { type: string } }
+    delete: { x-callgate-effect: write }
+  /refunds:
+    post:
+      operationId: createRefund
+      requestBody:
+        required: true
+        content:
+          application/json: { schema: { $ref: "#/components/schemas/Refund" } }
+          application/xml: { schema: { $ref: "#/components/schemas/Refund" } }
+  /reports:
+    post:
+      operationId: uploadReport
+      requestBody: { content: { application/pdf: { schema: { type: string, format: binary } } } }
+    put: { operationId: "reports/put all" }
+components:
+  parameters:
+    Trace: { name: X-Trace, in: header, schema: { type: string } }
+  schemas:
+    Refund:
+      allOf:
+        - $ref: "#/components/schemas/Base"
+        - type: object
+          required: [amount, id]
+          properties:
+            id: { type: string, readOnly: true }
+            amount: { type: number, minimum: 0, exclusiveMinimum: true }
+            parent: { $ref: "#/components/schemas/Refund" }
+            reason: { type: string, nullable: true, enum: [fraud, other] }
+    Base:
+      type: object
+      properties:
+        labels: { type: object, additionalProperties: { type: string } }
+"##;
+
+#[test]
+fn a_document_becomes_functions() {
+    let catalogue = import(PAYMENTS, "").unwrap();
+    let names: Vec<_> = catalogue
+        .functions()
+        .iter()
+        .map(|found| found.id.name())
+        .collect();
+    let wanted = [
+        "createRefund",
+        "delete-customers-id",
+        "getCustomer",
+        "reports-put-all",
+        "uploadReport",
+    ];
+    assert_eq!(names, wanted);
+    assert_eq!(catalogue.functions()[1].effect, Effect::Write);
+    assert_eq!(
+        catalogue.functions()[2].summary.as_deref(),
+        Some("Read a customer")
+    );
+    let notes = catalogue.notes().join("\n");
+    assert!(
+        notes.contains("api.yaml#/paths/~1customers~1{id}/delete: it has no `operationId`"),
+        "{notes}"
+    );
+    assert!(notes.contains("application~1xml: left out"), "{notes}");
+    assert!(notes.contains("`reports-put-all`"), "{notes}");
+}
+
+#[test]
+fn imported_parameters_are_judged() {
+    let catalogue = import(PAYMENTS, "").unwrap();
+    let call = send(
+        &catalogue,
+        "GET",
+        "/customers/12?expand=a,b",
+        &[("x-trace", "t")],
+        b"",
+    )
+    .unwrap();
+    assert_eq!(seen(&call, "path.id"), Some(Value::Long(12)));
+    let expand = Value::Set(vec![Value::String("a".into()), Value::String("b".into())]);
+    assert_eq!(seen(&call, "query.expand"), Some(expand));
+    assert_eq!(
+        seen(&call, "header.x-trace"),
+        Some(Value::String("t".into()))
+    );
+    assert!(bad(get(&catalogue, "/customers/12?expand=a%2Cb")).contains("escaped comma"));
+    assert!(bad(get(&catalogue, "/customers/12?expand=a&expand=b")).contains("more than once"));
+    // The document's `servers` add nothing to the path.
+    assert!(matches!(
+        get(&catalogue, "/base/customers/12"),
+        Err(CallFault::NotFound(_))
+    ));
+}
+
+#[test]
+fn imported_bodies_are_judged() {
+    let catalogue = import(PAYMENTS, "").unwrap();
+    let call = post(
+        &catalogue,
+        "/refunds",
+        r#"{"amount":2.5,"reason":null,"labels":{"a":"b"},"parent":{"amount":1}}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        seen(&call, "body.amount"),
+        Some(Value::Decimal("2.5".into()))
+    );
+    let Shape::Record(body) = &call.function().input.members["body"].shape else {
+        panic!("no record");
+    };
+    assert_eq!(body.members["labels"].shape, Shape::Opaque);
+    assert_eq!(body.members["parent"].shape, Shape::Opaque);
+    assert!(!body.members["id"].required && body.members["amount"].required);
+    assert_eq!(
+        bad(post(&catalogue, "/refunds", r#"{"amount":0}"#)),
+        "`body.amount` is too small"
+    );
+    let nested = r#"{"amount":1,"parent":{"amount":1,"evil":1}}"#;
+    let text = "`body.parent.evil` is not declared by the function";
+    assert_eq!(bad(post(&catalogue, "/refunds", nested)), text);
+    let xml = send(
+        &catalogue,
+        "POST",
+        "/refunds",
+        &[("content-type", "application/xml")],
+        b"<a/>",
+    );
+    assert!(matches!(xml, Err(CallFault::UnsupportedMediaType(_))));
+    let pdf = send(
+        &catalogue,
+        "POST",
+        "/reports",
+        &[("content-type", "application/pdf")],
+        b"x",
+    );
+    assert!(pdf.is_ok());
+    let json = send(&catalogue, "POST", "/reports", &[JSON], b"{}");
+    assert!(matches!(json, Err(CallFault::UnsupportedMediaType(_))));
+    // A function without `requestBody` takes none.
+    assert_eq!(
+        bad(send(&catalogue, "PUT", "/reports", &[JSON], b"{}")),
+        "the function takes no body"
+    );
+}
+
+#[test]
+fn overrides_and_omissions_apply_by_name() {
+    let config = r#"
+omit: [uploadReport]
+overrides:
+  createRefund: { effect: destructive, durability: async, additional: allow }
+"#;
+    let catalogue = import(PAYMENTS, config).unwrap();
+    let refund = &catalogue.functions()[0];
+    assert_eq!(
+        (refund.effect, refund.durability),
+        (Effect::Destructive, Durability::Async)
+    );
+    assert!(post(&catalogue, "/refunds", r#"{"amount":1,"extra":1}"#).is_ok());
+    let omitted = send(
+        &catalogue,
+        "POST",
+        "/reports",
+        &[("content-type", "application/pdf")],
+        b"x",
+    );
+    assert!(matches!(omitted, Err(CallFault::NotFound(_))));
+    let wrong = import(PAYMENTS, "omit: [nothing]\noverrides: { CreateRefund: {} }").unwrap_err();
+    let text: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+    assert!(
+        text[0].contains("the document has no function `nothing`"),
+        "{text:?}"
+    );
+    assert!(text[1].contains("did you mean `createRefund`?"), "{text:?}");
+}
+
+fn fault(operation: &str) -> String {
+    let document =
+        format!("openapi: 3.1.0\npaths: {{ /a: {{ post: {{ operationId: a, {operation} }} }} }}");
+    let faults = import(&document, "").unwrap_err();
+    faults.iter().map(|fault| format!("{fault}\n")).collect()
+}
+
+#[test]
+fn what_cannot_be_judged_is_a_fault_with_its_place() {
+    let cases = [
+        (
+            "parameters: [{ name: c, in: cookie, schema: {} }]",
+            "cookie parameters are not supported",
+        ),
+        (
+            "parameters: [{ name: c, in: query, style: deepObject, schema: {} }]",
+            "style `deepObject` is not supported",
+        ),
+        (
+            "parameters: [{ name: c, in: query, content: { application/json: {} } }]",
+            "the parameter has no `schema`",
+        ),
+        (
+            "parameters: [{ name: c, in: body, schema: {} }]",
+            "is not a place",
+        ),
+        (
+            "parameters: [{ name: x-forwarded-for, in: header, schema: {} }]",
+            "header `x-forwarded-for` is never forwarded",
+        ),
+        (
+            "parameters: [{ name: c, in: query, schema: { type: object } }]",
+            "`query.c` is an object",
+        ),
+        (
+            "parameters: [{ name: c, in: query, schema: {} }, { name: c, in: query, schema: {} }]",
+            "the parameter is declared twice",
+        ),
+        (
+            "requestBody: { content: { application/json: { schema: { not: {} } } } }",
+            "api.yaml#/paths/~1a/post/requestBody/content/application~1json/schema/not: keyword `not` is not supported",
+        ),
+        ("x-callgate-effect: none", "is not an effect"),
+        (
+            "requestBody: { content: { application/json: { schema: { type: string } }, application/x-www-form-urlencoded: { schema: { type: object } } } }",
+            "its media types have different schemas",
+        ),
+    ];
+    for (operation, text) in cases {
+        let found = fault(operation);
+        assert!(found.contains(text), "{operation}\n{found}");
+    }
+}
+
+// X6: the loader never leaves the document.
+#[test]
+fn references_out_of_the_document_are_faults_and_never_fetched() {
+    for reference in [
+        "http://127.0.0.1:1/a.yaml",
+        "https://169.254.169.254/latest",
+        "//metadata/a",
+        "file:///etc/passwd",
+        "other.yaml#/a",
+        "../x.yaml",
+        "/etc/passwd",
+        "http://[::ffff:169.254.169.254]/",
+    ] {
+        for operation in [
+            format!("requestBody: {{ $ref: '{reference}' }}"),
+            format!("parameters: [{{ $ref: '{reference}' }}]"),
+            format!(
+                "requestBody: {{ content: {{ application/json: {{ schema: {{ $ref: '{reference}' }} }} }} }}"
+            ),
+        ] {
+            let found = fault(&operation);
+            assert!(
+                found.contains("the reference leads out of the document"),
+                "{operation}\n{found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn other_documents_are_refused() {
+    for (document, text) in [
+        ("swagger: '2.0'\npaths: {}", "is not 3.0.x or 3.1.x"),
+        ("openapi: 3.2.0\npaths: {}", "is not 3.0.x or 3.1.x"),
+        ("openapi: 3.1.0", "is missing"),
+        (
+            "openapi: 3.1.0\npaths: {}",
+            "the connection has no functions",
+        ),
+        ("openapi: 3.1.0\nopenapi: 3.1.0", "uplicate"),
+        ("a: [", "api.yaml"),
+    ] {
+        let faults = import(document, "").unwrap_err();
+        assert!(faults[0].to_string().contains(text), "{faults:?}");
+    }
+    let missing = super::load("openapi: nowhere.yaml").unwrap_err();
+    assert!(missing[0].to_string().contains("nowhere.yaml"));
+}
+
+#[test]
+fn yaml_words_stay_texts() {
+    let document = "openapi: 3.1.0\npaths: { /a: { get: { operationId: a, parameters: [ \
+        { name: c, in: query, schema: { enum: [no, on, 010, 1_000] } } ] } } }";
+    let catalogue = import(document, "").unwrap();
+    for value in ["no", "on", "010", "1_000"] {
+        assert!(get(&catalogue, &format!("/a?c={value}")).is_ok(), "{value}");
+    }
+}
