@@ -3,6 +3,7 @@
 //! Rooms stand on floors and import lower floors only (`ARCHITECTURE.md`); the order of a call's steps
 //! stands once, in `pipeline`.
 
+pub mod approval;
 pub mod call;
 pub mod clock;
 #[cfg(feature = "demo")]
@@ -15,4 +16,5 @@ pub mod mask;
 pub mod policy;
 pub mod record;
 pub mod secret;
+pub mod store;
 pub mod telemetry;

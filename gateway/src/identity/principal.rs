@@ -216,4 +216,39 @@ impl Principal {
             },
         })
     }
+
+    /// The same with an actor chain, for tests.
+    pub(crate) fn acting(mut self, actors: &[(&str, &str)]) -> Self {
+        self.facts.actors = actors
+            .iter()
+            .map(|(issuer, subject)| Actor {
+                issuer: (*issuer).to_owned(),
+                subject: (*subject).to_owned(),
+            })
+            .collect();
+        self
+    }
+
+    /// The same as an account of a person, for tests.
+    pub(crate) fn of_person(mut self, person: &str) -> Self {
+        self.facts.person = Some(person.to_owned());
+        self
+    }
+
+    /// The same with a claim, for tests.
+    pub(crate) fn claiming(mut self, name: &str, value: serde_json::Value) -> Self {
+        self.facts.claims.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same with times of sign-in and issue, for tests.
+    pub(crate) const fn signed_in(
+        mut self,
+        authenticated: Option<Timestamp>,
+        issued: Option<Timestamp>,
+    ) -> Self {
+        self.facts.token.authenticated = authenticated;
+        self.facts.token.issued = issued;
+        self
+    }
 }

@@ -1,13 +1,35 @@
-//! Masks secrets and personal data in what comes back.
+//! Masks secrets and personal data in what comes back, and takes the credential out of it.
+//!
+//! Owned here: data classes, detectors, field rules, the streaming maskers for each format, the
+//! credential scrubber, the marker that stands in place of data. Refused here: whatever cannot be
+//! inspected to its end; there is no way through that skips it. The pipeline drives a [`Masker`] for
+//! each answer and a [`MarkerGuard`] for each request; config compiles [`Settings`].
+//!
+//! Where masking is `off`, only the scrubber runs. A compressed answer is then decoded if there is a
+//! secret to take out, and withheld if it cannot be: a caller that asked for `br` would otherwise see
+//! an echoed credential after decoding it.
 
-use std::fmt;
+mod automaton;
+mod catalogue;
+mod class;
+mod coding;
+mod config;
+mod detect;
+mod inspector;
+mod json;
+mod marker;
+mod masker;
+mod media;
+mod needles;
+mod path;
+mod text;
+mod view;
+mod withheld;
 
-/// What a piece of data is: `email`, `payment-card`, `secret.jwt`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct DataClass(String);
-
-impl fmt::Display for DataClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use class::{ClassError, DataClass};
+pub use coding::{DECODED_BYTES_MAX, RATIO_FREE_BYTES, RATIO_MAX};
+pub use config::{Config, Fault, Mode, Plan, Settings};
+pub use marker::MarkerGuard;
+pub use masker::{Masker, ResponseFacts, Summary};
+pub use needles::{NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, NeedleError, Needles};
+pub use withheld::Withheld;

@@ -1,16 +1,24 @@
 //! The decision: what matched, and what follows from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use cedar_policy::{
-    AuthorizationError, Context, Entities, EntityUid, EvaluationError, Request as CedarRequest,
+use cedar_policy::EvaluationError;
+use cedar_policy_core::ast::{
+    Context, EntityUID, EntityUIDEntry, Literal, Request as CedarRequest, ValueKind,
 };
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::evaluator::Evaluator;
+use cedar_policy_core::extensions::Extensions;
+
+use crate::mask::DataClass;
 
 use super::decision::{Decision, Denial, DenialReason, Obligations, RuleHash, Terms};
 use super::index::Slices;
 use super::prepare::Prepared;
-use super::request::{self, Request, Subject};
+use super::request::{Request, Subject};
 use super::rule::{Rule, RuleEffect};
+use super::value;
 use super::{Error, Policies};
 
 /// The policies that answered a request.
@@ -29,18 +37,19 @@ pub(super) enum Verdict {
     Ask(Terms),
 }
 
-/// A subject in Cedar's terms.
+/// A subject in Cedar's terms, beside the entities that its request needs.
 #[derive(Debug)]
 pub(super) struct Caller {
-    pub(super) uid: EntityUid,
+    pub(super) uid: Arc<EntityUID>,
     /// The subject's own id and those of its groups that some policy names.
-    pub(super) selves: Vec<EntityUid>,
+    pub(super) selves: Vec<EntityUID>,
     pub(super) entities: Entities,
 }
 
 impl Policies {
     /// Decide about a call. `opened` are the approval rules that people opened for exactly this
-    /// call: they count as if they did not exist; every other policy counts in full.
+    /// call: they count as if they did not exist; every other policy counts in full. A policy that
+    /// errs denies, opened or not.
     pub fn decide(&self, request: &Request<'_>, opened: &BTreeSet<RuleHash>) -> Decision {
         self.try_decide(request, opened)
             .unwrap_or_else(|error| Decision::Deny(denial(&error)))
@@ -58,7 +67,7 @@ impl Policies {
             Verdict::Deny(denial) => Decision::Deny(denial),
             Verdict::Ask(terms) => Decision::Ask(terms),
             Verdict::Allow(policies) => Decision::Allow(Obligations {
-                unmask: self.unmask(prepared, request, opened)?,
+                unmask: self.unmask(prepared, &caller, request, opened)?,
                 policies,
             }),
         })
@@ -71,13 +80,10 @@ impl Policies {
         caller: &Caller,
         request: &Request<'_>,
     ) -> Result<Matches<'_>, Error> {
-        let context = request::call_context(request.input, request.facts)?;
-        self.matches(
-            caller,
-            (&prepared.action, &prepared.connection),
-            context,
-            &prepared.slices,
-        )
+        let shape = &prepared.function.input;
+        let context = self.values.call(request.input, shape, request.facts)?;
+        let request = cedar_request(caller, &prepared.action, &prepared.connection, context);
+        self.matches(caller, request, &prepared.slices)
     }
 
     /// The data classes that this subject may see in the function's answer. What cannot be
@@ -85,18 +91,15 @@ impl Policies {
     pub(super) fn unmask(
         &self,
         prepared: &Prepared,
+        caller: &Caller,
         request: &Request<'_>,
         opened: &BTreeSet<RuleHash>,
-    ) -> Result<BTreeSet<crate::mask::DataClass>, Error> {
+    ) -> Result<BTreeSet<DataClass>, Error> {
         let mut unmasked = BTreeSet::new();
-        if prepared.unmask.is_empty() {
-            return Ok(unmasked);
-        }
-        let caller = self.caller(&request.subject, prepared.unmask_entities.clone())?;
         for (class, uid) in &prepared.unmask {
-            let context = request::unmask_context(prepared.function.clone(), request.facts)?;
-            let action = &self.unmask_action;
-            let matches = self.matches(&caller, (action, uid), context, &self.unmask_slices)?;
+            let context = self.values.unmask(&prepared.thing, request.facts)?;
+            let request = cedar_request(caller, &self.unmask_action, uid, context);
+            let matches = self.matches(caller, request, &self.unmask_slices)?;
             if let Verdict::Allow(_) = judge(&matches, opened) {
                 unmasked.insert(class.clone());
             }
@@ -104,68 +107,90 @@ impl Policies {
         Ok(unmasked)
     }
 
-    /// The subject as an entity, beside the entities that its request needs.
+    /// The subject as an entity, beside `entities`.
     pub(super) fn caller(
         &self,
         subject: &Subject<'_>,
         entities: Entities,
     ) -> Result<Caller, Error> {
         let uid = self.names.caller(subject.issuer, subject.subject);
-        let mut selves: Vec<EntityUid> = subject
+        let mut selves: Vec<EntityUID> = subject
             .groups
             .iter()
             .filter_map(|group| self.groups.get(group).cloned())
             .collect();
-        let entity = request::principal(&uid, subject, &selves, &self.claims)?;
+        let entity = value::principal(&uid, subject, &selves, &self.claims)?;
         selves.push(uid.clone());
+        // INVARIANT: the entities are closed under `in` without more work: what is there was closed
+        // at load, and the caller's groups are in nothing themselves.
         let entities = entities
-            .add_entities([entity], None)
+            .add_entities(
+                [Arc::new(entity)],
+                None::<&NoEntitiesSchema>,
+                TCComputation::AssumeAlreadyComputed,
+                Extensions::all_available(),
+            )
             .map_err(|_| Error::Principal)?;
         Ok(Caller {
-            uid,
+            uid: Arc::new(uid),
             selves,
             entities,
         })
     }
 
-    /// Evaluate slices. The request is checked against the schema first: Cedar itself would take a
-    /// context of any form.
+    /// Evaluate the policies of slices, each by itself as Cedar's authorizer does it. The context
+    /// must have been built by the schema.
     pub(super) fn matches(
         &self,
         caller: &Caller,
-        (action, resource): (&EntityUid, &EntityUid),
-        context: Context,
+        request: CedarRequest,
         slices: &Slices,
     ) -> Result<Matches<'_>, Error> {
-        let request = CedarRequest::new(
-            caller.uid.clone(),
-            action.clone(),
-            resource.clone(),
-            context,
-            Some(&self.schema),
-        )
-        .map_err(|_| Error::Request)?;
+        let evaluator = Evaluator::new(request, &caller.entities, Extensions::all_available());
+        let no_slots = HashMap::new();
         let mut matches = Matches::default();
-        for set in slices.sets(&caller.selves) {
-            let response = self
-                .authorizer
-                .is_authorized(&request, set, &caller.entities);
-            for id in response.diagnostics().reason() {
-                let rule = self.rule(id)?;
-                match rule.effect {
-                    RuleEffect::Permit => matches.permits.push(rule),
-                    RuleEffect::Forbid => matches.forbids.push(rule),
-                }
-            }
-            for error in response.diagnostics().errors() {
-                let AuthorizationError::PolicyEvaluationError(error) = error;
-                let rule = self.rule(error.policy_id())?;
-                matches.errors.push((rule, kind(error.inner())));
+        for condition in slices.conditions(&caller.selves) {
+            let rule = self.rules.get(condition.rule).ok_or(Error::UnknownPolicy)?;
+            match evaluator.interpret(&condition.expression, &no_slots) {
+                Ok(value) => match value.value {
+                    ValueKind::Lit(Literal::Bool(false)) => {}
+                    ValueKind::Lit(Literal::Bool(true)) => match rule.effect {
+                        RuleEffect::Permit => matches.permits.push(rule),
+                        RuleEffect::Forbid => matches.forbids.push(rule),
+                    },
+                    ValueKind::Lit(_)
+                    | ValueKind::Set(_)
+                    | ValueKind::Record(_)
+                    | ValueKind::ExtensionValue(_) => matches.errors.push((rule, NOT_A_BOOL)),
+                },
+                Err(error) => matches.errors.push((rule, kind(&error))),
             }
         }
         matches.settle();
         Ok(matches)
     }
+}
+
+/// What went wrong with a policy that is neither true nor false.
+const NOT_A_BOOL: &str = "it does not evaluate to true or false";
+
+/// A request in Cedar's terms, unchecked: see [`Policies::matches`].
+pub(super) fn cedar_request(
+    caller: &Caller,
+    action: &Arc<EntityUID>,
+    resource: &Arc<EntityUID>,
+    context: Context,
+) -> CedarRequest {
+    let entry = |uid: &Arc<EntityUID>| EntityUIDEntry::Known {
+        euid: Arc::clone(uid),
+        loc: None,
+    };
+    CedarRequest::new_unchecked(
+        entry(&caller.uid),
+        entry(action),
+        entry(resource),
+        Some(context),
+    )
 }
 
 impl Matches<'_> {

@@ -7,52 +7,44 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cedar_policy::{
-    ActionConstraint, Effect, EntityUid, Policy, PolicySet, PolicySetError, PrincipalConstraint,
-    ResourceConstraint,
-};
+use cedar_policy::{ActionConstraint, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy_core::ast::{EntityUID, Expr};
 
 use super::names::Names;
 
-/// Permits and forbids apart: Cedar names the matched permits only when no forbid matched, and an
-/// approval rule needs both.
-#[derive(Debug, Default)]
-pub(super) struct Pair {
-    pub(super) permits: PolicySet,
-    pub(super) forbids: PolicySet,
+/// A policy ready to be evaluated: scope and conditions as one expression, built once.
+#[derive(Debug)]
+pub(super) struct Condition {
+    /// The policy's place among the rules.
+    pub(super) rule: usize,
+    pub(super) expression: Expr,
 }
 
-impl Pair {
-    fn add(&mut self, policy: &Policy) -> Result<(), Box<PolicySetError>> {
-        let set = match policy.effect() {
-            Effect::Permit => &mut self.permits,
-            Effect::Forbid => &mut self.forbids,
-        };
-        set.add(policy.clone()).map_err(Box::new)
-    }
+/// The policy as one expression without places in the text: Cedar would copy them at every step of
+/// an evaluation. Only its JSON form has none.
+fn condition(policy: &Policy) -> Result<Expr, String> {
+    let json = policy.to_json().map_err(|error| error.to_string())?;
+    let unplaced = Policy::from_json(None, json).map_err(|error| error.to_string())?;
+    Ok(unplaced.as_ref().condition())
 }
 
 /// The policies filed under one key, by the principal that their scope asks for.
 #[derive(Debug, Default)]
 pub(super) struct Slice {
-    anyone: Pair,
-    scoped: HashMap<EntityUid, Pair>,
+    anyone: Vec<Arc<Condition>>,
+    scoped: HashMap<EntityUID, Vec<Arc<Condition>>>,
 }
 
 impl Slice {
-    fn add(&mut self, policy: &Policy) -> Result<(), Box<PolicySetError>> {
+    fn add(&mut self, policy: &Policy, condition: Arc<Condition>) {
         match policy.principal_constraint() {
-            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => self.anyone.add(policy),
+            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => self.anyone.push(condition),
             PrincipalConstraint::In(uid)
             | PrincipalConstraint::Eq(uid)
-            | PrincipalConstraint::IsIn(_, uid) => self.scoped.entry(uid).or_default().add(policy),
+            | PrincipalConstraint::IsIn(_, uid) => {
+                self.scoped.entry(uid.into()).or_default().push(condition);
+            }
         }
-    }
-
-    /// The pairs for a principal: `selves` are its own id and its groups.
-    fn pairs<'a>(&'a self, selves: &'a [EntityUid]) -> impl Iterator<Item = &'a Pair> {
-        let scoped = selves.iter().filter_map(|uid| self.scoped.get(uid));
-        std::iter::once(&self.anyone).chain(scoped)
     }
 }
 
@@ -60,7 +52,7 @@ impl Slice {
 #[derive(Debug)]
 pub(super) struct Index {
     every_call: Arc<Slice>,
-    by_action: HashMap<EntityUid, Arc<Slice>>,
+    by_action: HashMap<EntityUID, Arc<Slice>>,
 }
 
 /// What the index must know to file a policy.
@@ -68,26 +60,32 @@ pub(super) struct Index {
 pub(super) struct Filing<'a> {
     pub(super) names: &'a Names,
     /// The action `call`.
-    pub(super) call: EntityUid,
+    pub(super) call: EntityUID,
     /// The effect groups.
-    pub(super) effects: HashSet<EntityUid>,
+    pub(super) effects: HashSet<EntityUID>,
     /// Actions that are not calls.
-    pub(super) others: Vec<EntityUid>,
+    pub(super) others: Vec<EntityUID>,
 }
 
 impl Index {
-    pub(super) fn new<'p>(
-        policies: impl Iterator<Item = &'p Policy>,
-        filing: &Filing<'_>,
-    ) -> Result<Self, Box<PolicySetError>> {
+    /// File policies; each one's place is its index.
+    ///
+    /// # Errors
+    /// When a policy cannot be written as Cedar's JSON and read again.
+    pub(super) fn new(policies: &[Policy], filing: &Filing<'_>) -> Result<Self, String> {
         let mut every_call = Slice::default();
-        let mut by_action: HashMap<EntityUid, Slice> = HashMap::new();
-        for policy in policies {
+        let mut by_action: HashMap<EntityUID, Slice> = HashMap::new();
+        for (rule, policy) in policies.iter().enumerate() {
+            let condition = Arc::new(Condition {
+                rule,
+                expression: condition(policy)?,
+            });
             for key in keys(policy, filing) {
-                match key {
-                    Key::EveryCall => every_call.add(policy)?,
-                    Key::Action(uid) => by_action.entry(uid).or_default().add(policy)?,
-                }
+                let slice = match key {
+                    Key::EveryCall => &mut every_call,
+                    Key::Action(uid) => by_action.entry(uid).or_default(),
+                };
+                slice.add(policy, Arc::clone(&condition));
             }
         }
         Ok(Self {
@@ -99,64 +97,67 @@ impl Index {
         })
     }
 
-    /// The slices of a function, by itself and its groups.
-    pub(super) fn of_function(&self, actions: &[EntityUid]) -> Slices {
-        let mut slices = self.of_actions(actions);
-        slices.0.push(Arc::clone(&self.every_call));
-        slices
+    /// The slices of a function: `actions` are itself, its connection's group and its effect.
+    pub(super) fn of_function(&self, actions: &[EntityUID]) -> Slices {
+        let found = actions.iter().filter_map(|uid| self.by_action.get(uid));
+        Slices(found.chain([&self.every_call]).cloned().collect())
     }
 
-    /// The slices of actions that are not calls.
-    pub(super) fn of_actions(&self, actions: &[EntityUid]) -> Slices {
-        let found = actions.iter().filter_map(|uid| self.by_action.get(uid));
-        Slices(found.cloned().collect())
+    /// The slice of an action that is not a call.
+    pub(super) fn of_action(&self, action: &EntityUID) -> Slices {
+        Slices(self.by_action.get(action).cloned().into_iter().collect())
     }
 }
 
-/// The slices that together hold every policy that could match one action.
+/// The slices that together hold every policy that could match one action. A policy that lists
+/// several actions may be in two of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slices(Vec<Arc<Slice>>);
 
 impl Slices {
-    /// The policy sets to evaluate for a principal: its own id and its groups are `selves`.
-    pub(super) fn sets<'a>(
+    /// The policies to evaluate for a principal: `selves` are its own id and its groups.
+    pub(super) fn conditions<'a>(
         &'a self,
-        selves: &'a [EntityUid],
-    ) -> impl Iterator<Item = &'a PolicySet> {
+        selves: &'a [EntityUID],
+    ) -> impl Iterator<Item = &'a Condition> {
         self.0
             .iter()
-            .flat_map(|slice| slice.pairs(selves))
-            .flat_map(|pair| [&pair.permits, &pair.forbids])
-            .filter(|set| !set.is_empty())
+            .flat_map(|slice| {
+                let scoped = selves.iter().filter_map(|uid| slice.scoped.get(uid));
+                std::iter::once(&slice.anyone).chain(scoped)
+            })
+            .flatten()
+            .map(Arc::as_ref)
     }
 
-    /// All policies in them, whoever the principal is.
-    pub(super) fn policies(&self) -> impl Iterator<Item = &Policy> {
+    /// The places of all policies in them, whoever the principal is.
+    pub(super) fn rules(&self) -> impl Iterator<Item = usize> {
         self.0
             .iter()
             .flat_map(|slice| std::iter::once(&slice.anyone).chain(slice.scoped.values()))
-            .flat_map(|pair| pair.permits.policies().chain(pair.forbids.policies()))
+            .flatten()
+            .map(|condition| condition.rule)
     }
 }
 
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     EveryCall,
-    Action(EntityUid),
+    Action(EntityUID),
 }
 
 /// Where a policy is filed. A policy about all calls that names one connection as its resource is
 /// filed under that connection: a call's resource is its connection.
 fn keys(policy: &Policy, filing: &Filing<'_>) -> HashSet<Key> {
-    let (actions, any) = match policy.action_constraint() {
+    let (actions, any): (Vec<EntityUID>, bool) = match policy.action_constraint() {
         ActionConstraint::Any => (vec![filing.call.clone()], true),
-        ActionConstraint::Eq(action) => (vec![action], false),
-        ActionConstraint::In(actions) => (actions, false),
+        ActionConstraint::Eq(action) => (vec![action.into()], false),
+        ActionConstraint::In(actions) => (actions.into_iter().map(Into::into).collect(), false),
     };
     let connection = match policy.resource_constraint() {
         ResourceConstraint::In(uid)
         | ResourceConstraint::Eq(uid)
-        | ResourceConstraint::IsIn(_, uid) => filing.names.functions_of(&uid),
+        | ResourceConstraint::IsIn(_, uid) => filing.names.functions_of(&uid.into()),
         ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
     };
     let mut keys: HashSet<Key> = actions

@@ -6,6 +6,7 @@ use cedar_policy::{
     ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode,
     ValidationWarning, Validator,
 };
+use cedar_policy_core::ast::EntityUID;
 use miette::Diagnostic;
 
 use super::fault::{Faults, Place};
@@ -267,7 +268,7 @@ pub(super) fn validate(
     parsed: &[Parsed],
     files: &[PolicyFile],
     schema: &Schema,
-    dormant: &HashSet<EntityUid>,
+    dormant: &HashSet<EntityUID>,
     faults: &mut Faults,
 ) -> Faults {
     let mut warnings = Faults::default();
@@ -335,9 +336,11 @@ fn located<D: Diagnostic>(
 }
 
 /// Whether a policy only covers groups of functions that have no function now: it may wait for one.
-fn sleeps(policy: &Policy, dormant: &HashSet<EntityUid>) -> bool {
+fn sleeps(policy: &Policy, dormant: &HashSet<EntityUID>) -> bool {
     match policy.action_constraint() {
-        ActionConstraint::In(actions) => actions.iter().all(|action| dormant.contains(action)),
+        ActionConstraint::In(actions) => actions
+            .iter()
+            .all(|action| dormant.contains(action.as_ref())),
         ActionConstraint::Any | ActionConstraint::Eq(_) => false,
     }
 }

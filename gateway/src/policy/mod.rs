@@ -14,14 +14,18 @@ mod prepare;
 mod request;
 mod rule;
 mod schema;
+mod value;
+
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use cedar_policy::{Authorizer, Entity, EntityUid, PolicyId, Schema};
+use cedar_policy::{Policy, Schema};
+use cedar_policy_core::ast::{Entity, EntityUID};
 
 use crate::call::{ConnectionName, Effect, FunctionId};
 
@@ -29,6 +33,7 @@ use fault::Faults;
 use index::{Filing, Index, Slices};
 use names::Names;
 use prepare::Prepared;
+use value::Values;
 
 pub use decision::{
     Decision, Denial, DenialReason, GroupExpr, Obligations, RuleHash, RuleTerms, Terms,
@@ -82,14 +87,14 @@ pub struct Policies {
     names: Names,
     rules: Vec<Rule>,
     warnings: Vec<Fault>,
-    authorizer: Authorizer,
+    values: Values,
     /// The groups that policies name: no other can change an answer.
-    groups: HashMap<String, EntityUid>,
+    groups: HashMap<String, EntityUID>,
     claims: Vec<(String, ClaimType)>,
     functions: HashMap<FunctionId, Prepared>,
     connections: HashMap<ConnectionName, Entity>,
     index: Index,
-    unmask_action: EntityUid,
+    unmask_action: Arc<EntityUID>,
     unmask_slices: Slices,
 }
 
@@ -127,21 +132,21 @@ impl Policies {
             policies.push(parsed.policy);
         }
         let filing = filing(&names);
-        let index = Index::new(policies.iter(), &filing).map_err(internal)?;
+        let index = Index::new(&policies, &filing).map_err(internal)?;
         let groups = policies
             .iter()
-            .flat_map(cedar_policy::Policy::entity_literals)
-            .filter(|uid| names.is_group(uid))
-            .map(|uid| (uid.id().unescaped().to_owned(), uid))
+            .flat_map(Policy::entity_literals)
+            .map(EntityUID::from)
+            .filter_map(|uid| Some((names.group_name(&uid)?.to_owned(), uid)))
             .collect();
-        let unmask_action = names.action("unmask");
-        let unmask_slices = index.of_actions(std::slice::from_ref(&unmask_action));
-        let connections = prepare::connections(vocabulary, &schema, &names)?;
+        let unmask_action = Arc::new(names.action("unmask"));
+        let unmask_slices = index.of_action(&unmask_action);
+        let connections = prepare::connections(vocabulary, &names);
         let preparing = prepare::Preparing {
             schema: &schema,
             names: &names,
             index: &index,
-            unmask: &unmask_slices,
+            policies: &policies,
             connections: &connections,
         };
         let functions = preparing.functions(vocabulary)?;
@@ -151,7 +156,7 @@ impl Policies {
             schema,
             rules,
             warnings: warnings.into_vec(),
-            authorizer: Authorizer::new(),
+            values: Values::new().map_err(internal)?,
             groups,
             claims: vocabulary
                 .claims
@@ -193,15 +198,6 @@ impl Policies {
             .get(id)
             .ok_or_else(|| Error::UnknownFunction(id.clone()))
     }
-
-    /// The rule behind a Cedar policy: its id is the rule's index.
-    fn rule(&self, id: &PolicyId) -> Result<&Rule, Error> {
-        let id: &str = id.as_ref();
-        id.parse::<usize>()
-            .ok()
-            .and_then(|index| self.rules.get(index))
-            .ok_or(Error::UnknownPolicy)
-    }
 }
 
 /// A fault of ours, not of a file.
@@ -229,7 +225,7 @@ fn base(vocabulary: &Vocabulary, schema_text: &str) -> Result<(Schema, Names), V
 }
 
 /// Groups of functions that have no function now: a policy about them is kept for later.
-fn dormant(vocabulary: &Vocabulary, names: &Names) -> HashSet<EntityUid> {
+fn dormant(vocabulary: &Vocabulary, names: &Names) -> HashSet<EntityUID> {
     let mut groups: BTreeSet<String> = ["call", "read", "write", "destructive"]
         .map(str::to_owned)
         .into();

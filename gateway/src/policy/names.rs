@@ -1,69 +1,76 @@
 //! Cedar's entity names, made once: types are parsed at load, ids are only joined to them.
 
-use cedar_policy::{EntityId, EntityTypeName, EntityUid, ParseErrors};
+use cedar_policy::ParseErrors;
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use cedar_policy_core::parser::err::ParseErrors as CoreParseErrors;
 
 use super::schema::GATEWAY;
 
 /// The entity types of the schema.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
-    action: EntityTypeName,
-    caller: EntityTypeName,
-    group: EntityTypeName,
-    gateway: EntityTypeName,
-    connection: EntityTypeName,
-    function: EntityTypeName,
-    class: EntityTypeName,
+    action: EntityType,
+    caller: EntityType,
+    group: EntityType,
+    gateway: EntityType,
+    connection: EntityType,
+    function: EntityType,
+    class: EntityType,
 }
 
 impl Names {
     pub(super) fn new() -> Result<Self, Box<ParseErrors>> {
+        let kind = |name: &str| {
+            name.parse()
+                .map_err(|error: CoreParseErrors| Box::new(error.into()))
+        };
         Ok(Self {
-            action: "Action".parse().map_err(Box::new)?,
-            caller: "Caller".parse().map_err(Box::new)?,
-            group: "Group".parse().map_err(Box::new)?,
-            gateway: "Gateway".parse().map_err(Box::new)?,
-            connection: "Connection".parse().map_err(Box::new)?,
-            function: "Function".parse().map_err(Box::new)?,
-            class: "DataClass".parse().map_err(Box::new)?,
+            action: kind("Action")?,
+            caller: kind("Caller")?,
+            group: kind("Group")?,
+            gateway: kind("Gateway")?,
+            connection: kind("Connection")?,
+            function: kind("Function")?,
+            class: kind("DataClass")?,
         })
     }
 
-    pub(super) fn action(&self, name: &str) -> EntityUid {
+    pub(super) fn action(&self, name: &str) -> EntityUID {
         uid(&self.action, name)
     }
 
-    pub(super) fn caller(&self, issuer: &str, subject: &str) -> EntityUid {
+    pub(super) fn caller(&self, issuer: &str, subject: &str) -> EntityUID {
         uid(&self.caller, &format!("{issuer}/{subject}"))
     }
 
-    pub(super) fn gateway(&self) -> EntityUid {
+    pub(super) fn gateway(&self) -> EntityUID {
         uid(&self.gateway, GATEWAY)
     }
 
-    pub(super) fn connection(&self, name: &str) -> EntityUid {
+    pub(super) fn connection(&self, name: &str) -> EntityUID {
         uid(&self.connection, name)
     }
 
-    pub(super) fn function(&self, id: &str) -> EntityUid {
+    pub(super) fn function(&self, id: &str) -> EntityUID {
         uid(&self.function, id)
     }
 
-    pub(super) fn class(&self, name: &str) -> EntityUid {
+    pub(super) fn class(&self, name: &str) -> EntityUID {
         uid(&self.class, name)
     }
 
     /// The action group of a connection's functions, when the entity is a connection.
-    pub(super) fn functions_of(&self, uid: &EntityUid) -> Option<EntityUid> {
-        (*uid.type_name() == self.connection)
-            .then(|| self.action(&format!("{}/*", uid.id().unescaped())))
+    pub(super) fn functions_of(&self, uid: &EntityUID) -> Option<EntityUID> {
+        (*uid.entity_type() == self.connection)
+            .then(|| self.action(&format!("{}/*", uid.eid().as_ref() as &str)))
     }
 
-    pub(super) fn is_group(&self, uid: &EntityUid) -> bool {
-        *uid.type_name() == self.group
+    /// The group's name, when the entity is a group.
+    pub(super) fn group_name<'a>(&self, uid: &'a EntityUID) -> Option<&'a str> {
+        (*uid.entity_type() == self.group).then(|| uid.eid().as_ref())
     }
 }
 
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+fn uid(kind: &EntityType, id: &str) -> EntityUID {
+    EntityUID::from_components(kind.clone(), Eid::new(id), None)
 }

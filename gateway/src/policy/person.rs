@@ -1,15 +1,19 @@
 //! People's rights: what a person may do on the console, each an action of its own.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use cedar_policy::{Entities, Entity, EntityUid};
+use cedar_policy_core::ast::{Entity, EntityUID, RequestSchema};
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::extensions::Extensions;
 
 use crate::call::{ConnectionName, FunctionId};
 use crate::clock::Timestamp;
 use crate::identity::Kind;
 
+use super::decide::cedar_request;
 use super::decision::RuleTerms;
-use super::request::{self, Subject};
+use super::request::Subject;
 use super::{Error, Policies};
 
 /// What a person may be permitted to do.
@@ -138,11 +142,17 @@ impl Policies {
         rule: Option<&str>,
     ) -> Result<bool, Error> {
         let (resource, entities) = self.resource(resource)?;
-        let action = self.names.action(action.as_str());
+        let action = Arc::new(self.names.action(action.as_str()));
         let caller = self.caller(subject, entities)?;
-        let context = request::person_context(facts.at, facts.source, rule)?;
-        let slices = self.index.of_actions(std::slice::from_ref(&action));
-        let matches = self.matches(&caller, (&action, &resource), context, &slices)?;
+        let context = self.values.person(facts.at, facts.source, rule)?;
+        let request = cedar_request(&caller, &action, &resource, context);
+        // An action on what it does not apply to must not be allowed by a broad permit.
+        let extensions = Extensions::all_available();
+        let schema = self.schema.as_ref();
+        schema
+            .validate_request(&request, extensions)
+            .map_err(|_| Error::Request)?;
+        let matches = self.matches(&caller, request, &self.index.of_action(&action))?;
         if let Some((rule, what)) = matches.errors.first() {
             return Err(Error::Evaluation {
                 id: rule.id.clone(),
@@ -152,27 +162,26 @@ impl Policies {
         Ok(matches.forbids.is_empty() && !matches.permits.is_empty())
     }
 
-    fn resource(&self, resource: PersonResource<'_>) -> Result<(EntityUid, Entities), Error> {
-        match resource {
+    fn resource(&self, resource: PersonResource<'_>) -> Result<(Arc<EntityUID>, Entities), Error> {
+        let entity = match resource {
             PersonResource::Function(id) => {
                 let prepared = self.prepared(id)?;
-                Ok((prepared.function.clone(), prepared.entities.clone()))
+                return Ok((Arc::clone(&prepared.thing), prepared.entities.clone()));
             }
-            PersonResource::Connection(name) => {
-                let connection = self
-                    .connections
-                    .get(name)
-                    .ok_or_else(|| Error::UnknownConnection(name.clone()))?;
-                let entities = Entities::from_entities([connection.clone()], None)
-                    .map_err(|_| Error::Principal)?;
-                Ok((connection.uid(), entities))
-            }
-            PersonResource::Gateway => {
-                let gateway = self.names.gateway();
-                let entities = Entities::from_entities([Entity::with_uid(gateway.clone())], None)
-                    .map_err(|_| Error::Principal)?;
-                Ok((gateway, entities))
-            }
-        }
+            PersonResource::Connection(name) => self
+                .connections
+                .get(name)
+                .cloned()
+                .ok_or_else(|| Error::UnknownConnection(name.clone()))?,
+            PersonResource::Gateway => Entity::with_uid(self.names.gateway()),
+        };
+        let uid = Arc::new(entity.uid().clone());
+        let entities = Entities::from_entities(
+            [entity],
+            None::<&NoEntitiesSchema>,
+            TCComputation::ComputeNow,
+            Extensions::all_available(),
+        );
+        Ok((uid, entities.map_err(|_| Error::Principal)?))
     }
 }

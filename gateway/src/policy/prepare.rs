@@ -1,10 +1,13 @@
 //! What is worked out once for a function, so that a decision does not have to.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use cedar_policy::{
-    Effect, Entities, Entity, EntityUid, Policy, ResourceConstraint, RestrictedExpression, Schema,
-};
+use cedar_policy::{Effect, Policy, ResourceConstraint, Schema};
+use cedar_policy_core::ast::{Entity, EntityUID, PartialValue, Value};
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::CoreSchema;
 
 use crate::call::{ConnectionName, Function, FunctionId};
 use crate::mask::DataClass;
@@ -18,43 +21,50 @@ use super::{internal, load};
 /// What every request about a function needs beside the caller.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) action: EntityUid,
-    pub(super) connection: EntityUid,
-    pub(super) function: EntityUid,
+    /// As the schema was made from it.
+    pub(super) function: Arc<Function>,
+    pub(super) action: Arc<EntityUID>,
+    pub(super) connection: Arc<EntityUID>,
+    /// The function as a thing.
+    pub(super) thing: Arc<EntityUID>,
     pub(super) slices: Slices,
-    /// The action with its groups, the connection, the function as a thing.
+    /// The action with its groups, the connection, the thing, the classes with their groups.
     pub(super) entities: Entities,
     /// The classes that its settings can find and some policy could unmask.
-    pub(super) unmask: Vec<(DataClass, EntityUid)>,
-    /// What an unmask request needs: the function, the connection, the classes with their groups.
-    pub(super) unmask_entities: Entities,
+    pub(super) unmask: Vec<(DataClass, Arc<EntityUID>)>,
 }
 
 /// The connections as entities, with their labels.
 pub(super) fn connections(
     vocabulary: &Vocabulary,
-    schema: &Schema,
     names: &Names,
-) -> Result<HashMap<ConnectionName, Entity>, Vec<Fault>> {
-    let mut connections = HashMap::new();
-    for facts in &vocabulary.connections {
-        let labels = facts.labels.iter().map(|(name, value)| {
-            (
-                name.clone(),
-                RestrictedExpression::new_string(value.clone()),
-            )
-        });
-        let labels = RestrictedExpression::new_record(labels).map_err(internal)?;
-        let entity = Entity::new(
-            names.connection(facts.name.as_str()),
-            HashMap::from([("labels".to_owned(), labels)]),
-            HashSet::from([names.gateway()]),
+) -> HashMap<ConnectionName, Entity> {
+    let connection = |facts: &super::ConnectionFacts| {
+        let labels = facts
+            .labels
+            .iter()
+            .map(|(name, value)| (name.as_str(), Value::from(value.as_str())));
+        let uid = names.connection(facts.name.as_str());
+        entity(
+            uid,
+            Some(("labels", Value::record(labels, None))),
+            [names.gateway()].into(),
         )
-        .map_err(internal)?;
-        Entities::from_entities([entity.clone()], Some(schema)).map_err(internal)?;
-        connections.insert(facts.name.clone(), entity);
-    }
-    Ok(connections)
+    };
+    vocabulary
+        .connections
+        .iter()
+        .map(|facts| (facts.name.clone(), connection(facts)))
+        .collect()
+}
+
+fn entity(
+    uid: EntityUID,
+    attribute: Option<(&'static str, Value)>,
+    parents: HashSet<EntityUID>,
+) -> Entity {
+    let attribute = attribute.map(|(name, value)| (name.into(), PartialValue::Value(value)));
+    Entity::new_with_attr_partial_value(uid, attribute, HashSet::new(), parents, [])
 }
 
 /// What preparing functions reads.
@@ -63,7 +73,7 @@ pub(super) struct Preparing<'a> {
     pub(super) schema: &'a Schema,
     pub(super) names: &'a Names,
     pub(super) index: &'a Index,
-    pub(super) unmask: &'a Slices,
+    pub(super) policies: &'a [Policy],
     pub(super) connections: &'a HashMap<ConnectionName, Entity>,
 }
 
@@ -73,12 +83,11 @@ impl Preparing<'_> {
         vocabulary: &Vocabulary,
     ) -> Result<HashMap<FunctionId, Prepared>, Vec<Fault>> {
         // The hierarchy comes from the schema that the policies were checked against.
-        let actions: HashMap<EntityUid, Entity> = self
-            .schema
-            .action_entities()
-            .map_err(internal)?
-            .into_iter()
-            .map(|action| (action.uid(), action))
+        let actions = self.schema.as_ref().action_entities().map_err(internal)?;
+        let unmask = self.index.of_action(&self.names.action("unmask"));
+        let unmask: Vec<&Policy> = unmask
+            .rules()
+            .filter_map(|rule| self.policies.get(rule))
             .collect();
         let none = BTreeSet::new();
         let mut functions = HashMap::new();
@@ -89,15 +98,16 @@ impl Preparing<'_> {
                 .unwrap_or(&none);
             let unmask = classes
                 .iter()
-                .filter(|class| self.could_unmask(&class.to_string()))
-                .map(|class| (class.clone(), self.names.class(&class.to_string())))
+                .filter(|class| self.could_unmask(&class.to_string(), &unmask))
+                .map(|class| {
+                    let uid = self.names.class(&class.to_string());
+                    (class.clone(), Arc::new(uid))
+                })
                 .collect();
             let prepared = self.function(function, unmask, &actions)?;
             if functions.insert(function.id.clone(), prepared).is_some() {
-                return Err(internal(format!(
-                    "function `{}` is there twice",
-                    function.id
-                )));
+                let text = format!("function `{}` is there twice", function.id);
+                return Err(internal(text));
             }
         }
         Ok(functions)
@@ -105,75 +115,91 @@ impl Preparing<'_> {
 
     fn function(
         &self,
-        function: &Function,
-        unmask: Vec<(DataClass, EntityUid)>,
-        actions: &HashMap<EntityUid, Entity>,
+        function: &Arc<Function>,
+        unmask: Vec<(DataClass, Arc<EntityUID>)>,
+        actions: &Entities,
     ) -> Result<Prepared, Vec<Fault>> {
         let names = self.names;
+        let id = function.id.to_string();
         let connection = function.id.connection();
         let connection = self.connections.get(connection).ok_or_else(|| {
             internal(format!(
-                "function `{}` is on a connection that is not there",
-                function.id
+                "function `{id}` is on a connection that is not there"
             ))
         })?;
         let groups = [
-            names.action(&function.id.to_string()),
+            names.action(&id),
             names.action(&format!("{}/*", function.id.connection())),
             names.action(function.effect.as_str()),
         ];
-        let thing = Entity::new(
-            names.function(&function.id.to_string()),
-            HashMap::from([(
-                "effect".to_owned(),
-                RestrictedExpression::new_string(function.effect.as_str().to_owned()),
-            )]),
-            HashSet::from([connection.uid()]),
+        let thing = entity(
+            names.function(&id),
+            Some(("effect", Value::from(function.effect.as_str()))),
+            [connection.uid().clone()].into(),
+        );
+        let mut entities = vec![thing.clone(), connection.clone()];
+        entities.extend(unmask.iter().map(|(class, _)| self.class(class)));
+        // Checked against the schema without its actions: of those only this function's are kept.
+        checked(&entities, self.schema)?;
+        entities.extend(
+            actions
+                .iter()
+                .filter(|action| {
+                    groups.contains(action.uid()) || *action.uid() == names.action("call")
+                })
+                .cloned(),
+        );
+        let entities = Entities::from_entities(
+            entities,
+            None::<&NoEntitiesSchema>,
+            TCComputation::ComputeNow,
+            Extensions::all_available(),
         )
         .map_err(internal)?;
-        let things = [thing.clone(), connection.clone()];
-        Entities::from_entities(things.clone(), Some(self.schema)).map_err(internal)?;
-        let call = names.action("call");
-        let actions = groups
-            .iter()
-            .chain([&call])
-            .filter_map(|uid| actions.get(uid).cloned());
-        let entities = Entities::from_entities(actions.chain(things.clone()), None);
-        let classes = unmask.iter().map(|(class, _)| self.class(class));
-        let unmask_entities = Entities::from_entities(classes.chain(things), None);
         let [action, ..] = groups.clone();
         Ok(Prepared {
+            function: Arc::clone(function),
             slices: self.index.of_function(&groups),
-            action,
-            connection: connection.uid(),
-            function: thing.uid(),
-            entities: entities.map_err(internal)?,
+            action: Arc::new(action),
+            connection: Arc::new(connection.uid().clone()),
+            thing: Arc::new(thing.uid().clone()),
+            entities,
             unmask,
-            unmask_entities: unmask_entities.map_err(internal)?,
         })
     }
 
     fn class(&self, class: &DataClass) -> Entity {
         let class = class.to_string();
         let groups = load::class_groups(&class).map(|group| self.names.class(group));
-        Entity::new_no_attrs(self.names.class(&class), groups.collect())
+        entity(self.names.class(&class), None, groups.collect())
     }
 
     /// Whether some permit's scope covers unmasking a class: without one it is masked for everybody.
-    fn could_unmask(&self, class: &str) -> bool {
-        let covers = |uid: &EntityUid| {
-            *uid == self.names.class(class)
-                || load::class_groups(class).any(|group| *uid == self.names.class(group))
+    fn could_unmask(&self, class: &str, unmask: &[&Policy]) -> bool {
+        let covers = |uid: EntityUID| {
+            uid == self.names.class(class)
+                || load::class_groups(class).any(|group| uid == self.names.class(group))
         };
         let permits = |policy: &Policy| match policy.resource_constraint() {
             ResourceConstraint::Any | ResourceConstraint::Is(_) => true,
             ResourceConstraint::In(uid)
             | ResourceConstraint::Eq(uid)
-            | ResourceConstraint::IsIn(_, uid) => covers(&uid),
+            | ResourceConstraint::IsIn(_, uid) => covers(uid.into()),
         };
-        // The slice holds only policies whose action scope covers `unmask`.
-        self.unmask
-            .policies()
+        unmask
+            .iter()
             .any(|policy| policy.effect() == Effect::Permit && permits(policy))
     }
+}
+
+fn checked(entities: &[Entity], schema: &Schema) -> Result<(), Vec<Fault>> {
+    let schema = CoreSchema::new(schema.as_ref());
+    Entities::from_entities(
+        entities.iter().cloned(),
+        Some(&schema),
+        TCComputation::ComputeNow,
+        Extensions::all_available(),
+    )
+    .map(|_| ())
+    .map_err(internal)
 }

@@ -3,6 +3,7 @@
 mod cedar;
 mod files;
 mod semantics;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,6 +22,7 @@ use super::{
 };
 
 /// Some caller.
+#[derive(Debug)]
 struct Someone {
     name: &'static str,
     kind: Kind,

@@ -38,8 +38,8 @@ pub struct Scanner {
     expect: Expect,
     /// One entry a level: whether it is an object.
     stack: Vec<bool>,
-    /// Depth at which a container began that is not shown, and whether it is copied.
-    hidden: Option<Hidden>,
+    /// Depth at which a container began that is replaced: its content is not shown, not copied.
+    hidden: Option<usize>,
     partial: Partial,
     escaped: bool,
     ascii: bool,
@@ -48,12 +48,6 @@ pub struct Scanner {
     offset: usize,
     begun: bool,
     failed: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Hidden {
-    depth: usize,
-    copied: bool,
 }
 
 /// Where we are in one chunk: `chunk[copied..at]` is clean and not yet written.
@@ -243,19 +237,10 @@ impl Scanner {
                 escaped: false,
             }) {
                 Verdict::Keep => {}
-                Verdict::KeepWhole => {
-                    self.hidden = Some(Hidden {
-                        depth: self.stack.len(),
-                        copied: true,
-                    });
-                }
                 Verdict::Replace(bytes) => {
                     self.flush(cursor, cursor.at, out);
                     out.extend_from_slice(&bytes);
-                    self.hidden = Some(Hidden {
-                        depth: self.stack.len(),
-                        copied: false,
-                    });
+                    self.hidden = Some(self.stack.len());
                 }
                 Verdict::Refuse(reason) => return Err(JsonErrorKind::Refused(reason)),
             }
@@ -289,15 +274,14 @@ impl Scanner {
         let raw = cursor.chunk.get(cursor.at..=cursor.at).unwrap_or_default();
         cursor.at += 1;
         match self.hidden {
-            Some(hidden) if hidden.depth < self.stack.len() => {}
-            Some(Hidden { copied: false, .. }) => {
+            Some(depth) if depth < self.stack.len() => {}
+            Some(_) => {
                 // The replacement is written; the container's bytes are skipped. The visitor
                 // hears of neither end of it.
                 cursor.copied = cursor.at;
                 self.hidden = None;
             }
-            Some(_) | None => {
-                self.hidden = None;
+            None => {
                 let kind = if object {
                     Kind::ObjectEnd
                 } else {
@@ -417,9 +401,9 @@ impl Scanner {
             Some(_) => Verdict::Keep,
         };
         match verdict {
-            Verdict::Keep | Verdict::KeepWhole => {
+            Verdict::Keep => {
                 if carried {
-                    if self.hidden.is_none_or(|hidden| hidden.copied) {
+                    if self.hidden.is_none() {
                         out.extend_from_slice(raw);
                     }
                     cursor.copied = cursor.at;
@@ -521,7 +505,7 @@ impl Scanner {
 
     /// Writes the clean bytes up to `until`, unless they lie in a replaced container.
     fn flush(&self, cursor: &mut Cursor<'_>, until: usize, out: &mut Vec<u8>) {
-        if self.hidden.is_none_or(|hidden| hidden.copied) {
+        if self.hidden.is_none() {
             out.extend_from_slice(cursor.chunk.get(cursor.copied..until).unwrap_or_default());
         }
         cursor.copied = until;

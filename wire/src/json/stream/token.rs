@@ -87,10 +87,8 @@ pub enum Verdict {
     /// Its bytes are copied.
     Keep,
     /// These bytes stand in its place. For a container's start: in place of the whole container,
-    /// whose content is checked for form but not shown. Never for a container's end.
+    /// whose content is checked for form but, like its end, not shown. Ignored for ends.
     Replace(Vec<u8>),
-    /// As it is, but if it is a container: nothing in it is shown until its end is.
-    KeepWhole,
     /// The stream is refused, for the reason given.
     Refuse(&'static str),
 }

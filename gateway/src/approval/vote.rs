@@ -1,0 +1,323 @@
+//! A person's answer to one approval rule: checked, on the audit record, then counted.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::identity::{Kind, Principal, PrincipalKey};
+use crate::policy::{RuleHash, RuleTerms};
+use crate::store::{self, VoteRow, Voted};
+
+use super::ask::Apart;
+use super::seal::{Broken, Fields, Part, random_hex};
+use super::{ApprovalId, Approvals, Error, REASON_BYTES_MAX, SKEW_MAX, State};
+
+/// Yes or no.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Open this rule for this call.
+    Yes,
+    /// Refuse the call; final.
+    No,
+}
+
+/// What a person casts.
+#[derive(Debug)]
+pub struct Ballot<'a> {
+    /// On which approval.
+    pub approval: &'a ApprovalId,
+    /// For which rule.
+    pub rule: &'a RuleHash,
+    /// Who votes, as verified for this very request.
+    pub voter: &'a Principal,
+    /// Yes or no.
+    pub verdict: Verdict,
+    /// Why, at most [`REASON_BYTES_MAX`].
+    pub reason: &'a str,
+    /// The digest that the page showed ([`super::ApprovalView::digest`]); when given it must be the
+    /// stored one.
+    pub seen: Option<&'a str>,
+}
+
+/// What must be on the audit record before the vote counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VoteNote {
+    /// The vote's id.
+    pub vote: String,
+    /// The approval.
+    pub approval: ApprovalId,
+    /// The hash that the vote is bound to, hexadecimal.
+    pub digest: String,
+    /// The function, as text.
+    pub function: String,
+    /// The call that asked, as text.
+    pub call: String,
+    /// The rule's id.
+    pub rule: String,
+    /// The rule's identity.
+    pub rule_hash: RuleHash,
+    /// Who.
+    pub voter: PrincipalKey,
+    /// Yes or no.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why a vote did not count.
+#[derive(Debug, thiserror::Error)]
+pub enum VoteError {
+    /// Only people vote.
+    #[error("only a person can vote, not a workload or an agent")]
+    NotAPerson,
+    /// A token that somebody else acts with.
+    #[error("a delegated token cannot vote: sign in yourself")]
+    Delegated,
+    /// Signed in too long ago, or nobody says when.
+    #[error("sign in again to vote: the last sign-in is too long ago or unknown")]
+    NotFresh,
+    /// The requester, an actor of the requester, its owner, or the same person under another account.
+    #[error("the requester, and whoever it acts for or through, cannot vote on its call")]
+    OwnCall,
+    /// The approval does not ask about this rule.
+    #[error("this approval does not ask about that rule")]
+    UnknownRule,
+    /// The rule does not name any group of this person.
+    #[error("the rule does not name you")]
+    NotNamed,
+    /// Policy does not permit this person to approve.
+    #[error("policy does not permit you to approve this")]
+    NotAllowed,
+    /// One vote a person and rule.
+    #[error("you have voted on this rule already")]
+    AlreadyVoted,
+    /// What the page showed is not what is stored.
+    #[error("the approval is not the one that was shown: load it again")]
+    NotWhatWasShown,
+    /// Too long a reason.
+    #[error("the reason is longer than 2000 bytes")]
+    ReasonTooLong,
+    /// Too late.
+    #[error("the approval is {0}")]
+    Closed(State),
+    /// The audit record could not be written: the vote does not exist.
+    #[error("the vote could not be put on the audit record and does not count: {0}")]
+    NotRecorded(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It failed. After a failure of the store the vote may have counted: look before voting again.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl From<store::Error> for VoteError {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Broken> for VoteError {
+    fn from(broken: Broken) -> Self {
+        Self::Failed(broken.into())
+    }
+}
+
+impl Approvals {
+    /// Cast a vote. `allowed` says whether policy permits this person to approve under this rule;
+    /// `record` puts the vote on the audit record and answers once it is on stable storage.
+    ///
+    /// A no is final: it denies a pending approval, and an approved one that nobody has begun to run.
+    ///
+    /// # Errors
+    /// [`VoteError`].
+    pub async fn vote<A, R, F, E>(
+        &self,
+        ballot: Ballot<'_>,
+        allowed: A,
+        record: R,
+    ) -> Result<State, VoteError>
+    where
+        A: Fn(&RuleTerms) -> bool + Send,
+        R: FnOnce(VoteNote) -> F + Send,
+        F: Future<Output = Result<(), E>> + Send,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        self.is_a_fresh_person(ballot.voter)?;
+        if ballot.reason.len() > REASON_BYTES_MAX {
+            return Err(VoteError::ReasonTooLong);
+        }
+        let (row, votes) = self.row(ballot.approval).await?;
+        let state = row.state.at(row.expires, self.now());
+        let open = match ballot.verdict {
+            Verdict::Yes => state == State::Pending,
+            Verdict::No => matches!(state, State::Pending | State::Approved),
+        };
+        if !open {
+            return Err(VoteError::Closed(state));
+        }
+        let opened = self.verified(ballot.approval, &row, &votes)?;
+        let rule = opened
+            .terms
+            .rules
+            .iter()
+            .find(|rule| rule.hash == *ballot.rule)
+            .ok_or(VoteError::UnknownRule)?;
+        let groups = may_vote(&ballot, &row, rule)?;
+        if !allowed(rule) {
+            return Err(VoteError::NotAllowed);
+        }
+        let (vote, note) = self.written(&ballot, &row, rule, &groups)?;
+        let again =
+            |v: &VoteRow| v.voided.is_none() && v.rule == vote.rule && v.person == vote.person;
+        if votes.iter().any(again) {
+            return Err(VoteError::AlreadyVoted);
+        }
+        record(note)
+            .await
+            .map_err(|error| VoteError::NotRecorded(Box::new(error)))?;
+        self.count(ballot.approval, vote).await
+    }
+
+    /// The vote is on record: write it and let it count.
+    async fn count(&self, id: &ApprovalId, vote: VoteRow) -> Result<State, VoteError> {
+        let now = self.now();
+        let run_by = now.plus(Duration::from_secs(self.inner.config.execute_within_secs));
+        let opens = |row: &store::ApprovalRow, votes: &[VoteRow]| self.opens(row, votes);
+        let voted = self.inner.store.vote(vote, run_by, now, &opens).await?;
+        self.woken(id.as_str());
+        match voted {
+            Voted::Counted(state) => Ok(state),
+            Voted::Again => Err(VoteError::AlreadyVoted),
+            Voted::Closed(state) => Err(VoteError::Closed(state)),
+            Voted::Unknown => Err(Error::Unknown(id.clone()).into()),
+        }
+    }
+
+    fn is_a_fresh_person(&self, voter: &Principal) -> Result<(), VoteError> {
+        match voter.kind() {
+            Kind::Human => {}
+            Kind::Workload | Kind::Agent => return Err(VoteError::NotAPerson),
+        }
+        if !voter.actors().is_empty() {
+            return Err(VoteError::Delegated);
+        }
+        let token = voter.token();
+        let now = self.now();
+        // The issue time stands in only where the issuer does not say when the person signed in.
+        let signed_in = token
+            .authenticated
+            .or(token.issued)
+            .ok_or(VoteError::NotFresh)?;
+        let fresh = Duration::from_secs(self.inner.config.vote_fresh_secs);
+        if now.since(signed_in) > fresh || signed_in.since(now) > SKEW_MAX || token.expires <= now {
+            return Err(VoteError::NotFresh);
+        }
+        Ok(())
+    }
+
+    fn written(
+        &self,
+        ballot: &Ballot<'_>,
+        row: &store::ApprovalRow,
+        rule: &RuleTerms,
+        groups: &[String],
+    ) -> Result<(VoteRow, VoteNote), Error> {
+        let keys = &self.inner.keys;
+        let key = ballot.voter.key();
+        let handle = ballot.voter.person().map(str::to_owned);
+        let person = match &handle {
+            Some(person) => Fields::new(b"person").add(person.as_bytes()),
+            None => Fields::new(b"account")
+                .add(key.issuer.as_bytes())
+                .add(key.subject.as_bytes()),
+        };
+        let id = format!("vote_{}", random_hex::<16>()?);
+        let mut vote = VoteRow {
+            reason: keys.seal(Part::Reason, &id, ballot.reason.as_bytes())?,
+            id: id.clone(),
+            approval: row.id.clone(),
+            rule: rule.hash.0.to_vec(),
+            person: super::seal::hex(&keys.hash(&person)),
+            issuer: key.issuer.clone(),
+            subject: key.subject.clone(),
+            handle,
+            groups: serde_json::to_string(groups).map_err(|_| Error::Crypto)?,
+            yes: ballot.verdict == Verdict::Yes,
+            at: self.now(),
+            mac: Vec::new(),
+            voided: None,
+        };
+        vote.mac = keys.sign_vote(&vote_fields(&row.binding, &vote));
+        let note = VoteNote {
+            vote: id,
+            approval: ballot.approval.clone(),
+            digest: super::seal::hex(&row.binding),
+            function: row.function.clone(),
+            call: row.call.clone(),
+            rule: rule.id.clone(),
+            rule_hash: rule.hash,
+            voter: key.clone(),
+            verdict: ballot.verdict,
+            reason: ballot.reason.to_owned(),
+            at: vote.at,
+        };
+        Ok((vote, note))
+    }
+}
+
+/// Whether this person may vote on this rule at all; answers the groups by which the rule names them.
+fn may_vote(
+    ballot: &Ballot<'_>,
+    row: &store::ApprovalRow,
+    rule: &RuleTerms,
+) -> Result<Vec<String>, VoteError> {
+    let tampered = |_| VoteError::Failed(Error::Tampered(ballot.approval.clone()));
+    let apart: Apart = serde_json::from_str(&row.apart).map_err(tampered)?;
+    if apart.keeps(ballot.voter) {
+        return Err(VoteError::OwnCall);
+    }
+    if let Some(seen) = ballot.seen
+        && seen != super::seal::hex(&row.binding)
+    {
+        return Err(VoteError::NotWhatWasShown);
+    }
+    let named: BTreeSet<&String> = rule.who.any_of.iter().flatten().collect();
+    let groups: Vec<String> = ballot
+        .voter
+        .groups()
+        .iter()
+        .filter(|group| named.contains(group))
+        .cloned()
+        .collect();
+    if groups.is_empty() {
+        return Err(VoteError::NotNamed);
+    }
+    Ok(groups)
+}
+
+/// What the seal on a vote covers.
+pub(super) fn vote_fields(binding: &[u8], vote: &VoteRow) -> Fields {
+    Fields::new(b"callgate-approval/1 vote")
+        .add(binding)
+        .add(vote.id.as_bytes())
+        .add(vote.approval.as_bytes())
+        .add(&vote.rule)
+        .add(vote.person.as_bytes())
+        .add(vote.issuer.as_bytes())
+        .add(vote.subject.as_bytes())
+        .add_optional(vote.handle.as_deref().map(str::as_bytes))
+        .add(vote.groups.as_bytes())
+        .add(&[u8::from(vote.yes)])
+        .add(&vote.at.millis().to_be_bytes())
+        .add(&vote.reason)
+}
+
+/// The groups of a vote.
+pub(super) fn groups_of(vote: &VoteRow) -> Result<Vec<String>, Broken> {
+    serde_json::from_str(&vote.groups).map_err(|_| Broken)
+}

@@ -1,0 +1,56 @@
+//! The classes that detectors can find: their groups, and which of them are on without being asked
+//! for. On by default is what is a secret or proves itself by a checksum strong enough that ordinary
+//! numbers do not pass it.
+
+use super::detect::secrets;
+
+/// A class that a detector finds by value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// The class.
+    pub(super) name: &'static str,
+    /// Its group.
+    pub(super) group: &'static str,
+    /// On without being asked for.
+    pub(super) default_on: bool,
+}
+
+const fn entry(name: &'static str, group: &'static str, default_on: bool) -> Entry {
+    Entry {
+        name,
+        group,
+        default_on,
+    }
+}
+
+/// Everything but the secrets, which have a table of their own.
+const OTHERS: &[Entry] = &[
+    entry("payment-card", "payment", true),
+    entry("iban", "payment", true),
+    entry("email", "contact", false),
+];
+
+/// Group of a class that no detector finds.
+pub(super) const CUSTOM: &str = "custom";
+
+/// All classes that can be found by value.
+pub(super) fn entries() -> impl Iterator<Item = Entry> {
+    secrets::classes()
+        .map(|name| entry(name, "secret", true))
+        .chain(OTHERS.iter().copied())
+}
+
+/// The group of a class.
+pub(super) fn group_of(class: &str) -> &'static str {
+    entries()
+        .find(|entry| entry.name == class)
+        .map_or(CUSTOM, |entry| entry.group)
+}
+
+/// Names that `detect` accepts, for messages.
+pub(super) fn groups() -> Vec<&'static str> {
+    let mut groups: Vec<_> = entries().map(|entry| entry.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}

@@ -1,0 +1,206 @@
+//! What the operator writes, and what is compiled from it once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::automaton::Automaton;
+use super::catalogue;
+use super::class::DataClass;
+use super::detect::Detectors;
+use super::path::Path;
+
+/// Whether answers are masked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Findings are replaced; what cannot be inspected is not delivered.
+    #[default]
+    On,
+    /// Findings are counted in the record, nothing is changed or withheld.
+    Observe,
+    /// Answers are not inspected. The credential is still taken out.
+    Off,
+}
+
+/// How answers of a connection are masked.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `on` (default), `observe` (count, change nothing) or `off`.
+    pub mode: Mode,
+    /// Places in JSON answers that always hold a class of data: JSONPath (RFC 9535: member names,
+    /// `[0]`, slices, `*`, `..`; no filters) to data class, as in `"$.customer.email": email`.
+    /// The value there is replaced whatever it is; member names match in any case.
+    pub fields: BTreeMap<String, String>,
+    /// Classes or groups to find by value beside the default ones, as in `[contact]`.
+    pub detect: Vec<String>,
+}
+
+/// One thing wrong with a [`Config`].
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{place}`: {message}")]
+pub struct Fault {
+    /// Where in the mask settings, as in `fields."$.a"`.
+    pub place: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// The number of a class within one [`Settings`].
+pub(super) type ClassId = u16;
+
+/// Compiled mask settings: immutable, shared by all calls of a function.
+#[derive(Debug)]
+pub struct Settings {
+    mode: Mode,
+    classes: Vec<DataClass>,
+    pub(super) fields: Automaton,
+    pub(super) detectors: Detectors,
+}
+
+impl Settings {
+    /// Compiles a configuration.
+    ///
+    /// # Errors
+    /// Every fault at once: class names, unknown detectors, paths outside the supported subset.
+    pub fn compile(config: &Config) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut classes = BTreeSet::new();
+        let wanted = wanted(&config.detect, &mut faults);
+        classes.extend(
+            wanted
+                .iter()
+                .filter_map(|name| name.parse::<DataClass>().ok()),
+        );
+        let mut rules = Vec::new();
+        for (path, class) in &config.fields {
+            let mut fault = |message: String| {
+                faults.push(Fault {
+                    place: format!("fields.\"{path}\""),
+                    message,
+                });
+            };
+            match class.parse::<DataClass>() {
+                Ok(class) => match path.parse::<Path>() {
+                    Ok(path) => {
+                        classes.insert(class.clone());
+                        rules.push((path, class));
+                    }
+                    Err(error) => fault(error.to_string()),
+                },
+                Err(error) => fault(error.to_string()),
+            }
+        }
+        let classes: Vec<_> = classes.into_iter().collect();
+        let number = |class: &str| {
+            let at = classes.iter().position(|known| known.as_str() == class)?;
+            ClassId::try_from(at).ok()
+        };
+        let numbered = rules
+            .into_iter()
+            .filter_map(|(path, class)| Some((path, number(class.as_str())?)))
+            .collect();
+        let fields = match Automaton::new(numbered) {
+            Ok(fields) => fields,
+            Err(message) => {
+                faults.push(Fault {
+                    place: "fields".to_owned(),
+                    message,
+                });
+                Automaton::default()
+            }
+        };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let detectors = Detectors::new(&number);
+        Ok(Self {
+            mode: config.mode,
+            classes,
+            fields,
+            detectors,
+        })
+    }
+
+    /// Whether answers are masked.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The classes that these settings can find, by value or by place, in order.
+    #[must_use]
+    pub fn classes(&self) -> &[DataClass] {
+        match self.mode {
+            Mode::On | Mode::Observe => &self.classes,
+            Mode::Off => &[],
+        }
+    }
+
+    /// The plan for one call: what stays masked when the caller may see `unmask`.
+    #[must_use]
+    pub fn plan(self: &Arc<Self>, unmask: &BTreeSet<DataClass>) -> Plan {
+        let masked = self
+            .classes
+            .iter()
+            .map(|class| !unmask.contains(class))
+            .collect();
+        Plan {
+            settings: Arc::clone(self),
+            masked,
+        }
+    }
+
+    pub(super) fn class(&self, id: ClassId) -> Option<&DataClass> {
+        self.classes.get(usize::from(id))
+    }
+}
+
+/// What is masked in one call. Made by [`Settings::plan`] from what policy allows.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(super) settings: Arc<Settings>,
+    masked: Vec<bool>,
+}
+
+impl Plan {
+    /// Whether answers are masked.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.settings.mode
+    }
+
+    /// Whether a finding of this class is to be masked (or counted); a class that is not known is.
+    pub(super) fn covers(&self, class: ClassId) -> bool {
+        self.masked.get(usize::from(class)).copied().unwrap_or(true)
+    }
+}
+
+/// The names of detectors to run.
+fn wanted(detect: &[String], faults: &mut Vec<Fault>) -> BTreeSet<&'static str> {
+    let mut wanted: BTreeSet<_> = catalogue::entries()
+        .filter(|entry| entry.default_on)
+        .map(|entry| entry.name)
+        .collect();
+    for name in detect {
+        let mut known = false;
+        for entry in catalogue::entries().filter(|e| e.name == name || e.group == name) {
+            wanted.insert(entry.name);
+            known = true;
+        }
+        if !known {
+            faults.push(Fault {
+                place: "detect".to_owned(),
+                message: format!(
+                    "no detector finds `{name}`: name a class or one of the groups {}; a class of \
+                     your own goes under `fields`",
+                    catalogue::groups().join(", ")
+                ),
+            });
+        }
+    }
+    wanted
+}

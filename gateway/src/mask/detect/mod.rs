@@ -1,0 +1,164 @@
+//! Detectors: what a piece of decoded text holds, by value.
+//!
+//! Every detector sees whole text (a JSON string, a header value, a stretch of lines cut where no
+//! value can lie) and answers with byte spans. None of them takes more than linear time, none
+//! allocates unless it finds something.
+
+pub(super) mod contact;
+pub(super) mod digits;
+mod marks;
+pub(super) mod secrets;
+
+use super::config::ClassId;
+use super::view;
+use digits::Digits;
+use marks::Marks;
+use secrets::Secrets;
+
+/// Shorter text holds nothing that any detector looks for (`a@b.cd` is six bytes).
+const TEXT_BYTES_MIN: usize = 6;
+
+/// Shortest number that is looked at (`4e15` aside, a card has at least twelve digits).
+pub(super) const NUMBER_BYTES_MIN: usize = 9;
+
+/// A span of text that holds a class of data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Hit {
+    /// First byte.
+    pub(super) start: usize,
+    /// One past the last byte.
+    pub(super) end: usize,
+    /// What it is.
+    pub(super) class: ClassId,
+}
+
+impl Hit {
+    /// The span in the source of `view` that this span of its text came from.
+    pub(super) fn from_view(&self, view: &view::View) -> Self {
+        let (start, end) = view.source(self.start, self.end);
+        Self {
+            start,
+            end,
+            class: self.class,
+        }
+    }
+}
+
+/// The detectors of one [`Settings`](super::Settings).
+#[derive(Debug)]
+pub(super) struct Detectors {
+    secrets: Option<Secrets>,
+    digits: Digits,
+    email: Option<ClassId>,
+}
+
+impl Detectors {
+    /// Builds what is switched on: `number` gives the id of a class, `None` if it is off.
+    pub(super) fn new(number: &dyn Fn(&str) -> Option<ClassId>) -> Self {
+        Self {
+            secrets: Secrets::new(number),
+            digits: Digits::new(number),
+            email: number("email"),
+        }
+    }
+
+    /// Finds everything in `text`, as it stands and decoded one level more (escapes, base64, hex).
+    /// Spans are in order and apart from each other; those that `covers` rejects are left out before
+    /// they can hide others.
+    pub(super) fn inspect(
+        &self,
+        text: &[u8],
+        covers: impl Fn(ClassId) -> bool,
+        hits: &mut Vec<Hit>,
+    ) {
+        hits.clear();
+        if text.len() < TEXT_BYTES_MIN {
+            return;
+        }
+        let marks = Marks::of(text);
+        self.scan(text, marks, hits);
+        if marks.escape()
+            && let Some(view) = view::unescape(text)
+        {
+            let mut found = Vec::new();
+            self.scan(view.text(), Marks::of(view.text()), &mut found);
+            hits.extend(found.iter().map(|hit| hit.from_view(&view)));
+        }
+        if text.len() >= view::RUN_BYTES_MIN {
+            view::encoded_runs(text, &mut |start, end, decoded| {
+                let mut found = Vec::new();
+                self.scan(decoded, Marks::of(decoded), &mut found);
+                if let Some(hit) = found.iter().find(|hit| covers(hit.class)) {
+                    hits.push(Hit {
+                        start,
+                        end,
+                        class: hit.class,
+                    });
+                }
+            });
+        }
+        if !hits.is_empty() {
+            hits.retain(|hit| covers(hit.class));
+            merge(hits);
+        }
+    }
+
+    /// Finds what stands in `text` as it is.
+    fn scan(&self, text: &[u8], marks: Marks, hits: &mut Vec<Hit>) {
+        if marks.at()
+            && let Some(class) = self.email
+        {
+            contact::emails(text, class, hits);
+        }
+        if marks.digit() {
+            self.digits.scan(text, hits);
+        }
+        if let Some(secrets) = &self.secrets {
+            secrets.scan(text, hits);
+        }
+    }
+
+    /// Finds a number's value: `digits` is its integer part in plain notation.
+    pub(super) fn inspect_number(&self, digits: &[u8], hits: &mut Vec<Hit>) {
+        hits.clear();
+        self.digits.scan(digits, hits);
+    }
+
+    /// The first byte of what may still grow with the text that follows, if there is such: a
+    /// private key whose end is not there yet.
+    pub(super) fn unfinished(&self, text: &[u8]) -> Option<usize> {
+        self.secrets
+            .as_ref()
+            .and_then(|_| secrets::unfinished_key(text))
+    }
+}
+
+/// Sorts spans and joins those that overlap; the class of the first (of the longest, if several
+/// start together) remains.
+fn merge(hits: &mut Vec<Hit>) {
+    hits.sort_by(|a, b| a.start.cmp(&b.start).then(b.end.cmp(&a.end)));
+    let mut kept = 0;
+    for at in 0..hits.len() {
+        let hit = hits[at];
+        if kept > 0 && hit.start < hits[kept - 1].end {
+            let last = &mut hits[kept - 1];
+            last.end = last.end.max(hit.end);
+        } else {
+            hits[kept] = hit;
+            kept += 1;
+        }
+    }
+    hits.truncate(kept);
+}
+
+/// Whether the byte can be part of a word, for the question whether a value starts or ends here.
+fn is_word(byte: Option<&u8>) -> bool {
+    byte.is_some_and(u8::is_ascii_alphanumeric)
+}
+
+fn before(text: &[u8], at: usize) -> Option<&u8> {
+    at.checked_sub(1).and_then(|at| text.get(at))
+}
+
+#[cfg(test)]
+mod tests;

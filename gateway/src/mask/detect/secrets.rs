@@ -1,0 +1,333 @@
+//! Credentials: what vendors mark with a prefix (a table), JSON web tokens, private keys, passwords in
+//! URLs. All literals are searched for at once; what follows a literal is checked byte by byte.
+
+use aho_corasick::AhoCorasick;
+
+use super::super::config::ClassId;
+use super::{Hit, before, is_word};
+
+/// Bytes that may follow a prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Set {
+    /// `0-9a-fA-F`
+    Hex,
+    /// `A-Z0-9`
+    Upper,
+    /// `A-Za-z0-9`
+    Alnum,
+    /// `A-Za-z0-9_-`
+    Url,
+    /// `A-Za-z0-9_-.`
+    Dotted,
+    /// `A-Za-z0-9+/=_-`
+    Base64,
+}
+
+impl Set {
+    fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Hex => byte.is_ascii_hexdigit(),
+            Self::Upper => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Self::Alnum => byte.is_ascii_alphanumeric(),
+            Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Self::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'),
+            Self::Base64 => {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-')
+            }
+        }
+    }
+}
+
+/// A literal and what must follow it.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    class: &'static str,
+    literal: &'static str,
+    shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// So many bytes of a set, at least and at most; the run may not go on.
+    Run(Set, usize, usize),
+    /// Looked at by code: gets the text and the place of the literal, gives the span.
+    Code(fn(&[u8], usize) -> Option<(usize, usize)>),
+}
+
+/// Longest run that is taken for one credential.
+const ANY: usize = usize::MAX;
+
+const fn run(class: &'static str, literal: &'static str, set: Set, min: usize, max: usize) -> Rule {
+    Rule {
+        class,
+        literal,
+        shape: Shape::Run(set, min, max),
+    }
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        class: "secret.jwt",
+        literal: "eyJ",
+        shape: Shape::Code(jwt),
+    },
+    Rule {
+        class: "secret.private-key",
+        literal: "-----BEGIN ",
+        shape: Shape::Code(private_key),
+    },
+    Rule {
+        class: "secret.url-password",
+        literal: "://",
+        shape: Shape::Code(url_password),
+    },
+    run("secret.aws-key", "AKIA", Set::Upper, 16, 16),
+    run("secret.aws-key", "ASIA", Set::Upper, 16, 16),
+    run("secret.aws-key", "ABIA", Set::Upper, 16, 16),
+    run("secret.aws-key", "ACCA", Set::Upper, 16, 16),
+    run("secret.gcp-key", "AIza", Set::Url, 35, 35),
+    run("secret.gcp-key", "GOCSPX-", Set::Url, 28, 28),
+    run("secret.gcp-token", "ya29.", Set::Dotted, 20, ANY),
+    run("secret.github-token", "ghp_", Set::Alnum, 36, 255),
+    run("secret.github-token", "gho_", Set::Alnum, 36, 255),
+    run("secret.github-token", "ghu_", Set::Alnum, 36, 255),
+    run("secret.github-token", "ghs_", Set::Dotted, 36, ANY),
+    run("secret.github-token", "ghr_", Set::Alnum, 36, 255),
+    run("secret.github-token", "github_pat_", Set::Url, 22, 255),
+    run("secret.gitlab-token", "glpat-", Set::Dotted, 20, 255),
+    run("secret.gitlab-token", "gldt-", Set::Dotted, 20, 255),
+    run("secret.gitlab-token", "glrt-", Set::Dotted, 20, 255),
+    run("secret.gitlab-token", "glptt-", Set::Dotted, 20, 255),
+    run("secret.gitlab-token", "glcbt-", Set::Dotted, 20, 255),
+    run("secret.gitlab-token", "glsoat-", Set::Dotted, 20, 255),
+    run("secret.slack-token", "xoxb-", Set::Url, 20, 255),
+    run("secret.slack-token", "xoxp-", Set::Url, 20, 255),
+    run("secret.slack-token", "xoxa-", Set::Url, 20, 255),
+    run("secret.slack-token", "xoxr-", Set::Url, 20, 255),
+    run("secret.slack-token", "xoxs-", Set::Url, 20, 255),
+    run("secret.slack-token", "xoxe-", Set::Url, 20, 255),
+    run("secret.slack-token", "xoxe.xox", Set::Url, 20, 255),
+    run("secret.slack-token", "xapp-", Set::Url, 20, 255),
+    run("secret.stripe-key", "sk_live_", Set::Alnum, 16, 255),
+    run("secret.stripe-key", "sk_test_", Set::Alnum, 16, 255),
+    run("secret.stripe-key", "rk_live_", Set::Alnum, 16, 255),
+    run("secret.stripe-key", "rk_test_", Set::Alnum, 16, 255),
+    run("secret.stripe-key", "whsec_", Set::Base64, 24, 255),
+];
+
+/// The classes of the table, each once.
+pub(in crate::mask) fn classes() -> impl Iterator<Item = &'static str> {
+    RULES.iter().enumerate().filter_map(|(at, rule)| {
+        let first = RULES.iter().position(|other| other.class == rule.class);
+        (first == Some(at)).then_some(rule.class)
+    })
+}
+
+/// The compiled table.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    literals: AhoCorasick,
+    rules: Vec<(Rule, ClassId)>,
+}
+
+impl Secrets {
+    pub(super) fn new(number: &dyn Fn(&str) -> Option<ClassId>) -> Option<Self> {
+        let rules: Vec<_> = RULES
+            .iter()
+            .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
+            .collect();
+        let literals = AhoCorasick::builder()
+            .kind(Some(aho_corasick::AhoCorasickKind::DFA))
+            .build(rules.iter().map(|(rule, _)| rule.literal))
+            .ok()?;
+        (!rules.is_empty()).then_some(Self { literals, rules })
+    }
+
+    /// Finds all credentials.
+    pub(super) fn scan(&self, text: &[u8], hits: &mut Vec<Hit>) {
+        // Overlapping search is slower, and nearly all text has no literal at all.
+        let Some(first) = self.literals.find(text) else {
+            return;
+        };
+        let from = first.start();
+        let Some(rest) = text.get(from..) else { return };
+        for found in self.literals.find_overlapping_iter(rest) {
+            let Some((rule, class)) = self.rules.get(found.pattern().as_usize()) else {
+                continue;
+            };
+            let at = from + found.start();
+            let span = match rule.shape {
+                Shape::Run(set, min, max) => token(text, at, from + found.end(), set, min..=max),
+                Shape::Code(check) => check(text, at),
+            };
+            if let Some((start, end)) = span {
+                hits.push(Hit {
+                    start,
+                    end,
+                    class: *class,
+                });
+            }
+        }
+    }
+}
+
+fn token(
+    text: &[u8],
+    start: usize,
+    body: usize,
+    set: Set,
+    lengths: std::ops::RangeInclusive<usize>,
+) -> Option<(usize, usize)> {
+    if is_word(before(text, start)) {
+        return None;
+    }
+    let length = text
+        .get(body..)?
+        .iter()
+        .take_while(|byte| set.has(**byte))
+        .count();
+    let end = body + length;
+    let bounded = !(set == Set::Hex && is_word(text.get(end)));
+    (lengths.contains(&length) && bounded).then_some((start, end))
+}
+
+/// A signed or encrypted JSON web token in compact form (RFC 7515, 7516): base64url parts with dots,
+/// the first of which holds a JSON object.
+fn jwt(text: &[u8], start: usize) -> Option<(usize, usize)> {
+    if is_word(before(text, start)) {
+        return None;
+    }
+    let length = text
+        .get(start..)?
+        .iter()
+        .take_while(|byte| Set::Dotted.has(**byte))
+        .count();
+    let mut token = text.get(start..start + length)?;
+    while let Some(rest) = token.strip_suffix(b".") {
+        // An unsigned token ends in a dot, and so may a sentence: the dot stays.
+        token = rest;
+    }
+    let mut parts = token.split(|byte| *byte == b'.');
+    let header = parts.next()?;
+    let payload = parts.next()?;
+    let long_enough = header.len() >= 12 && (payload.len() >= 4 || parts.next().is_some());
+    long_enough.then_some((start, start + token.len()))
+}
+
+const KEY_END: &[u8] = b"-----END ";
+/// Shortest word that is taken for a line of a key wherever it stands.
+const KEY_WORD_BYTES_MIN: usize = 16;
+
+/// A private key in PEM or OpenPGP armour, up to its end line or the end of what looks like its body:
+/// a log that cut the key short still shows most of it.
+fn private_key(text: &[u8], start: usize) -> Option<(usize, usize)> {
+    let (_, end) = private_key_span(text, start)?;
+    Some((start, end))
+}
+
+/// Whether the key is complete, and where it ends.
+fn private_key_span(text: &[u8], start: usize) -> Option<(bool, usize)> {
+    const LABEL_BYTES_MAX: usize = 64;
+    let rest = text.get(start..)?;
+    let label = rest.get(11..rest.len().min(11 + LABEL_BYTES_MAX))?;
+    let dashes = memchr::memmem::find(label, b"-----")?;
+    memchr::memmem::find(label.get(..dashes)?, b"PRIVATE KEY")?;
+    let body = start + 11 + dashes + 5;
+    let mut end = body;
+    loop {
+        let from = text.get(end..)?;
+        if from.is_empty() {
+            return Some((false, end));
+        }
+        if from.starts_with(KEY_END) {
+            let line = from.get(KEY_END.len()..)?;
+            let label = line.get(..line.len().min(LABEL_BYTES_MAX))?;
+            return Some(match memchr::memmem::find(label, b"-----") {
+                Some(close) => (true, end + KEY_END.len() + close + 5),
+                None => (
+                    label.len() == LABEL_BYTES_MAX,
+                    end + KEY_END.len() + label.len(),
+                ),
+            });
+        }
+        if KEY_END.starts_with(from) {
+            return Some((false, end + from.len()));
+        }
+        match key_line(from) {
+            0 => return Some((true, end)),
+            length => end += length,
+        }
+    }
+}
+
+/// Length of the next piece of a key's body: white space (also as the escape `\n`), base64, or a
+/// header line such as `Proc-Type: 4,ENCRYPTED`.
+fn key_line(from: &[u8]) -> usize {
+    let count = |test: fn(&u8) -> bool| from.iter().take_while(|byte| test(byte)).count();
+    match from {
+        [b'\\', b'n' | b'r', ..] => 2,
+        [b' ' | b'\t' | b'\n' | b'\r', ..] => {
+            count(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
+        }
+        _ => {
+            let header = [
+                "Proc-Type: ",
+                "DEK-Info: ",
+                "Version: ",
+                "Comment: ",
+                "Hash: ",
+            ];
+            if header.iter().any(|name| from.starts_with(name.as_bytes())) {
+                return count(|byte| !matches!(byte, b'\n' | b'\r' | b'\\'));
+            }
+            let word =
+                count(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
+            // A short word is the key's last line, or prose that follows a key cut short.
+            let rest = from.get(word..).unwrap_or_default();
+            if word >= KEY_WORD_BYTES_MIN || ends_key(rest) {
+                word
+            } else {
+                0
+            }
+        }
+    }
+}
+
+/// Whether nothing but white space stands before the key's end line, or the text's end.
+fn ends_key(mut rest: &[u8]) -> bool {
+    loop {
+        rest = match rest {
+            [b' ' | b'\t' | b'\n' | b'\r', after @ ..] | [b'\\', b'n' | b'r', after @ ..] => after,
+            _ => return rest.is_empty() || rest.starts_with(KEY_END) || KEY_END.starts_with(rest),
+        };
+    }
+}
+
+/// Where a private key begins that has not ended when `text` does.
+pub(super) fn unfinished_key(text: &[u8]) -> Option<usize> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let start = memchr::memmem::rfind(text, BEGIN)?;
+    let rest = text.get(start..)?;
+    match private_key_span(text, start) {
+        Some((complete, _)) => (!complete).then_some(start),
+        // The first line itself is not complete.
+        None => (!rest.contains(&b'\n') && rest.len() < 96).then_some(start),
+    }
+}
+
+/// The password in `scheme://user:password@host`.
+fn url_password(text: &[u8], at: usize) -> Option<(usize, usize)> {
+    const USER_INFO_BYTES_MAX: usize = 512;
+    let start = at + 3;
+    let near = text.get(start..text.len().min(start + USER_INFO_BYTES_MAX))?;
+    let end = near
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'"' | b'<' | b'>' | 0..=b' '))
+        .unwrap_or(near.len());
+    let authority = near.get(..end)?;
+    let sign = memchr::memrchr(b'@', authority)?;
+    let colon = memchr::memchr(b':', authority.get(..sign)?)?;
+    let password = authority.get(colon + 1..sign)?;
+    let masked = password.is_empty() || password.starts_with(b"[masked:");
+    (!masked && is_word(before(text, at))).then_some((start + colon + 1, start + sign))
+}

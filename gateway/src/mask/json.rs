@@ -1,0 +1,181 @@
+//! JSON answers: field rules by place, detectors by value, all other bytes as they came.
+
+use wire::json::Number;
+use wire::json::stream::{Documents, Kind, Scanner, StreamLimits, Token, Verdict, Visitor};
+
+use super::automaton::Walker;
+use super::config::ClassId;
+use super::inspector::Inspector;
+use super::view;
+use super::withheld::Withheld;
+
+/// Longest string or number of an answer, in bytes; it is held in memory while it arrives.
+pub(super) const TOKEN_BYTES_MAX: usize = 1024 * 1024;
+/// Deepest nesting of an answer.
+const DEPTH_MAX: usize = 512;
+
+/// The state of one JSON body.
+#[derive(Debug)]
+pub(super) struct JsonCodec {
+    scanner: Scanner,
+    walker: Walker,
+}
+
+impl JsonCodec {
+    pub(super) fn new(documents: Documents) -> Self {
+        let limits = StreamLimits {
+            depth_max: DEPTH_MAX,
+            token_bytes_max: TOKEN_BYTES_MAX,
+            documents,
+        };
+        Self {
+            scanner: Scanner::new(limits),
+            walker: Walker::default(),
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        chunk: &[u8],
+        inspector: &mut Inspector,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        let mut masking = Masking {
+            inspector,
+            walker: &mut self.walker,
+        };
+        Ok(self.scanner.push(chunk, &mut masking, out)?)
+    }
+
+    pub(super) fn finish(
+        mut self,
+        inspector: &mut Inspector,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        let mut masking = Masking {
+            inspector,
+            walker: &mut self.walker,
+        };
+        Ok(self.scanner.finish(&mut masking, out)?)
+    }
+}
+
+struct Masking<'a> {
+    inspector: &'a mut Inspector,
+    walker: &'a mut Walker,
+}
+
+impl Visitor for Masking<'_> {
+    fn token(&mut self, token: &Token<'_>) -> Verdict {
+        match token.kind {
+            Kind::Key => {
+                self.name(token);
+                self.string(token)
+            }
+            Kind::ObjectStart | Kind::ArrayStart => match self.rule() {
+                Some(class) => self.replace(class),
+                None => {
+                    self.open();
+                    Verdict::Keep
+                }
+            },
+            Kind::ObjectEnd | Kind::ArrayEnd => {
+                self.close();
+                Verdict::Keep
+            }
+            Kind::String => match self.rule() {
+                Some(class) => self.replace(class),
+                None => self.string(token),
+            },
+            Kind::Number => match self.rule() {
+                Some(class) => self.replace(class),
+                None => self.number(token.raw),
+            },
+            // No value, so nothing to hide; saying that there is one would be a lie.
+            Kind::Literal if token.raw == b"null" => {
+                let _ = self.rule();
+                Verdict::Keep
+            }
+            Kind::Literal => match self.rule() {
+                Some(class) => self.replace(class),
+                None => Verdict::Keep,
+            },
+        }
+    }
+}
+
+impl Masking<'_> {
+    fn name(&mut self, token: &Token<'_>) {
+        let rules = &self.inspector.plan().settings.fields;
+        if !rules.is_empty() {
+            self.walker.key(rules, token.inner(), token.escaped);
+        }
+    }
+
+    fn rule(&mut self) -> Option<ClassId> {
+        let plan = self.inspector.plan();
+        let rules = &plan.settings.fields;
+        if rules.is_empty() {
+            return None;
+        }
+        self.walker.value(rules, |class| plan.covers(class))
+    }
+
+    fn open(&mut self) {
+        if !self.inspector.plan().settings.fields.is_empty() {
+            self.walker.open();
+        }
+    }
+
+    fn close(&mut self) {
+        let rules = &self.inspector.plan().settings.fields;
+        if !rules.is_empty() {
+            self.walker.close(rules);
+        }
+    }
+
+    fn replace(&mut self, class: ClassId) -> Verdict {
+        self.inspector.count_field(class);
+        Verdict::Replace(format!("\"{}\"", self.inspector.marker(class)).into_bytes())
+    }
+
+    fn string(&mut self, token: &Token<'_>) -> Verdict {
+        let inner = token.inner();
+        let mut replaced = vec![];
+        if token.escaped {
+            let view = view::unescape_json(inner);
+            if !self.inspector.search(view.text()) {
+                return Verdict::Keep;
+            }
+            replaced.push(b'"');
+            self.inspector.write_view(inner, &view, &mut replaced);
+        } else {
+            if !self.inspector.search(inner) {
+                return Verdict::Keep;
+            }
+            replaced.push(b'"');
+            self.inspector.write(inner, &mut replaced);
+        }
+        replaced.push(b'"');
+        Verdict::Replace(replaced)
+    }
+
+    /// A number that is a finding becomes a string: no number can say that it is not one.
+    fn number(&mut self, raw: &[u8]) -> Verdict {
+        let whole = std::str::from_utf8(raw)
+            .ok()
+            .filter(|text| text.len() >= super::detect::NUMBER_BYTES_MIN)
+            .and_then(Number::new)
+            .and_then(|number| number.as_decimal_text());
+        let Some(digits) = whole.as_deref().and_then(|text| text.strip_suffix(".0")) else {
+            return Verdict::Keep;
+        };
+        let digits = digits.strip_prefix('-').unwrap_or(digits);
+        match self.inspector.search_number(digits.as_bytes()) {
+            Some(class) => {
+                Verdict::Replace(format!("\"{}\"", self.inspector.marker(class)).into_bytes())
+            }
+            None => Verdict::Keep,
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! One answer on its way to the caller.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wire::json::stream::Documents;
+
+use super::class::DataClass;
+use super::coding::{Caps, Coding, Decoder};
+use super::config::{Mode, Plan};
+use super::inspector::Inspector;
+use super::json::JsonCodec;
+use super::media::{Charset, FieldRules, Format};
+use super::needles::{Needles, Scrubber};
+use super::text::{self, TextCodec};
+use super::withheld::{Reason, Withheld};
+
+/// White space before a document that decides how it is read, in bytes.
+const OPENING_BYTES_MAX: usize = 64 * 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// What the head of an answer says about its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponseFacts<'a> {
+    /// The status code.
+    pub status: u16,
+    /// The value of `Content-Type`, if there is one.
+    pub content_type: Option<&'a str>,
+    /// The value of `Content-Encoding` (several joined by commas), if there is one.
+    pub content_encoding: Option<&'a str>,
+    /// There is no body: an answer to HEAD, or a length of 0. (204 and 304 are known by status.)
+    pub head_only: bool,
+}
+
+/// What was found in one answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// Findings that were replaced, by class.
+    pub hits: BTreeMap<DataClass, u64>,
+    /// Findings that were only counted (mode `observe`).
+    pub observed: BTreeMap<DataClass, u64>,
+    /// Secrets that were overwritten.
+    pub scrubbed: u64,
+    /// Why the rest was not looked at (mode `observe` only; in mode `on` it is not delivered).
+    pub uninspected: Option<Withheld>,
+}
+
+/// Masks one answer as it streams: first header values and the body in chunks, at last trailers.
+#[derive(Debug)]
+pub struct Masker {
+    mode: Mode,
+    inspector: Inspector,
+    scrubber: Scrubber,
+    decoder: Decoder,
+    body: Body,
+    /// Mode `observe` without secrets: what is decoded is only looked at.
+    pass_encoded: bool,
+    uninspected: Option<Withheld>,
+    failed: bool,
+}
+
+/// How the body is read.
+#[derive(Debug)]
+enum Body {
+    /// There is none.
+    Empty,
+    /// Not decided yet: nothing but white space so far.
+    Opening {
+        format: Format,
+        lead: Vec<u8>,
+    },
+    Json(Box<JsonCodec>),
+    Text(TextCodec),
+    /// Not looked at.
+    Raw,
+}
+
+impl Masker {
+    /// Prepares for one answer.
+    ///
+    /// # Errors
+    /// In mode `on`: an answer that cannot be inspected. In every mode: a content coding that cannot
+    /// be undone where there is a secret to take out.
+    pub fn new(
+        plan: Plan,
+        needles: Arc<Needles>,
+        facts: &ResponseFacts<'_>,
+    ) -> Result<Self, Withheld> {
+        let mode = plan.mode();
+        let empty = facts.head_only || matches!(facts.status, 100..=199 | 204 | 205 | 304);
+        let mut uninspected = None;
+        let body = match (mode, empty) {
+            (Mode::Off, false) => Body::Raw,
+            (Mode::Off | Mode::Observe | Mode::On, true) => Body::Empty,
+            (Mode::Observe | Mode::On, false) => match open_body(&plan, facts) {
+                Ok(body) => body,
+                Err(withheld) if mode == Mode::On => return Err(withheld),
+                Err(withheld) => {
+                    uninspected = Some(withheld);
+                    Body::Raw
+                }
+            },
+        };
+        let caps = if mode == Mode::On {
+            Caps::Kept
+        } else {
+            Caps::Lifted
+        };
+        let coding = match Coding::parse(facts.content_encoding) {
+            Ok(_) if empty => Coding::Identity,
+            Ok(_) if mode == Mode::Off && needles.is_empty() => Coding::Identity,
+            Ok(coding) => coding,
+            Err(_) if empty => Coding::Identity,
+            Err(withheld) if mode == Mode::On || !needles.is_empty() => return Err(withheld),
+            Err(withheld) => {
+                uninspected = (mode == Mode::Observe).then_some(withheld);
+                Coding::Identity
+            }
+        };
+        Ok(Self {
+            mode,
+            pass_encoded: mode == Mode::Observe && needles.is_empty(),
+            inspector: Inspector::new(plan),
+            scrubber: Scrubber::new(needles),
+            decoder: Decoder::new(coding, caps)?,
+            body: if uninspected.is_some() {
+                Body::Raw
+            } else {
+                body
+            },
+            uninspected,
+            failed: false,
+        })
+    }
+
+    /// Whether the body's length may change: `Content-Length` is then not to be forwarded.
+    #[must_use]
+    pub fn changes_length(&self) -> bool {
+        match self.body {
+            Body::Empty => false,
+            Body::Opening { .. } | Body::Json(_) | Body::Text(_) | Body::Raw => {
+                self.mode == Mode::On || self.decoded()
+            }
+        }
+    }
+
+    /// Whether the body comes out without its content coding: `Content-Encoding` is then not to be
+    /// forwarded.
+    #[must_use]
+    pub fn decoded(&self) -> bool {
+        !self.decoder.is_identity() && !self.pass_encoded
+    }
+
+    /// Looks at one header or trailer value; `None` says that it is clean. Also for trailers, before
+    /// [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// None at present; a later detector may have to withhold.
+    pub fn header_value(&mut self, name: &str, value: &[u8]) -> Result<Option<Vec<u8>>, Withheld> {
+        if self.failed {
+            return Err(Reason::Failed.into());
+        }
+        let mut masked = None;
+        if self.mode != Mode::Off && !is_plain(name) && self.inspector.search(value) {
+            let mut text = Vec::new();
+            self.inspector.write(value, &mut text);
+            masked = (self.mode == Mode::On).then_some(text);
+        }
+        let scrubbed = self.scrubber.whole(masked.as_deref().unwrap_or(value));
+        Ok(scrubbed.or(masked))
+    }
+
+    /// Takes the next bytes of the body and appends to `out` what may be released.
+    ///
+    /// # Errors
+    /// The rest must not be delivered: the stream is to be cut, not ended. Bytes that were appended
+    /// before or during this call are inspected and may stay released.
+    pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Withheld> {
+        if self.failed {
+            return Err(Reason::Failed.into());
+        }
+        let result = self.take(chunk, out);
+        self.failed = result.is_err();
+        result
+    }
+
+    /// Ends the body and appends its last bytes to `out`.
+    ///
+    /// # Errors
+    /// The body is not complete, or its last part cannot be inspected: not to be ended cleanly.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Summary, Withheld> {
+        if self.failed {
+            return Err(Reason::Failed.into());
+        }
+        self.end(out)?;
+        let counts = self.inspector.counts();
+        let scrubbed = self.scrubber.count();
+        let uninspected = self.uninspected;
+        Ok(match self.mode {
+            Mode::On | Mode::Off => Summary {
+                hits: counts,
+                scrubbed,
+                uninspected,
+                ..Summary::default()
+            },
+            Mode::Observe => Summary {
+                observed: counts,
+                scrubbed,
+                uninspected,
+                ..Summary::default()
+            },
+        })
+    }
+
+    fn take(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Withheld> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let Self {
+            mode,
+            inspector,
+            scrubber,
+            decoder,
+            body,
+            pass_encoded,
+            uninspected,
+            ..
+        } = self;
+        if matches!(body, Body::Empty) {
+            return Err(Reason::Unexpected.into());
+        }
+        let mut staged = Vec::new();
+        match mode {
+            Mode::Off => {
+                return decoder.push(chunk, &mut |plain| {
+                    scrubber.push(plain, out);
+                    Ok(())
+                });
+            }
+            Mode::On if scrubber.is_idle() => {
+                return decoder.push(chunk, &mut |plain| body.push(plain, inspector, out));
+            }
+            Mode::On => {
+                return decoder.push(chunk, &mut |plain| {
+                    staged.clear();
+                    body.push(plain, inspector, &mut staged)?;
+                    scrubber.push(&staged, out);
+                    Ok(())
+                });
+            }
+            Mode::Observe => {}
+        }
+        let looked = decoder.push(chunk, &mut |plain| {
+            if !*pass_encoded {
+                scrubber.push(plain, out);
+            }
+            staged.clear();
+            if let Err(withheld) = body.push(plain, inspector, &mut staged) {
+                *body = Body::Raw;
+                uninspected.get_or_insert(withheld);
+            }
+            Ok(())
+        });
+        if *pass_encoded {
+            out.extend_from_slice(chunk);
+            if let Err(withheld) = looked {
+                *body = Body::Raw;
+                *decoder = Decoder::new(Coding::Identity, Caps::Lifted)?;
+                uninspected.get_or_insert(withheld);
+            }
+            return Ok(());
+        }
+        looked
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Withheld> {
+        let Self {
+            mode,
+            inspector,
+            scrubber,
+            decoder,
+            body,
+            pass_encoded,
+            uninspected,
+            ..
+        } = self;
+        let mut staged = Vec::new();
+        let ended = decoder
+            .finish(&mut |plain| {
+                if *mode != Mode::On && !*pass_encoded {
+                    scrubber.push(plain, out);
+                }
+                body.push(plain, inspector, &mut staged)
+            })
+            .and_then(|()| std::mem::replace(body, Body::Empty).finish(inspector, &mut staged));
+        match (ended, *mode) {
+            (Ok(()), Mode::On) => scrubber.push(&staged, out),
+            (Ok(()), Mode::Observe | Mode::Off) => {}
+            (Err(withheld), Mode::Observe) if *pass_encoded => {
+                uninspected.get_or_insert(withheld);
+            }
+            (Err(withheld), Mode::Observe) if decoder.is_identity() => {
+                uninspected.get_or_insert(withheld);
+            }
+            (Err(withheld), Mode::On | Mode::Observe | Mode::Off) => return Err(withheld),
+        }
+        scrubber.finish(out);
+        Ok(())
+    }
+}
+
+/// Header fields whose values have a grammar of their own that holds no free text.
+fn is_plain(name: &str) -> bool {
+    [
+        "content-type",
+        "content-length",
+        "date",
+        "content-encoding",
+        "transfer-encoding",
+    ]
+    .iter()
+    .any(|plain| name.eq_ignore_ascii_case(plain))
+}
+
+fn open_body(plan: &Plan, facts: &ResponseFacts<'_>) -> Result<Body, Withheld> {
+    if facts.status == 206 {
+        return Err(Reason::Partial.into());
+    }
+    let rules = field_rules(plan);
+    let format = Format::parse(facts.content_type, rules)?;
+    Ok(Body::Opening {
+        format,
+        lead: Vec::new(),
+    })
+}
+
+fn field_rules(plan: &Plan) -> FieldRules {
+    if plan.settings.fields.is_empty() {
+        FieldRules::None
+    } else {
+        FieldRules::Some
+    }
+}
+
+impl Body {
+    fn push(
+        &mut self,
+        chunk: &[u8],
+        inspector: &mut Inspector,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        match self {
+            Self::Empty if chunk.is_empty() => Ok(()),
+            Self::Empty => Err(Reason::Unexpected.into()),
+            Self::Raw => {
+                out.extend_from_slice(chunk);
+                Ok(())
+            }
+            Self::Json(codec) => codec.push(chunk, inspector, out),
+            Self::Text(codec) => codec.push(chunk, inspector, out),
+            Self::Opening { format, lead } => {
+                lead.extend_from_slice(chunk);
+                let Some(mut body) = decide(*format, lead, inspector.plan())? else {
+                    return Ok(());
+                };
+                let lead = std::mem::take(lead);
+                let content = skip_mark(&lead);
+                out.extend_from_slice(lead.get(..lead.len() - content.len()).unwrap_or_default());
+                body.push(content, inspector, out)?;
+                *self = body;
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(self, inspector: &mut Inspector, out: &mut Vec<u8>) -> Result<(), Withheld> {
+        match self {
+            Self::Empty | Self::Raw => Ok(()),
+            Self::Json(codec) => codec.finish(inspector, out),
+            Self::Text(codec) => codec.finish(inspector, out),
+            // Nothing but white space, or the beginning of a byte order mark.
+            Self::Opening { lead, .. } => {
+                text::check(&lead, Charset::Utf8)?;
+                out.extend_from_slice(&lead);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn skip_mark(lead: &[u8]) -> &[u8] {
+    lead.strip_prefix(BYTE_ORDER_MARK).unwrap_or(lead)
+}
+
+/// Decides how a body is read once its first byte of content is there.
+fn decide(format: Format, lead: &[u8], plan: &Plan) -> Result<Option<Body>, Withheld> {
+    if lead.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(lead) {
+        return Ok(None);
+    }
+    let first = skip_mark(lead)
+        .iter()
+        .find(|byte| !byte.is_ascii_whitespace());
+    let json = |documents| Ok(Some(Body::Json(Box::new(JsonCodec::new(documents)))));
+    let Some(first) = first else {
+        return if lead.len() > OPENING_BYTES_MAX {
+            Err(Reason::Text("more white space before the content than is looked through").into())
+        } else {
+            Ok(None)
+        };
+    };
+    let like_json = matches!(first, b'{' | b'[' | b'"');
+    match (format, field_rules(plan)) {
+        (Format::Json, _) => json(Documents::One),
+        (Format::JsonLines, _) => json(Documents::Many),
+        (Format::Text(Charset::Utf8), FieldRules::Some) if like_json => json(Documents::Many),
+        (Format::Text(_), FieldRules::Some) if like_json || matches!(first, b')' | b'/') => Err(
+            Reason::Text("JSON under another name, which field rules cannot be applied to").into(),
+        ),
+        (Format::Text(charset), _) => Ok(Some(Body::Text(TextCodec::new(charset)))),
+        (Format::Unlabelled, _) if like_json => json(Documents::Many),
+        (Format::Unlabelled, _) => Err(Reason::MediaType("unlabelled".to_owned()).into()),
+        (Format::Events, FieldRules::None) => Ok(Some(Body::Text(TextCodec::new(Charset::Utf8)))),
+        (Format::Events, FieldRules::Some) => {
+            Err(Reason::MediaType("text/event-stream".to_owned()).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Why an answer is not delivered.
+
+use wire::json::JsonError;
+
+/// An answer that cannot be inspected to its end and is therefore not delivered.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Withheld {
+    reason: Reason,
+}
+
+impl Withheld {
+    /// A stable word for records and metrics, as in `media-type`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self.reason {
+            Reason::UnknownCoding(_) => "content-coding",
+            Reason::BrokenCoding(_) => "broken-coding",
+            Reason::Inflated(_) => "inflated",
+            Reason::MediaType(_) => "media-type",
+            Reason::Charset(_) => "charset",
+            Reason::Partial => "partial",
+            Reason::Unexpected => "unexpected-body",
+            Reason::Json(_) => "json",
+            Reason::Text(_) => "text",
+            Reason::TooLong(_) => "too-long",
+            Reason::Failed => "failed-before",
+        }
+    }
+}
+
+impl From<Reason> for Withheld {
+    fn from(reason: Reason) -> Self {
+        Self { reason }
+    }
+}
+
+impl From<JsonError> for Withheld {
+    fn from(error: JsonError) -> Self {
+        // A member's name in the text could be the very thing that is to be hidden.
+        Reason::Json(error.offset()).into()
+    }
+}
+
+/// The reasons. None of the texts repeats anything of the body.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum Reason {
+    #[error("content coding `{0}` cannot be inspected")]
+    UnknownCoding(String),
+    #[error("the {0} stream is broken or ends early")]
+    BrokenCoding(&'static str),
+    #[error("the decoded answer exceeds {0}")]
+    Inflated(&'static str),
+    #[error("media type `{0}` cannot be inspected")]
+    MediaType(String),
+    #[error("character set `{0}` cannot be inspected")]
+    Charset(String),
+    #[error("a part of an answer (206) cannot be inspected")]
+    Partial,
+    #[error("an answer that has no body came with one")]
+    Unexpected,
+    #[error("the answer is not the JSON it claims to be, or beyond the limits, at byte {0}")]
+    Json(usize),
+    #[error("{0}")]
+    Text(&'static str),
+    #[error("a {0} is longer than 1 MiB")]
+    TooLong(&'static str),
+    #[error("the answer was withheld before")]
+    Failed,
+}

@@ -1,0 +1,201 @@
+//! The state of decisions: held calls, votes, kept results, revocations.
+//!
+//! [`Store`] is a trait because the engine is really swapped: one process on embedded SQLite
+//! ([`SqliteStore`]) now, equal instances on PostgreSQL later, and a simulated store with crashes and
+//! lost answers in tests. Its methods are **whole transactions**, so no caller can hold one open, read
+//! in one and write in another, or forget a condition: every edge of the state machine
+//! ([`machine::Edge`]) is one conditional update. Where a transaction needs a judgement that belongs to
+//! a higher room (is the quorum reached?), it takes a pure function and runs it inside.
+//!
+//! Refuses to create state by surprise: [`SqliteStore::init`] is explicit, [`SqliteStore::open`] wants
+//! a database that is there and not newer than this program. Every bound of the tables is enforced
+//! here, inside the transactions. Knows nothing of what the rows mean and holds no key: what is
+//! confidential arrives sealed.
+//!
+//! The audit log never waits for this room: losing the database loses open questions, not evidence.
+//! Times are the caller's ([`crate::clock::Clock`]), in milliseconds; with a shared database the
+//! database's own clock will rule.
+//!
+//! Called by `approval` and, for revocations, by `app`.
+
+pub mod machine;
+mod rows;
+mod rules;
+mod sqlite;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use futures_util::future::BoxFuture;
+
+use crate::clock::Timestamp;
+
+pub use machine::{Edge, State, UnknownState};
+pub use rows::{
+    ApprovalRow, AskLimits, Asked, Change, Filter, Full, Moved, NewApproval, NewResult, Reach,
+    Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
+};
+pub use sqlite::SqliteStore;
+
+/// Most approvals in one list.
+pub const LIST_MAX: u32 = 500;
+/// Most changes in one batch.
+pub const CHANGES_BATCH_MAX: u32 = 256;
+/// Most rows that one transaction of a sweep touches.
+pub const SWEEP_BATCH_MAX: u32 = 1_000;
+/// Most revocations that stand at a time.
+pub const REVOCATIONS_MAX: i64 = 100_000;
+/// Longest text of a revocation (value, reason, who), in bytes.
+pub const REVOCATION_TEXT_BYTES_MAX: usize = 1_024;
+/// Most votes of one approval, voided ones included.
+pub const VOTES_MAX: i64 = 1_000;
+
+/// Why the store refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No database where one must be.
+    #[error("no state database at `{0}`: run `callgate init` first")]
+    Missing(PathBuf),
+    /// A database where none may be.
+    #[error("there is a state database at `{0}` already: `init` never overwrites one")]
+    Exists(PathBuf),
+    /// Written by a newer program.
+    #[error(
+        "the state database is of version {found}, this program knows up to {known}: run a newer callgate"
+    )]
+    Newer {
+        /// In the database.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A migration that was applied is not the one that this program carries.
+    #[error("migration {0} of the state database is not the one that this program carries")]
+    Altered(i64),
+    /// A value that no version of this program writes.
+    #[error("the state database holds an impossible value in `{0}`")]
+    Corrupt(&'static str),
+    /// A bound of this room.
+    #[error("{0} is at its limit")]
+    Full(&'static str),
+    /// A text that is too long.
+    #[error("{0} is longer than {1} bytes")]
+    TooLong(&'static str, usize),
+    /// The file system.
+    #[error("state database `{path}`: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The database.
+    #[error("the state database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// A judgement inside a transaction: do these votes (none voided) open everything that was asked?
+pub type Opens<'a> = &'a (dyn Fn(&ApprovalRow, &[VoteRow]) -> bool + Send + Sync);
+
+/// What every method answers.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+/// The state of decisions. Each method is one transaction; an error may also mean that it was
+/// committed and the answer was lost, so whoever calls again must expect to find it done.
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Write a question, or join the one that is open for the same call.
+    fn ask(&self, new: NewApproval, limits: AskLimits, now: Timestamp) -> Answer<'_, Asked>;
+
+    /// One approval with its sealed bytes and all its votes, oldest first.
+    fn approval(&self, id: &str) -> Answer<'_, Option<(ApprovalRow, Vec<VoteRow>)>>;
+
+    /// The state as it reads at `now`, and its deadline.
+    fn state(&self, id: &str, now: Timestamp) -> Answer<'_, Option<(State, Timestamp)>>;
+
+    /// A page of approvals, newest first, without the sealed calls.
+    fn list(&self, filter: Filter, now: Timestamp) -> Answer<'_, Vec<ApprovalRow>>;
+
+    /// Write a vote. A no denies; a yes approves when `opens` says so, and then the call must be run
+    /// before `run_by`.
+    fn vote<'a>(
+        &'a self,
+        vote: VoteRow,
+        run_by: Timestamp,
+        now: Timestamp,
+        opens: Opens<'a>,
+    ) -> Answer<'a, Voted>;
+
+    /// Void these voters' votes (issuer alias and, unless all of the issuer, subject) on one open
+    /// approval, or on all. Approvals that are no longer opened go back to pending; one that is
+    /// executing does so only with its lease. Answers the approvals that went back.
+    fn void_votes<'a>(
+        &'a self,
+        on: Option<(String, Option<String>)>,
+        voters: Vec<(String, Option<String>)>,
+        now: Timestamp,
+        opens: Opens<'a>,
+    ) -> Answer<'a, Vec<String>>;
+
+    /// Approved → executing, once.
+    fn take(&self, taking: Taking, now: Timestamp) -> Answer<'_, Moved>;
+
+    /// One step that needs nothing but its conditions.
+    fn step(&self, step: Step, now: Timestamp) -> Answer<'_, Moved>;
+
+    /// End one approval as superseded and, in the same transaction, ask anew.
+    fn supersede(
+        &self,
+        id: &str,
+        lease: Option<String>,
+        new: Option<NewApproval>,
+        now: Timestamp,
+    ) -> Answer<'_, Moved>;
+
+    /// Cancel the open approvals that a revocation hits; answers their ids.
+    fn cancel_revoked(&self, what: Revoked, now: Timestamp) -> Answer<'_, Vec<String>>;
+
+    /// Keep a result of a call that is done and has none; answers whether it is kept.
+    fn keep_result(&self, id: &str, result: NewResult) -> Answer<'_, bool>;
+
+    /// Hand out a kept result, once, to the caller that it is kept for.
+    fn fetch_result(
+        &self,
+        id: &str,
+        caller: Vec<u8>,
+        now: Timestamp,
+    ) -> Answer<'_, Option<Vec<u8>>>;
+
+    /// Whether a result is kept.
+    fn result_kept(&self, id: &str, now: Timestamp) -> Answer<'_, bool>;
+
+    /// Expire what is past its time, drop results past theirs, forget what ended before
+    /// `forget_before`. At most [`SWEEP_BATCH_MAX`] of each.
+    fn sweep(&self, forget_before: Timestamp, now: Timestamp) -> Answer<'_, Swept>;
+
+    /// Everything that `instance` was executing is indeterminate; answers the ids.
+    fn recover(&self, instance: &str, now: Timestamp) -> Answer<'_, Vec<String>>;
+
+    /// The oldest changes that were not taken over, at most [`CHANGES_BATCH_MAX`].
+    fn changes(&self) -> Answer<'_, Vec<Change>>;
+
+    /// Everything up to `seq` was taken over.
+    fn changes_taken(&self, seq: i64) -> Answer<'_, ()>;
+
+    /// Write a revocation; answers the new epoch.
+    fn revoke(&self, revocation: Revocation) -> Answer<'_, i64>;
+
+    /// Lift a revocation; answers the new epoch, or `None` when no such one stands.
+    fn lift(&self, id: &str, now: Timestamp) -> Answer<'_, Option<i64>>;
+
+    /// The epoch, which grows with every change of the revocations.
+    fn revocation_epoch(&self) -> Answer<'_, i64>;
+
+    /// The epoch and all revocations that were not lifted and whose time is not over.
+    fn revocations(&self, now: Timestamp) -> Answer<'_, (i64, Vec<Revocation>)>;
+
+    /// Finish what runs and close.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! A new question: joined, refused or written, in one transaction.
+
+use std::time::Duration;
+
+use sqlx::{Row, Sqlite, Transaction};
+
+use crate::clock::Timestamp;
+
+use super::super::rows::{ApprovalRow, AskLimits, Asked, NewApproval};
+use super::super::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
+use super::super::{Edge, Error, State};
+use super::edges::{Update, changed};
+use super::read::{approval_of, select};
+use super::{SqliteStore, ms, time};
+
+type Tx<'c> = Transaction<'c, Sqlite>;
+
+impl SqliteStore {
+    pub(super) async fn do_ask(
+        &self,
+        new: NewApproval,
+        limits: AskLimits,
+        now: Timestamp,
+    ) -> Result<Asked, Error> {
+        let mut tx = self.begin().await?;
+        let asked = ask(&mut tx, &new, &limits, now).await?;
+        tx.commit().await?;
+        Ok(asked)
+    }
+}
+
+async fn ask(
+    tx: &mut Tx<'_>,
+    new: &NewApproval,
+    limits: &AskLimits,
+    now: Timestamp,
+) -> Result<Asked, Error> {
+    if let Some(open) = open(tx, new).await? {
+        if let Some(edge) = leaves_room(&open, new, now) {
+            make_room(tx, &open, new, edge, now).await?;
+        } else {
+            return Ok(Asked::Joined(Box::new(open)));
+        }
+    }
+    if let Some(done) = with_result(tx, new, now).await? {
+        return Ok(Asked::Joined(Box::new(done)));
+    }
+    if let Some(id) = indeterminate(tx, new, limits.indeterminate_kept, now).await? {
+        return Ok(Asked::Indeterminate(id));
+    }
+    if let Some(id) = conflict(tx, new, now).await? {
+        return Ok(Asked::Conflict(id));
+    }
+    if let Some(refusal) = cooling(tx, new, limits.cooldown, now).await? {
+        return Ok(refusal);
+    }
+    if let Some(full) = counts(tx, new, now).await?.full(limits) {
+        return Ok(Asked::Full(full));
+    }
+    insert(tx, new, now).await?;
+    Ok(Asked::New)
+}
+
+/// The edge that an open approval of the same call takes when it cannot be joined.
+fn leaves_room(open: &ApprovalRow, new: &NewApproval, now: Timestamp) -> Option<Edge> {
+    if open.state.at(open.expires, now) == State::Expired {
+        Some(Edge::Expire)
+    } else if open.state != State::Executing && open.rules != new.rules {
+        Some(Edge::Supersede)
+    } else {
+        None
+    }
+}
+
+async fn make_room(
+    tx: &mut Tx<'_>,
+    open: &ApprovalRow,
+    new: &NewApproval,
+    edge: Edge,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let superseded = edge == Edge::Supersede;
+    let update = Update {
+        id: &open.id,
+        edge,
+        lease: None,
+        expires: None,
+        // Refused further down, the successor is missing; a reader then asks in vain and no more.
+        successor: superseded.then_some(new.id.as_str()),
+        cause: if superseded {
+            "policy-asks-anew"
+        } else {
+            "timeout"
+        },
+        now,
+    };
+    update.run(tx).await?;
+    Ok(())
+}
+
+async fn open(tx: &mut Tx<'_>, new: &NewApproval) -> Result<Option<ApprovalRow>, Error> {
+    let row = sqlx::query(select(
+        false,
+        "WHERE caller = $1 AND same = $2 AND state IN ('pending', 'approved', 'executing')",
+    ))
+    .bind(&new.caller)
+    .bind(&new.same)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.as_ref().map(approval_of).transpose()
+}
+
+async fn with_result(
+    tx: &mut Tx<'_>,
+    new: &NewApproval,
+    now: Timestamp,
+) -> Result<Option<ApprovalRow>, Error> {
+    let row = sqlx::query(select(
+        false,
+        "WHERE caller = $1 AND same = $2 AND state IN ('done', 'failed') \
+         AND id IN (SELECT approval FROM results WHERE expires_ms > $3) \
+         ORDER BY created_ms DESC LIMIT 1",
+    ))
+    .bind(&new.caller)
+    .bind(&new.same)
+    .bind(ms(now))
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.as_ref().map(approval_of).transpose()
+}
+
+async fn indeterminate(
+    tx: &mut Tx<'_>,
+    new: &NewApproval,
+    kept: Duration,
+    now: Timestamp,
+) -> Result<Option<String>, Error> {
+    let row = sqlx::query(
+        "SELECT id FROM approvals WHERE caller = $1 AND same = $2 AND state = 'indeterminate' \
+         AND ended_ms > $3 ORDER BY ended_ms DESC LIMIT 1",
+    )
+    .bind(&new.caller)
+    .bind(&new.same)
+    .bind(ms(ago(now, kept)))
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| Ok(row.try_get("id")?)).transpose()
+}
+
+async fn conflict(
+    tx: &mut Tx<'_>,
+    new: &NewApproval,
+    now: Timestamp,
+) -> Result<Option<String>, Error> {
+    let Some(key) = &new.idempotency else {
+        return Ok(None);
+    };
+    let row = sqlx::query(
+        "SELECT id FROM approvals WHERE issuer = $1 AND subject = $2 AND function = $3 \
+         AND idempotency = $4 AND same <> $5 AND created_ms > $6 ORDER BY created_ms DESC LIMIT 1",
+    )
+    .bind(&new.issuer)
+    .bind(&new.subject)
+    .bind(&new.function)
+    .bind(key)
+    .bind(&new.same)
+    .bind(ms(ago(now, IDEMPOTENCY_KEPT)))
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| Ok(row.try_get("id")?)).transpose()
+}
+
+async fn cooling(
+    tx: &mut Tx<'_>,
+    new: &NewApproval,
+    cooldown: Duration,
+    now: Timestamp,
+) -> Result<Option<Asked>, Error> {
+    let denied = sqlx::query(
+        "SELECT id, same, ended_ms FROM approvals WHERE issuer = $1 AND subject = $2 \
+         AND function = $3 AND state = 'denied' AND ended_ms > $4 ORDER BY ended_ms DESC LIMIT 64",
+    )
+    .bind(&new.issuer)
+    .bind(&new.subject)
+    .bind(&new.function)
+    .bind(ms(ago(now, WINDOW)))
+    .fetch_all(&mut **tx)
+    .await?;
+    let Some(last) = denied.first() else {
+        return Ok(None);
+    };
+    let count = i64::try_from(denied.len()).unwrap_or(i64::MAX);
+    let last = time(last.try_get::<i64, _>("ended_ms")?);
+    let until = match cools_until(count, last, cooldown) {
+        Some(until) if now.millis() < until.millis() => until,
+        Some(_) | None => return Ok(None),
+    };
+    for row in &denied {
+        if row.try_get::<Vec<u8>, _>("same")? == new.same {
+            return Ok(Some(Asked::Denied {
+                id: row.try_get("id")?,
+                until,
+            }));
+        }
+    }
+    Ok(Some(Asked::CoolingDown(until)))
+}
+
+async fn counts(tx: &mut Tx<'_>, new: &NewApproval, now: Timestamp) -> Result<Counts, Error> {
+    let open = sqlx::query(
+        "SELECT COUNT(*) AS open, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, \
+         COUNT(CASE WHEN issuer = $1 AND subject = $2 THEN 1 END) AS mine FROM approvals \
+         WHERE (state IN ('pending', 'approved') AND expires_ms > $3) OR state = 'executing'",
+    )
+    .bind(&new.issuer)
+    .bind(&new.subject)
+    .bind(ms(now))
+    .fetch_one(&mut **tx)
+    .await?;
+    let asked = sqlx::query(
+        "SELECT COUNT(*) AS asked FROM approvals WHERE issuer = $1 AND subject = $2 AND created_ms > $3",
+    )
+    .bind(&new.issuer)
+    .bind(&new.subject)
+    .bind(ms(ago(now, WINDOW)))
+    .fetch_one(&mut **tx)
+    .await?;
+    let changes = sqlx::query("SELECT COUNT(*) AS changes FROM changes")
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(Counts {
+        open_of_principal: open.try_get("mine")?,
+        open: open.try_get("open")?,
+        bytes: open
+            .try_get::<i64, _>("bytes")?
+            .saturating_add(bytes_of(new)),
+        asked: asked.try_get("asked")?,
+        changes: changes.try_get("changes")?,
+    })
+}
+
+fn bytes_of(new: &NewApproval) -> i64 {
+    i64::try_from(new.frozen.len() + new.summary.len()).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx<'_>,
+    new: &NewApproval,
+    now: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO approvals (id, state, version, issuer, subject, caller, requester, apart, \
+         connection, function, effect, same, idempotency, call, terms, rules, binding, frozen, \
+         summary, bytes, created_ms, decide_by_ms, expires_ms, changed_ms, fence, cause) \
+         VALUES ($1, 'pending', 0, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+         $16, $17, $18, $19, $20, $20, $19, 0, 'asked')",
+    )
+    .bind(&new.id)
+    .bind(&new.issuer)
+    .bind(&new.subject)
+    .bind(&new.caller)
+    .bind(&new.requester)
+    .bind(&new.apart)
+    .bind(&new.connection)
+    .bind(&new.function)
+    .bind(&new.effect)
+    .bind(&new.same)
+    .bind(&new.idempotency)
+    .bind(&new.call)
+    .bind(&new.terms)
+    .bind(&new.rules)
+    .bind(&new.binding)
+    .bind(&new.frozen)
+    .bind(&new.summary)
+    .bind(bytes_of(new))
+    .bind(ms(now))
+    .bind(ms(new.decide_by))
+    .execute(&mut **tx)
+    .await?;
+    changed(tx, &new.id, &new.function, State::Pending, "asked", now).await
+}

@@ -1,0 +1,195 @@
+//! Reading: rows to values, single approvals, lists, changes.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::clock::Timestamp;
+
+use super::super::rows::{ApprovalRow, Change, Filter, VoteRow};
+use super::super::{CHANGES_BATCH_MAX, Error, LIST_MAX, State};
+use super::{SqliteStore, ms, time};
+
+/// Every column of an approval but the sealed call.
+const HEAD: &str = "id, state, version, issuer, subject, caller, requester, apart, connection, \
+     function, effect, same, idempotency, call, terms, rules, binding, summary, created_ms, \
+     decide_by_ms, expires_ms, ended_ms, instance, lease, fence, successor, cause";
+
+/// `SELECT` of approvals with a condition. The text is put together from constants only.
+pub(super) fn select(frozen: bool, rest: &str) -> AssertSqlSafe<String> {
+    let frozen = if frozen { "frozen" } else { "NULL AS frozen" };
+    AssertSqlSafe(format!("SELECT {HEAD}, {frozen} FROM approvals {rest}"))
+}
+
+pub(super) fn state_of(text: &str) -> Result<State, Error> {
+    text.parse().map_err(|_| Error::Corrupt("approvals.state"))
+}
+
+pub(super) fn approval_of(row: &SqliteRow) -> Result<ApprovalRow, Error> {
+    Ok(ApprovalRow {
+        id: row.try_get("id")?,
+        state: state_of(row.try_get("state")?)?,
+        version: row.try_get("version")?,
+        issuer: row.try_get("issuer")?,
+        subject: row.try_get("subject")?,
+        caller: row.try_get("caller")?,
+        requester: row.try_get("requester")?,
+        apart: row.try_get("apart")?,
+        connection: row.try_get("connection")?,
+        function: row.try_get("function")?,
+        effect: row.try_get("effect")?,
+        same: row.try_get("same")?,
+        idempotency: row.try_get("idempotency")?,
+        call: row.try_get("call")?,
+        terms: row.try_get("terms")?,
+        rules: row.try_get("rules")?,
+        binding: row.try_get("binding")?,
+        frozen: row.try_get("frozen")?,
+        summary: row.try_get("summary")?,
+        created: time(row.try_get("created_ms")?),
+        decide_by: time(row.try_get("decide_by_ms")?),
+        expires: time(row.try_get("expires_ms")?),
+        ended: row.try_get::<Option<i64>, _>("ended_ms")?.map(time),
+        instance: row.try_get("instance")?,
+        lease: row.try_get("lease")?,
+        fence: row.try_get("fence")?,
+        successor: row.try_get("successor")?,
+        cause: row.try_get("cause")?,
+    })
+}
+
+pub(super) fn vote_of(row: &SqliteRow) -> Result<VoteRow, Error> {
+    Ok(VoteRow {
+        id: row.try_get("id")?,
+        approval: row.try_get("approval")?,
+        rule: row.try_get("rule")?,
+        person: row.try_get("person")?,
+        issuer: row.try_get("issuer")?,
+        subject: row.try_get("subject")?,
+        handle: row.try_get("handle")?,
+        groups: row.try_get("groups")?,
+        yes: match row.try_get("verdict")? {
+            "yes" => true,
+            "no" => false,
+            _ => return Err(Error::Corrupt("votes.verdict")),
+        },
+        reason: row.try_get("reason")?,
+        at: time(row.try_get("at_ms")?),
+        mac: row.try_get("mac")?,
+        voided: row.try_get::<Option<i64>, _>("voided_ms")?.map(time),
+    })
+}
+
+/// All votes of an approval, oldest first.
+pub(super) async fn votes<'c, E>(from: E, id: &str) -> Result<Vec<VoteRow>, Error>
+where
+    E: sqlx::Executor<'c, Database = sqlx::Sqlite>,
+{
+    sqlx::query("SELECT * FROM votes WHERE approval = $1 ORDER BY at_ms, id")
+        .bind(id)
+        .fetch_all(from)
+        .await?
+        .iter()
+        .map(vote_of)
+        .collect()
+}
+
+impl SqliteStore {
+    pub(super) async fn do_approval(
+        &self,
+        id: String,
+    ) -> Result<Option<(ApprovalRow, Vec<VoteRow>)>, Error> {
+        let mut tx = self.readers.begin().await?;
+        let row = sqlx::query(select(true, "WHERE id = $1"))
+            .bind(&id)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let row = approval_of(&row)?;
+        let votes = votes(&mut *tx, &id).await?;
+        tx.commit().await?;
+        Ok(Some((row, votes)))
+    }
+
+    pub(super) async fn do_state(
+        &self,
+        id: String,
+        now: Timestamp,
+    ) -> Result<Option<(State, Timestamp)>, Error> {
+        let row = sqlx::query("SELECT state, expires_ms FROM approvals WHERE id = $1")
+            .bind(&id)
+            .fetch_optional(&self.readers)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let expires = time(row.try_get("expires_ms")?);
+        let state = state_of(row.try_get("state")?)?.at(expires, now);
+        Ok(Some((state, expires)))
+    }
+
+    pub(super) async fn do_list(
+        &self,
+        filter: Filter,
+        now: Timestamp,
+    ) -> Result<Vec<ApprovalRow>, Error> {
+        // A waiting row past its time reads as expired, whether or not the sweep has been there.
+        let rest = "WHERE ($1 = '' OR instr($1, '|' || (CASE \
+                WHEN state IN ('pending', 'approved') AND expires_ms <= $2 THEN 'expired' \
+                ELSE state END) || '|') > 0) \
+             AND ($3 IS NULL OR (issuer = $3 AND subject = $4)) \
+             AND ($5 IS NULL OR function = $5) \
+             AND ($6 IS NULL OR (created_ms, id) < (SELECT created_ms, id FROM approvals WHERE id = $6)) \
+             ORDER BY created_ms DESC, id DESC LIMIT $7";
+        let mut states = String::new();
+        for state in &filter.states {
+            states.push('|');
+            states.push_str(state.as_str());
+            states.push('|');
+        }
+        let (issuer, subject) = filter.requester.unzip();
+        let mut rows = sqlx::query(select(false, rest))
+            .bind(states)
+            .bind(ms(now))
+            .bind(issuer)
+            .bind(subject)
+            .bind(filter.function)
+            .bind(filter.before)
+            .bind(i64::from(filter.limit.clamp(1, LIST_MAX)))
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(approval_of)
+            .collect::<Result<Vec<_>, _>>()?;
+        for row in &mut rows {
+            row.state = row.state.at(row.expires, now);
+        }
+        Ok(rows)
+    }
+
+    pub(super) async fn do_changes(&self) -> Result<Vec<Change>, Error> {
+        let rows = sqlx::query(
+            "SELECT seq, approval, function, state, cause, at_ms FROM changes ORDER BY seq LIMIT $1",
+        )
+        .bind(i64::from(CHANGES_BATCH_MAX))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Change {
+                    seq: row.try_get("seq")?,
+                    approval: row.try_get("approval")?,
+                    function: row.try_get("function")?,
+                    state: state_of(row.try_get("state")?)?,
+                    cause: row.try_get("cause")?,
+                    at: time(row.try_get("at_ms")?),
+                })
+            })
+            .collect()
+    }
+
+    pub(super) async fn do_changes_taken(&self, seq: i64) -> Result<(), Error> {
+        sqlx::query("DELETE FROM changes WHERE seq <= $1")
+            .bind(seq)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Results and the sweep.
+
+use sqlx::Row;
+
+use crate::clock::Timestamp;
+
+use super::super::machine::Edge;
+use super::super::rows::{Moved, NewResult, Swept};
+use super::super::{Error, SWEEP_BATCH_MAX};
+use super::edges::Update;
+use super::{SqliteStore, ms};
+
+impl SqliteStore {
+    pub(super) async fn do_keep_result(
+        &self,
+        id: String,
+        result: NewResult,
+    ) -> Result<bool, Error> {
+        let kept = sqlx::query(
+            "INSERT INTO results (approval, sealed, expires_ms) SELECT id, $2, $3 FROM approvals \
+             WHERE id = $1 AND state = 'done' ON CONFLICT (approval) DO NOTHING",
+        )
+        .bind(id)
+        .bind(result.sealed)
+        .bind(ms(result.expires))
+        .execute(&self.writer)
+        .await?;
+        Ok(kept.rows_affected() == 1)
+    }
+
+    pub(super) async fn do_fetch_result(
+        &self,
+        id: String,
+        caller: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let row = sqlx::query(
+            "DELETE FROM results WHERE approval = $1 AND expires_ms > $3 \
+             AND EXISTS (SELECT 1 FROM approvals WHERE id = $1 AND caller = $2) RETURNING sealed",
+        )
+        .bind(id)
+        .bind(caller)
+        .bind(ms(now))
+        .fetch_optional(&self.writer)
+        .await?;
+        row.map(|row| Ok(row.try_get("sealed")?)).transpose()
+    }
+
+    pub(super) async fn do_result_kept(&self, id: String, now: Timestamp) -> Result<bool, Error> {
+        let row = sqlx::query("SELECT 1 FROM results WHERE approval = $1 AND expires_ms > $2")
+            .bind(id)
+            .bind(ms(now))
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.is_some())
+    }
+
+    pub(super) async fn do_sweep(
+        &self,
+        forget_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Swept, Error> {
+        let mut swept = Swept::default();
+        let mut tx = self.begin().await?;
+        let due = sqlx::query(
+            "SELECT id FROM approvals WHERE state IN ('pending', 'approved') AND expires_ms <= $1 \
+             ORDER BY expires_ms LIMIT $2",
+        )
+        .bind(ms(now))
+        .bind(i64::from(SWEEP_BATCH_MAX))
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in due {
+            let id: String = row.try_get("id")?;
+            let update = Update {
+                id: &id,
+                edge: Edge::Expire,
+                lease: None,
+                expires: None,
+                successor: None,
+                cause: "timeout",
+                now,
+            };
+            if let Moved::Yes { .. } = update.run(&mut tx).await? {
+                swept.expired += 1;
+            }
+        }
+        swept.results = sqlx::query("DELETE FROM results WHERE expires_ms <= $1")
+            .bind(ms(now))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        swept.forgotten = sqlx::query(
+            "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals \
+             WHERE ended_ms IS NOT NULL AND ended_ms < $1 ORDER BY ended_ms LIMIT $2)",
+        )
+        .bind(ms(forget_before))
+        .bind(i64::from(SWEEP_BATCH_MAX))
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        tx.commit().await?;
+        Ok(swept)
+    }
+}

@@ -1,0 +1,185 @@
+//! Votes: written, tallied and acted upon in one transaction.
+
+use sqlx::{Row, Sqlite, Transaction};
+
+use crate::clock::Timestamp;
+
+use super::super::machine::Edge;
+use super::super::rows::{ApprovalRow, Moved, VoteRow, Voted};
+use super::super::{Error, Opens, State, VOTES_MAX};
+use super::edges::Update;
+use super::read::{approval_of, select, votes};
+use super::{SqliteStore, ms};
+
+type Tx<'c> = Transaction<'c, Sqlite>;
+
+impl SqliteStore {
+    pub(super) async fn do_vote(
+        &self,
+        vote: VoteRow,
+        run_by: Timestamp,
+        now: Timestamp,
+        opens: Opens<'_>,
+    ) -> Result<Voted, Error> {
+        let mut tx = self.begin().await?;
+        let voted = self::vote(&mut tx, &vote, run_by, now, opens).await?;
+        tx.commit().await?;
+        Ok(voted)
+    }
+
+    pub(super) async fn do_void_votes(
+        &self,
+        on: Option<(String, Option<String>)>,
+        voters: Vec<(String, Option<String>)>,
+        now: Timestamp,
+        opens: Opens<'_>,
+    ) -> Result<Vec<String>, Error> {
+        let mut tx = self.begin().await?;
+        let (id, lease) = on.unzip();
+        let mut affected = Vec::new();
+        for (issuer, subject) in &voters {
+            let rows = sqlx::query(
+                "UPDATE votes SET voided_ms = $1 WHERE issuer = $2 AND ($3 IS NULL OR subject = $3) \
+                 AND ($4 IS NULL OR approval = $4) AND voided_ms IS NULL AND verdict = 'yes' \
+                 AND approval IN (SELECT id FROM approvals WHERE state IN ('pending', 'approved', 'executing')) \
+                 RETURNING approval",
+            )
+            .bind(ms(now))
+            .bind(issuer)
+            .bind(subject)
+            .bind(&id)
+            .fetch_all(&mut *tx)
+            .await?;
+            for row in rows {
+                affected.push(row.try_get::<String, _>("approval")?);
+            }
+        }
+        affected.sort_unstable();
+        affected.dedup();
+        let mut reopened = Vec::new();
+        for id in affected {
+            if reopen(&mut tx, &id, lease.clone().flatten().as_deref(), now, opens).await? {
+                reopened.push(id);
+            }
+        }
+        tx.commit().await?;
+        Ok(reopened)
+    }
+}
+
+async fn row(tx: &mut Tx<'_>, id: &str) -> Result<Option<ApprovalRow>, Error> {
+    sqlx::query(select(false, "WHERE id = $1"))
+        .bind(id)
+        .fetch_optional(&mut **tx)
+        .await?
+        .as_ref()
+        .map(approval_of)
+        .transpose()
+}
+
+async fn vote(
+    tx: &mut Tx<'_>,
+    vote: &VoteRow,
+    run_by: Timestamp,
+    now: Timestamp,
+    opens: Opens<'_>,
+) -> Result<Voted, Error> {
+    let Some(row) = row(tx, &vote.approval).await? else {
+        return Ok(Voted::Unknown);
+    };
+    let edge = if vote.yes { Edge::Approve } else { Edge::Deny };
+    if !edge.may(row.state, row.expires, now, false) {
+        return Ok(Voted::Closed(row.state.at(row.expires, now)));
+    }
+    let before = votes(&mut **tx, &vote.approval).await?;
+    if i64::try_from(before.len()).unwrap_or(i64::MAX) >= VOTES_MAX {
+        return Err(Error::Full("votes of an approval"));
+    }
+    let mut counting: Vec<VoteRow> = before.into_iter().filter(|v| v.voided.is_none()).collect();
+    if counting
+        .iter()
+        .any(|v| v.rule == vote.rule && v.person == vote.person)
+    {
+        return Ok(Voted::Again);
+    }
+    insert(tx, vote).await?;
+    counting.push(vote.clone());
+    if vote.yes && !opens(&row, &counting) {
+        // The row changes with its votes, so that nobody acts on a tally that is out of date.
+        sqlx::query("UPDATE approvals SET version = version + 1 WHERE id = $1")
+            .bind(&vote.approval)
+            .execute(&mut **tx)
+            .await?;
+        return Ok(Voted::Counted(State::Pending));
+    }
+    let update = Update {
+        id: &vote.approval,
+        edge,
+        lease: None,
+        expires: vote.yes.then_some(run_by),
+        successor: None,
+        cause: if vote.yes { "quorum" } else { "vote" },
+        now,
+    };
+    match update.run(tx).await? {
+        Moved::Yes { .. } => Ok(Voted::Counted(edge.to())),
+        Moved::No(_) | Moved::Stale | Moved::Unknown => Err(Error::Corrupt("approvals.state")),
+    }
+}
+
+async fn insert(tx: &mut Tx<'_>, vote: &VoteRow) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO votes (id, approval, rule, person, issuer, subject, handle, groups, verdict, \
+         reason, at_ms, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(&vote.id)
+    .bind(&vote.approval)
+    .bind(&vote.rule)
+    .bind(&vote.person)
+    .bind(&vote.issuer)
+    .bind(&vote.subject)
+    .bind(&vote.handle)
+    .bind(&vote.groups)
+    .bind(if vote.yes { "yes" } else { "no" })
+    .bind(&vote.reason)
+    .bind(ms(vote.at))
+    .bind(&vote.mac)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Back to pending, when what is left of the votes does not open everything.
+async fn reopen(
+    tx: &mut Tx<'_>,
+    id: &str,
+    lease: Option<&str>,
+    now: Timestamp,
+    opens: Opens<'_>,
+) -> Result<bool, Error> {
+    let Some(row) = row(tx, id).await? else {
+        return Ok(false);
+    };
+    let left: Vec<VoteRow> = votes(&mut **tx, id)
+        .await?
+        .into_iter()
+        .filter(|v| v.voided.is_none())
+        .collect();
+    if row.state == State::Pending || opens(&row, &left) {
+        sqlx::query("UPDATE approvals SET version = version + 1 WHERE id = $1")
+            .bind(id)
+            .execute(&mut **tx)
+            .await?;
+        return Ok(false);
+    }
+    let update = Update {
+        id,
+        edge: Edge::Reopen,
+        lease,
+        expires: Some(row.decide_by),
+        successor: None,
+        cause: "vote-voided",
+        now,
+    };
+    Ok(matches!(update.run(tx).await?, Moved::Yes { .. }))
+}
