@@ -6,6 +6,27 @@
 //! no time and spawns nothing; callers bring bytes and take bytes. The gateway's record room writes
 //! with it; `audit verify` and outside auditors check with it.
 //!
+//! ```
+//! use tlog::checkpoint::{Checkpoint, VerifiedCheckpoint};
+//! use tlog::note::Signer;
+//! use tlog::proof::verify_inclusion;
+//! use tlog::tree::{Hashes, inclusion_proof, leaf_hash};
+//!
+//! // The log appends, and signs its head.
+//! let signer = Signer::generate("log.example/gate-1")?;
+//! let mut hashes = Hashes::new();
+//! for entry in ["begin", "end", "begin"] {
+//!     hashes.push(leaf_hash(entry.as_bytes()));
+//! }
+//! let note = Checkpoint::new(signer.name(), hashes.size(), hashes.root())?.sign(&signer)?;
+//! let proof = inclusion_proof(1, hashes.size(), &hashes)?;
+//!
+//! // Whoever has the log's public key checks both.
+//! let signed = VerifiedCheckpoint::verify(&note, signer.verifier_key(), &[])?;
+//! verify_inclusion(leaf_hash(b"end"), 1, signed.checkpoint().head(), &proof)?;
+//! # Ok::<(), tlog::Error>(())
+//! ```
+//!
 //! [tlog-tiles]: https://c2sp.org/tlog-tiles
 //! [tlog-checkpoint]: https://c2sp.org/tlog-checkpoint
 //! [signed-note]: https://c2sp.org/signed-note

@@ -8,6 +8,7 @@ use tlog::proof::{ConsistencyProof, InclusionProof, verify_consistency, verify_i
 use tlog::tree::{
     Hash, Hashes, Head, Tree, consistency_proof, inclusion_proof, leaf_hash, root_at,
 };
+use tlog::verify::{Fault, LogCheck};
 
 const ORIGIN: &str = "log.example/gate-1";
 
@@ -158,4 +159,63 @@ fn any_single_flipped_bit_of_an_entry_is_found() {
         changed[bit / 8] ^= 1 << (bit % 8);
         assert!(proof.verify(&changed, &key, &[]).is_err(), "bit {bit}");
     }
+}
+
+/// Whether a log is refused against the checkpoint, and nowhere but there.
+fn refused(mut check: LogCheck, rest: impl IntoIterator<Item = Hash>) -> bool {
+    for leaf in rest {
+        match check.leaf(leaf) {
+            Ok(_) => {}
+            Err(Fault::Root { good: 0, .. }) => return true,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    matches!(check.finish(), Err(Fault::Short { .. }))
+}
+
+// A10: over 50 000 changes of one log below a held checkpoint, none of which may pass.
+#[test]
+fn any_single_change_of_a_log_is_found() {
+    let entries: Vec<Vec<u8>> = (0..64_u8)
+        .map(|index| format!("{{\"seq\":{index:02},\"pad\":\"{}\"}}", "x".repeat(80)).into_bytes())
+        .collect();
+    let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+    let mut hashes = Hashes::new();
+    hashes.extend(leaves.iter().copied());
+    let key = signer().verifier_key().clone();
+    let held = VerifiedCheckpoint::verify(&checkpoint(64, &hashes), &key, &[]).unwrap();
+    let mut before = LogCheck::new([&held]).unwrap();
+    let mut changes = 0;
+    let mut must_be_refused = |check: &LogCheck, rest: Vec<Hash>, what: &str| {
+        changes += 1;
+        assert!(refused(check.clone(), rest), "{what}");
+    };
+    for (at, entry) in entries.iter().enumerate() {
+        let after = &leaves[at + 1..];
+        for bit in 0..entry.len() * 8 {
+            let mut changed = entry.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let rest = [&[leaf_hash(&changed)], after].concat();
+            must_be_refused(&before, rest, &format!("entry {at}, bit {bit}"));
+        }
+        must_be_refused(&before, after.to_vec(), &format!("entry {at} removed"));
+        // The last entry twice is an append after the checkpoint, which is allowed.
+        if !after.is_empty() {
+            let doubled = [&leaves[at..=at], &leaves[at..]].concat();
+            must_be_refused(&before, doubled, &format!("entry {at} doubled"));
+        }
+        must_be_refused(&before, vec![], &format!("cut before entry {at}"));
+        for other in at + 1..leaves.len() {
+            let mut swapped = leaves.clone();
+            swapped.swap(at, other);
+            must_be_refused(
+                &before,
+                swapped[at..].to_vec(),
+                &format!("{at} and {other} swapped"),
+            );
+        }
+        before.leaf(leaves[at]).unwrap();
+    }
+    assert_eq!(before.finish().unwrap().covered, 64);
+    assert!(changes >= 50_000, "only {changes}");
 }
