@@ -51,7 +51,7 @@ enum Shape {
     /// So many bytes of a set, at least and at most; the run may not go on.
     Run(Set, usize, usize),
     /// Looked at by code: gets the text and the place of the literal, gives the span.
-    Code(fn(&[u8], usize) -> Option<(usize, usize)>),
+    Code(fn(&mut Runs<'_>, usize) -> Option<(usize, usize)>),
 }
 
 /// Longest run that is taken for one credential.
@@ -151,14 +151,18 @@ impl Secrets {
         };
         let from = first.start();
         let Some(rest) = text.get(from..) else { return };
+        let mut runs = Runs {
+            text,
+            known: [(0, 0); SLOTS],
+        };
         for found in self.literals.find_overlapping_iter(rest) {
             let Some((rule, class)) = self.rules.get(found.pattern().as_usize()) else {
                 continue;
             };
             let at = from + found.start();
             let span = match rule.shape {
-                Shape::Run(set, min, max) => token(text, at, from + found.end(), set, min..=max),
-                Shape::Code(check) => check(text, at),
+                Shape::Run(set, min, max) => runs.token(at, from + found.end(), set, min..=max),
+                Shape::Code(check) => check(&mut runs, at),
             };
             if let Some((start, end)) = span {
                 hits.push(Hit {
@@ -171,48 +175,73 @@ impl Secrets {
     }
 }
 
-fn token(
-    text: &[u8],
-    start: usize,
-    body: usize,
-    set: Set,
-    lengths: std::ops::RangeInclusive<usize>,
-) -> Option<(usize, usize)> {
-    if is_word(before(text, start)) {
-        return None;
+/// Places in [`Runs`] to remember a run: one for each set, one more for a token's later parts.
+const SLOTS: usize = 7;
+const LATER_PART: usize = 6;
+
+/// Knows where runs end, so that a long run full of literals is walked once and not once for each.
+struct Runs<'a> {
+    text: &'a [u8],
+    /// The last run seen of each set: from, to.
+    known: [(usize, usize); SLOTS],
+}
+
+impl Runs<'_> {
+    /// Where the run of `set` that starts at or before `at` ends.
+    fn end(&mut self, slot: usize, set: Set, at: usize) -> usize {
+        if let Some((from, to)) = self.known.get(slot)
+            && (*from..*to).contains(&at)
+        {
+            return *to;
+        }
+        let rest = self.text.get(at..).unwrap_or_default();
+        let end = at + rest.iter().take_while(|byte| set.has(**byte)).count();
+        if let Some(known) = self.known.get_mut(slot) {
+            *known = (at, end);
+        }
+        end
     }
-    let length = text
-        .get(body..)?
-        .iter()
-        .take_while(|byte| set.has(**byte))
-        .count();
-    let end = body + length;
-    let bounded = !(set == Set::Hex && is_word(text.get(end)));
-    (lengths.contains(&length) && bounded).then_some((start, end))
+
+    fn token(
+        &mut self,
+        start: usize,
+        body: usize,
+        set: Set,
+        lengths: std::ops::RangeInclusive<usize>,
+    ) -> Option<(usize, usize)> {
+        if is_word(before(self.text, start)) {
+            return None;
+        }
+        let end = self.end(set as usize, set, body);
+        let bounded = !(set == Set::Hex && is_word(self.text.get(end)));
+        (lengths.contains(&(end - body)) && bounded).then_some((start, end))
+    }
 }
 
 /// A signed or encrypted JSON web token in compact form (RFC 7515, 7516): base64url parts with dots,
 /// the first of which holds a JSON object.
-fn jwt(text: &[u8], start: usize) -> Option<(usize, usize)> {
-    if is_word(before(text, start)) {
+fn jwt(runs: &mut Runs<'_>, start: usize) -> Option<(usize, usize)> {
+    if is_word(before(runs.text, start)) {
         return None;
     }
-    let length = text
-        .get(start..)?
-        .iter()
-        .take_while(|byte| Set::Dotted.has(**byte))
-        .count();
-    let mut token = text.get(start..start + length)?;
-    while let Some(rest) = token.strip_suffix(b".") {
-        // An unsigned token ends in a dot, and so may a sentence: the dot stays.
-        token = rest;
+    let header = runs.end(Set::Url as usize, Set::Url, start);
+    if header - start < JWT_HEADER_BYTES_MIN || runs.text.get(header) != Some(&b'.') {
+        return None;
     }
-    let mut parts = token.split(|byte| *byte == b'.');
-    let header = parts.next()?;
-    let payload = parts.next()?;
-    let long_enough = header.len() >= 12 && (payload.len() >= 4 || parts.next().is_some());
-    long_enough.then_some((start, start + token.len()))
+    let payload = runs.end(LATER_PART, Set::Url, header + 1);
+    let encrypted = runs.text.get(payload) == Some(&b'.');
+    if payload - header <= 4 && !encrypted {
+        return None;
+    }
+    let end = runs.end(Set::Dotted as usize, Set::Dotted, start);
+    let token = runs.text.get(start..end)?;
+    // An unsigned token ends in a dot, and so may a sentence: the dot stays.
+    let dots = token.iter().rev().take_while(|byte| **byte == b'.').count();
+    Some((start, end - dots))
 }
+
+/// Shortest header of a token: `{"alg":"x"}` is longer.
+const JWT_HEADER_BYTES_MIN: usize = 12;
 
 const KEY_END: &[u8] = b"-----END ";
 /// Shortest word that is taken for a line of a key wherever it stands.
@@ -220,8 +249,8 @@ const KEY_WORD_BYTES_MIN: usize = 16;
 
 /// A private key in PEM or OpenPGP armour, up to its end line or the end of what looks like its body:
 /// a log that cut the key short still shows most of it.
-fn private_key(text: &[u8], start: usize) -> Option<(usize, usize)> {
-    let (_, end) = private_key_span(text, start)?;
+fn private_key(runs: &mut Runs<'_>, start: usize) -> Option<(usize, usize)> {
+    let (_, end) = private_key_span(runs.text, start)?;
     Some((start, end))
 }
 
@@ -316,7 +345,8 @@ pub(super) fn unfinished_key(text: &[u8]) -> Option<usize> {
 }
 
 /// The password in `scheme://user:password@host`.
-fn url_password(text: &[u8], at: usize) -> Option<(usize, usize)> {
+fn url_password(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    let text = runs.text;
     const USER_INFO_BYTES_MAX: usize = 512;
     let start = at + 3;
     let near = text.get(start..text.len().min(start + USER_INFO_BYTES_MAX))?;

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use super::super::{Config, DataClass, Mode, Needles, Settings};
 use super::{Masker, ResponseFacts, Summary, Withheld};
 
+mod formats;
+mod hostile;
+mod oracle;
+
 /// What one test masks with.
 struct Case {
     config: Config,
