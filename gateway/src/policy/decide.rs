@@ -63,11 +63,23 @@ impl Policies {
         let prepared = self.prepared(&request.function.id)?;
         let caller = self.caller(&request.subject, prepared.entities.clone())?;
         let matches = self.call_matches(prepared, &caller, request)?;
-        Ok(match judge(&matches, opened) {
+        self.conclude(prepared, &caller, request, judge(&matches, opened), opened)
+    }
+
+    /// The decision, with the unmask rights of an allowed call.
+    pub(super) fn conclude(
+        &self,
+        prepared: &Prepared,
+        caller: &Caller,
+        request: &Request<'_>,
+        verdict: Verdict,
+        opened: &BTreeSet<RuleHash>,
+    ) -> Result<Decision, Error> {
+        Ok(match verdict {
             Verdict::Deny(denial) => Decision::Deny(denial),
             Verdict::Ask(terms) => Decision::Ask(terms),
             Verdict::Allow(policies) => Decision::Allow(Obligations {
-                unmask: self.unmask(prepared, &caller, request, opened)?,
+                unmask: self.unmask(prepared, caller, request, opened)?,
                 policies,
             }),
         })
@@ -88,7 +100,7 @@ impl Policies {
 
     /// The data classes that this subject may see in the function's answer. What cannot be
     /// evaluated, and what an unopened approval rule stands before, stays masked.
-    pub(super) fn unmask(
+    fn unmask(
         &self,
         prepared: &Prepared,
         caller: &Caller,

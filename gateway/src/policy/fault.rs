@@ -7,7 +7,7 @@ use std::fmt;
 const EXAMPLES_MAX: usize = 2;
 
 /// Where something stands in a policy file.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize)]
 pub struct Place {
     /// The file's name as it was given.
     pub file: String,

@@ -9,6 +9,8 @@ use cedar_policy::{
 use cedar_policy_core::ast::EntityUID;
 use miette::Diagnostic;
 
+use crate::mask::DataClass;
+
 use super::fault::{Faults, Place};
 use super::rule::{self, Rule, RuleEffect};
 use super::schema::{GATEWAY, Vocabulary, quoted};
@@ -210,16 +212,15 @@ struct Known<'a> {
     issuers: &'a BTreeSet<String>,
     connections: BTreeSet<&'a str>,
     functions: BTreeSet<String>,
-    classes: BTreeSet<String>,
+    classes: BTreeSet<&'a str>,
 }
 
 impl<'a> Known<'a> {
     fn new(vocabulary: &'a Vocabulary) -> Self {
         let mut classes = BTreeSet::new();
         for class in &vocabulary.classes {
-            let class = class.to_string();
-            classes.extend(class_groups(&class).map(str::to_owned));
-            classes.insert(class);
+            classes.insert(class.as_str());
+            classes.extend(class_group(class));
         }
         Self {
             issuers: &vocabulary.issuers,
@@ -255,11 +256,9 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The groups that a data class is in by its name: `secret.aws.key` is in `secret.aws` and `secret`.
-pub(super) fn class_groups(class: &str) -> impl Iterator<Item = &str> {
-    class
-        .match_indices('.')
-        .filter_map(|(dot, _)| class.get(..dot))
+/// The group that a data class is in, when it is not of the same name.
+pub(super) fn class_group(class: &DataClass) -> Option<&'static str> {
+    Some(class.group()).filter(|group| *group != class.as_str())
 }
 
 /// Validate against the schema. What the validator only warns of is a fault too where it means that

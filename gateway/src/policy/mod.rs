@@ -3,8 +3,11 @@
 //! Owns the policies (Cedar), their schema made from the functions, approval rules and unmask rights.
 //! Refuses on every error. Called by `gate` for calls and by `console` for people's rights.
 
+pub mod cases;
 mod decide;
 mod decision;
+mod diff;
+mod explain;
 mod fault;
 mod index;
 mod load;
@@ -14,12 +17,13 @@ mod prepare;
 mod request;
 mod rule;
 mod schema;
+mod starter;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +32,7 @@ use cedar_policy::{Policy, Schema};
 use cedar_policy_core::ast::{Entity, EntityUID};
 
 use crate::call::{ConnectionName, Effect, FunctionId};
+use crate::identity::ExposedType;
 
 use fault::Faults;
 use index::{Filing, Index, Slices};
@@ -38,12 +43,15 @@ use value::Values;
 pub use decision::{
     Decision, Denial, DenialReason, GroupExpr, Obligations, RuleHash, RuleTerms, Terms,
 };
+pub use diff::PolicyDiff;
+pub use explain::{Explanation, Failed, Matched, NearMiss};
 pub use fault::{Fault, Place};
 pub use load::{FILE_BYTES_MAX, POLICIES_MAX, PolicyFile};
 pub use person::{PersonAction, PersonFacts, PersonResource};
 pub use request::{Request, Subject};
 pub use rule::{DECIDE_WITHIN_DEFAULT, DECIDE_WITHIN_MAX, QUORUM_MAX, Rule, RuleEffect};
-pub use schema::{ClaimType, ConnectionFacts, Vocabulary};
+pub use schema::{ConnectionFacts, Vocabulary};
+pub use starter::starter;
 
 /// Why a question could not be judged; the answer is no. Never holds a caller's value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +82,9 @@ pub enum Error {
         /// What failed.
         what: &'static str,
     },
+    /// The group for the starter policies is not one.
+    #[error("`{0}` is not a group: write `alias/name`, without quotes or line breaks")]
+    AdminGroup(String),
     /// Cedar named a policy that was not loaded.
     #[error("a policy decided that was not loaded")]
     UnknownPolicy,
@@ -90,7 +101,7 @@ pub struct Policies {
     values: Values,
     /// The groups that policies name: no other can change an answer.
     groups: HashMap<String, EntityUID>,
-    claims: Vec<(String, ClaimType)>,
+    claims: BTreeMap<String, ExposedType>,
     functions: HashMap<FunctionId, Prepared>,
     connections: HashMap<ConnectionName, Entity>,
     index: Index,
@@ -158,11 +169,7 @@ impl Policies {
             warnings: warnings.into_vec(),
             values: Values::new().map_err(internal)?,
             groups,
-            claims: vocabulary
-                .claims
-                .iter()
-                .map(|(name, kind)| (name.clone(), *kind))
-                .collect(),
+            claims: vocabulary.claims.clone(),
             functions,
             connections,
             unmask_action,

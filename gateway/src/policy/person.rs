@@ -56,6 +56,11 @@ impl PersonAction {
         }
     }
 
+    /// The action of a name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == name)
+    }
+
     /// The entity types that it applies to.
     pub(super) const fn resources(self) -> &'static [&'static str] {
         match self {

@@ -98,9 +98,9 @@ impl Preparing<'_> {
                 .unwrap_or(&none);
             let unmask = classes
                 .iter()
-                .filter(|class| self.could_unmask(&class.to_string(), &unmask))
+                .filter(|class| self.could_unmask(class, &unmask))
                 .map(|class| {
-                    let uid = self.names.class(&class.to_string());
+                    let uid = self.names.class(class.as_str());
                     (class.clone(), Arc::new(uid))
                 })
                 .collect();
@@ -169,16 +169,16 @@ impl Preparing<'_> {
     }
 
     fn class(&self, class: &DataClass) -> Entity {
-        let class = class.to_string();
-        let groups = load::class_groups(&class).map(|group| self.names.class(group));
-        entity(self.names.class(&class), None, groups.collect())
+        let group = load::class_group(class).map(|group| self.names.class(group));
+        let uid = self.names.class(class.as_str());
+        entity(uid, None, group.into_iter().collect())
     }
 
     /// Whether some permit's scope covers unmasking a class: without one it is masked for everybody.
-    fn could_unmask(&self, class: &str, unmask: &[&Policy]) -> bool {
+    fn could_unmask(&self, class: &DataClass, unmask: &[&Policy]) -> bool {
         let covers = |uid: EntityUID| {
-            uid == self.names.class(class)
-                || load::class_groups(class).any(|group| uid == self.names.class(group))
+            uid == self.names.class(class.as_str())
+                || load::class_group(class).is_some_and(|group| uid == self.names.class(group))
         };
         let permits = |policy: &Policy| match policy.resource_constraint() {
             ResourceConstraint::Any | ResourceConstraint::Is(_) => true,

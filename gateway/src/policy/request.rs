@@ -1,9 +1,9 @@
 //! What is asked, and by whom.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::call::{Call, Facts, Function, Input};
-use crate::identity::{Actor, Kind, Principal};
+use crate::identity::{Actor, Exposed, Kind, Principal};
 
 /// Who asks, as policy sees it: a verified principal, or one that a test or an operator imagines.
 /// It is a view and proves nothing; a permit is made from a [`Principal`] only.
@@ -19,8 +19,8 @@ pub struct Subject<'a> {
     pub method: &'a str,
     /// Groups as `alias/name`.
     pub groups: &'a BTreeSet<String>,
-    /// Claims by name.
-    pub claims: &'a serde_json::Map<String, serde_json::Value>,
+    /// The claims that policies may read.
+    pub claims: &'a BTreeMap<String, Exposed>,
     /// Who acts for the subject.
     pub actors: &'a [Actor],
 }
@@ -33,7 +33,7 @@ impl<'a> From<&'a Principal> for Subject<'a> {
             kind: principal.kind(),
             method: principal.method().as_str(),
             groups: principal.groups(),
-            claims: principal.claims(),
+            claims: principal.exposed(),
             actors: principal.actors(),
         }
     }

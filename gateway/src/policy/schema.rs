@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::call::{ConnectionName, Effect, Function, FunctionId, Shape, shape};
+use crate::identity::ExposedType;
 use crate::mask::DataClass;
 
 use super::person::PersonAction;
@@ -26,7 +27,7 @@ pub struct Vocabulary {
     /// Which of them each function's mask settings can find; none for a function that is absent.
     pub function_classes: BTreeMap<FunctionId, BTreeSet<DataClass>>,
     /// Claims that policies may read as `principal.claims`.
-    pub claims: BTreeMap<String, ClaimType>,
+    pub claims: BTreeMap<String, ExposedType>,
 }
 
 /// A connection as policies see it.
@@ -36,30 +37,6 @@ pub struct ConnectionFacts {
     pub name: ConnectionName,
     /// Its labels from the config.
     pub labels: BTreeMap<String, String>,
-}
-
-/// The type of a claim that policies may read.
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Debug,
-    serde::Serialize,
-    serde::Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClaimType {
-    /// A JSON string.
-    String,
-    /// A JSON integer within int64.
-    Long,
-    /// `true` or `false`.
-    Bool,
-    /// An array of strings; a single string counts as an array of one.
-    StringSet,
 }
 
 /// The schema in Cedar's own syntax.
@@ -77,10 +54,10 @@ pub(super) fn text(vocabulary: &Vocabulary) -> String {
 fn entities(out: &mut String, vocabulary: &Vocabulary) {
     let claims = vocabulary.claims.iter().map(|(name, kind)| {
         let kind = match kind {
-            ClaimType::String => "String",
-            ClaimType::Long => "Long",
-            ClaimType::Bool => "Bool",
-            ClaimType::StringSet => "Set<String>",
+            ExposedType::String => "String",
+            ExposedType::Long => "Long",
+            ExposedType::Bool => "Bool",
+            ExposedType::Strings => "Set<String>",
         };
         format!("{}?: {kind}", quoted(name))
     });

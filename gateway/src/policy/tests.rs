@@ -1,7 +1,9 @@
 //! A small gateway's vocabulary and callers, shared by this room's tests.
 
+mod cases;
 mod cedar;
 mod files;
+mod people;
 mod semantics;
 mod whole;
 
@@ -9,13 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json};
-
 use crate::call::input::Value;
 use crate::call::shape::{Member, Record};
 use crate::call::{Durability, Effect, Facts, Function, FunctionId, Input, Shape};
 use crate::clock::Timestamp;
-use crate::identity::{Actor, Kind};
+use crate::identity::{Actor, Exposed, Kind};
 
 use super::{
     ConnectionFacts, Decision, Fault, Policies, PolicyFile, Request, RuleHash, Subject, Vocabulary,
@@ -27,7 +27,7 @@ struct Someone {
     name: &'static str,
     kind: Kind,
     groups: BTreeSet<String>,
-    claims: Map<String, Json>,
+    claims: BTreeMap<String, Exposed>,
     actors: Vec<Actor>,
 }
 
@@ -36,7 +36,7 @@ fn someone(name: &'static str, kind: Kind, groups: &[&str]) -> Someone {
         name,
         kind,
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-        claims: Map::new(),
+        claims: BTreeMap::new(),
         actors: Vec::new(),
     }
 }

@@ -14,10 +14,10 @@ use cedar_policy_core::extensions::Extensions;
 
 use crate::call::{Facts, Input, Shape, input::Value, shape};
 use crate::clock::Timestamp;
+use crate::identity::{Exposed, ExposedType};
 
 use super::Error;
 use super::request::Subject;
-use super::schema::ClaimType;
 
 /// Most addresses whose Cedar value is kept; the cache starts anew when it is full.
 const SOURCES_MAX: usize = 4096;
@@ -210,7 +210,7 @@ pub(super) fn principal(
     uid: &EntityUID,
     subject: &Subject<'_>,
     groups: &[EntityUID],
-    claims: &[(String, ClaimType)],
+    claims: &BTreeMap<String, ExposedType>,
 ) -> Result<Entity, Error> {
     let actors = subject
         .actors
@@ -218,9 +218,7 @@ pub(super) fn principal(
         .map(|actor| CedarValue::from(format!("{}/{}", actor.issuer, actor.subject)));
     let mut known = Vec::new();
     for (name, kind) in claims {
-        if let Some(value) = subject.claims.get(name)
-            && !value.is_null()
-        {
+        if let Some(value) = subject.claims.get(name) {
             let value = claim(value, *kind).ok_or_else(|| Error::Claim(name.clone()))?;
             known.push((name.as_str(), value));
         }
@@ -242,21 +240,15 @@ pub(super) fn principal(
     ))
 }
 
-fn claim(value: &serde_json::Value, kind: ClaimType) -> Option<CedarValue> {
-    match kind {
-        ClaimType::String => value.as_str().map(CedarValue::from),
-        ClaimType::Long => value.as_i64().map(CedarValue::from),
-        ClaimType::Bool => value.as_bool().map(CedarValue::from),
-        ClaimType::StringSet => {
-            let values: Vec<&serde_json::Value> = match value.as_array() {
-                Some(values) => values.iter().collect(),
-                None => vec![value],
-            };
-            let values: Option<Vec<CedarValue>> = values
-                .into_iter()
-                .map(|value| value.as_str().map(CedarValue::from))
-                .collect();
-            values.map(|values| CedarValue::set(values, None))
+fn claim(value: &Exposed, kind: ExposedType) -> Option<CedarValue> {
+    match (value, kind) {
+        (Exposed::String(text), ExposedType::String) => Some(CedarValue::from(text.as_str())),
+        (Exposed::Long(number), ExposedType::Long) => Some(CedarValue::from(*number)),
+        (Exposed::Bool(value), ExposedType::Bool) => Some(CedarValue::from(*value)),
+        (Exposed::Strings(texts), ExposedType::Strings) => {
+            let texts = texts.iter().map(|text| CedarValue::from(text.as_str()));
+            Some(CedarValue::set(texts, None))
         }
+        (Exposed::String(_) | Exposed::Long(_) | Exposed::Bool(_) | Exposed::Strings(_), _) => None,
     }
 }

@@ -70,3 +70,216 @@ fn one_mistake_over_300_functions_is_one_fault() {
         "{faults:?}"
     );
 }
+
+fn fault(annotations: &str, policy: &str) -> String {
+    let faults = faults(&format!("{annotations}\n{policy}"));
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults[0].clone()
+}
+
+const FORBID: &str = "forbid(principal is Caller, action, resource);";
+
+#[test]
+fn annotations_are_checked() {
+    let approval = "@id(\"a\") @approval(\"corp/leads\")";
+    for (annotations, expected) in [
+        ("", "1:0"),
+        ("@id(\"\")", "`@id` is ``"),
+        ("@id(\"a b\")", "`@id` is `a b`"),
+        (
+            "@id(\"a\") @aproval(\"corp/leads\")",
+            "unknown annotation `@aproval`",
+        ),
+        ("@id(\"a\") @quorum(\"2\")", "`@quorum` without `@approval`"),
+        ("@id(\"a\") @approval(\"\")", "it does not end with a group"),
+        (
+            "@id(\"a\") @approval(\"corp/a and\")",
+            "it does not end with a group",
+        ),
+        (
+            "@id(\"a\") @approval(\"or corp/a\")",
+            "`or` has no group before it",
+        ),
+        (
+            "@id(\"a\") @approval(\"corp/a corp/b\")",
+            "neither `and` nor `or` before `corp/b`",
+        ),
+        ("@id(\"a\") @approval(\"'corp/a\")", "a quote is not closed"),
+        (
+            "@id(\"a\") @approval(\"corp/a, corp/b\")",
+            "neither `and` nor `or`",
+        ),
+    ] {
+        let fault = fault(annotations, FORBID);
+        let expected = if expected == "1:0" {
+            "policy without `@id`"
+        } else {
+            expected
+        };
+        assert!(fault.contains(expected), "{annotations}: {fault}");
+    }
+    for bad in ["0", "21", "-1", "+1", "two", "1.5", ""] {
+        let fault = fault(&format!("{approval} @quorum(\"{bad}\")"), FORBID);
+        assert!(fault.contains("`@quorum` is"), "{fault}");
+    }
+    for bad in [
+        "0m",
+        "15",
+        "m",
+        "-1m",
+        "1.5h",
+        "8d",
+        "99999999999999999999s",
+        "15 m",
+        "1h30m",
+    ] {
+        let fault = fault(&format!("{approval} @decide_within(\"{bad}\")"), FORBID);
+        assert!(fault.contains("`@decide_within` is"), "{fault}");
+    }
+}
+
+#[test]
+fn approval_groups_are_joined_by_and_before_or() {
+    let text = "@id(\"a\") @approval(\"corp/a and 'corp/b c' or ci/d or corp/e and corp/e\")";
+    let policies = load(&format!("{text} {FORBID}")).unwrap();
+    let terms = policies.rules()[0].terms.as_ref().unwrap();
+    assert_eq!(
+        terms.who.any_of,
+        [vec!["corp/a", "corp/b c"], vec!["ci/d"], vec!["corp/e"]]
+    );
+}
+
+#[test]
+fn an_id_is_taken_once() {
+    let text = format!("@id(\"a\") {FORBID}\n@id(\"b\") {FORBID}\n@id(\"a\") {FORBID}");
+    let expected = "test.cedar:3:1: policy `a`: the `@id` is taken, by the policy at test.cedar:1:1 \
+                    (help: give each policy a name of its own)";
+    assert_eq!(faults(&text), [expected]);
+}
+
+#[test]
+fn every_fault_of_every_file_is_told_at_once() {
+    let file = |name: &str, text: &str| PolicyFile {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    };
+    let files = [
+        file(
+            "b.cedar",
+            "permit(principal, action, resource);\n@id(\"x\") permit(principal in Group::\"no/x\", action, resource);",
+        ),
+        file("a.cedar", "permit(principal, action, resource"),
+        file(
+            "c.cedar",
+            "@id(\"t\") permit(principal == ?principal, action, resource);",
+        ),
+    ];
+    let faults = Policies::load(&files, &vocabulary()).unwrap_err();
+    let places: Vec<String> = faults.iter().map(|fault| fault.place.to_string()).collect();
+    assert_eq!(
+        places,
+        ["a.cedar:1:35", "b.cedar:1:1", "b.cedar:2:37", "c.cedar:1:1"],
+        "{faults:#?}"
+    );
+}
+
+#[test]
+fn unknown_names_are_told() {
+    for (policy, expected) in [
+        (
+            "permit(principal, action == Action::\"payments/createRefnd\", resource);",
+            "payments/createRefnd",
+        ),
+        (
+            "permit(principal, action, resource == Connection::\"paymnets\");",
+            "unknown connection `paymnets`",
+        ),
+        (
+            "permit(principal, action == Action::\"audit.read\", resource == Function::\"crm/x\");",
+            "unknown function `crm/x`",
+        ),
+        (
+            "permit(principal, action, resource == Gateway::\"main\");",
+            "the gateway is `Gateway::\"this\"`",
+        ),
+        ("permit(principal is Person, action, resource);", "Person"),
+        (
+            "permit(principal, action == Action::\"call\", resource);",
+            "never match",
+        ),
+    ] {
+        let faults = faults(&format!("@id(\"a\") {policy}"));
+        assert!(
+            faults.iter().any(|fault| fault.contains(expected)),
+            "{policy}: {faults:?}"
+        );
+    }
+}
+
+#[test]
+fn a_policy_that_can_never_match_is_refused() {
+    let behind_has = "@id(\"a\") forbid(principal, action in Action::\"call\", resource) \
+                      when { context.input has body && context.input.body has amuont };";
+    let fault = faults(behind_has);
+    assert!(
+        fault[0].contains("misspelt member after `has`"),
+        "{fault:?}"
+    );
+}
+
+#[test]
+fn a_policy_about_functions_that_are_not_there_yet_waits() {
+    let mut vocabulary = vocabulary();
+    vocabulary.functions.clear();
+    let text = r#"@id("a") forbid(principal, action in [Action::"destructive", Action::"crm/*"], resource);"#;
+    load_with(text, &vocabulary).unwrap();
+}
+
+#[test]
+fn text_that_turns_around_is_refused() {
+    let text = "@id(\"a\") permit(principal, action, resource) when { principal.subject == \"a\u{202e}b\" };";
+    let faults = faults(text);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+}
+
+// T13: what has no Cedar type stands in no schema, so that a policy that names it does not load.
+#[test]
+fn a_member_without_a_type_cannot_be_named() {
+    let text = "@id(\"a\") permit(principal, action == Action::\"payments/createRefund\", resource) \
+                when { context.input.body.extra == \"x\" };";
+    let fault = faults(text);
+    assert!(fault[0].contains("`input.body.extra`"), "{fault:?}");
+}
+
+#[test]
+fn the_schema_is_readable() {
+    let mut vocabulary = vocabulary();
+    vocabulary.claims.insert(
+        "cost \"centre\"".to_owned(),
+        crate::identity::ExposedType::Strings,
+    );
+    let mut function = Function {
+        summary: Some("Refund a\ncharge".to_owned()),
+        ..clone(&vocabulary.functions[0])
+    };
+    function.input.members.insert(
+        "path\\\"".to_owned(),
+        Member {
+            shape: Shape::Bool,
+            required: true,
+        },
+    );
+    vocabulary.functions[0] = Arc::new(function);
+    let policies = load_with("@id(\"a\") permit(principal, action, resource) when { principal.claims has \"cost \\\"centre\\\"\" };", &vocabulary).unwrap();
+    insta::assert_snapshot!(policies.schema_text());
+}
+
+fn clone(function: &Function) -> Function {
+    Function {
+        id: function.id.clone(),
+        effect: function.effect,
+        input: function.input.clone(),
+        durability: function.durability,
+        summary: None,
+    }
+}
