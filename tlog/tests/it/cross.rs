@@ -9,6 +9,25 @@ use tlog::tree::{
 };
 use tlog_tiles::{Hash as Theirs, HashReader as _, stored_hash_index};
 
+/// A checkpoint that a public log of certificates signed in May 2026, with four witnesses: made by
+/// programs that are none of ours. Its first line is of a signature type that we do not know.
+pub(crate) const PUBLIC_CHECKPOINT: &str = "\
+arche2025h1.staging.ct.transparency.dev
+1432088532
+U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Ro=
+
+— arche2025h1.staging.ct.transparency.dev zTM8sQAAAZ5W0WdjBAMARjBEAiBjW5IQf9pvsYLfQFX6hoGREPMHbdQ3urbllzalApkptQIgIpwtEroeW2BXaHAI4kJXFbon5Ch9MNL5zRNZ55lvGt0=
+— arche2025h1.staging.ct.transparency.dev ui8GwCF1+kWqZrxGdhj4aX3gcw7XUlXQQabg/27lefwhUkzbC3NygNI75MdhL1bfTW9g8Ei59RA23oHP7Ry1k3ZFWwQ=
+— transparency.dev/DEV:witness-little-garden 2AQqhwAAAABqEiEgzgFIqqhbUoDwjMWE6UP8nd8/KYTzwZ2rhIgcqoXHAwVkjZr4AscylP3v7sEodkRAErumC2q44vdgJY096st5BQ==
+— witness1.smartit.nu/witness1 pIyCDwAAAABqEiEghIp82KWebrw7/oHQwlTAm3g2RKS4+eebl8eO0WH+/iEcxZ75W3u5hNI7TOQtmJbqmNWVuE0tgh0XwzdZsDsUAQ==
+— remora.n621.de 2net5wAAAABqEiEgPlfF3V06o0Y+fHM+J5J9s27wgxxcOVSpZ/2g/KSiXCg9DEZI+aVCIobWX9sXTynk5XeU/zZ0WBxtqB0DrAWfBw==
+— witness.stagemole.eu Z/euoAAAAABqEiEgw0i+7g2ENfDAWHmtRzCfKTHSDwYDJA2NmKeGi9Y8FtEyOUvVr+AJmIY/2TUFucgKi7lI7cUiOvKFYe/TmN9DAg==
+";
+pub(crate) const PUBLIC_LOG: &str =
+    "arche2025h1.staging.ct.transparency.dev+ba2f06c0+AU0vHmlGCS/PdN8b2OaGmKprLI8HKM+dJ472xgFYh15f";
+pub(crate) const PUBLIC_WITNESS: &str =
+    "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2";
+
 const SIZES: [u64; 9] = [0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 70_000];
 
 fn entry(index: u64) -> Vec<u8> {
@@ -162,4 +181,20 @@ fn notes_verify_both_ways() {
     let read = Note::parse(&made.to_bytes()).unwrap();
     let verified = VerifiedCheckpoint::verify(&read, ours.verifier_key(), &[]).unwrap();
     assert_eq!(verified.checkpoint(), &checkpoint);
+}
+
+#[test]
+fn checkpoint_of_a_public_log_and_its_witness_verify() {
+    let note = Note::parse(PUBLIC_CHECKPOINT.as_bytes()).unwrap();
+    assert_eq!(note.to_string(), PUBLIC_CHECKPOINT);
+    assert_eq!(note.signatures().len(), 6);
+    let (log, witness) = (PUBLIC_LOG.parse().unwrap(), PUBLIC_WITNESS.parse().unwrap());
+    let verified = VerifiedCheckpoint::verify(&note, &log, &[witness]).unwrap();
+    assert_eq!(verified.checkpoint().size(), 1_432_088_532);
+    assert_eq!(verified.cosignatures().len(), 1);
+    assert_eq!(verified.cosignatures()[0].name(), "remora.n621.de");
+    assert_eq!(verified.cosignatures()[0].time(), Some(0x6a12_2120));
+    let changed = PUBLIC_CHECKPOINT.replacen("1432088532", "1432088533", 1);
+    let changed = Note::parse(changed.as_bytes()).unwrap();
+    assert!(VerifiedCheckpoint::verify(&changed, &log, &[]).is_err());
 }

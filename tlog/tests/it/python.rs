@@ -14,6 +14,8 @@ use tlog::tile::{CHECKPOINT_PATH, Export};
 use tlog::tree::{Hashes, consistency_proof, inclusion_proof, leaf_hash, root_at};
 use tlog::verify::{Verdict, check_files};
 
+use crate::cross::{PUBLIC_CHECKPOINT, PUBLIC_LOG, PUBLIC_WITNESS};
+
 const ORIGIN: &str = "log.example/gate-1";
 const OK: u8 = 0;
 const TAMPERED: u8 = 1;
@@ -280,6 +282,21 @@ fn script_checks_cosignatures_and_counts_them() {
         &args.each_ref().map(String::as_str),
     );
     cases.expect(OK, "unknown witness".to_owned(), &["checkpoint", &forged]);
+    cases.run();
+}
+
+#[test]
+fn script_verifies_the_checkpoint_of_a_public_log() {
+    let mut cases = Cases::new("public");
+    let good = cases.file(PUBLIC_CHECKPOINT.as_bytes());
+    let changed = PUBLIC_CHECKPOINT.replacen("1432088532", "1432088533", 1);
+    let changed = cases.file(changed.as_bytes());
+    for (file, code) in [(good, OK), (changed, TAMPERED)] {
+        let trust = format!("--key\t{PUBLIC_LOG}\t--witness\t{PUBLIC_WITNESS}\t--quorum\t1");
+        cases
+            .lines
+            .push((format!("checkpoint\t{file}\t{trust}\n"), code, file));
+    }
     cases.run();
 }
 
