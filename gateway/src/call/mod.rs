@@ -12,6 +12,8 @@ mod definition;
 mod fault;
 pub mod input;
 mod openapi;
+mod parameters;
+mod plan;
 mod request;
 mod schema;
 pub mod shape;
@@ -33,9 +35,10 @@ pub use config::{
     Additional, BodyConfig, FunctionConfig, FunctionsConfig, Method, OverrideConfig,
     ParameterConfig, Plus, WhenConfig,
 };
-pub use decode::{BODY_BYTES_MAX, BodyPlan, PASSED_HEADERS};
+pub use decode::PASSED_HEADERS;
 pub use fault::{CallFault, Fault};
 pub use input::Input;
+pub use plan::{BODY_BYTES_MAX, BodyPlan};
 pub use request::{HttpCall, HttpHead, RequestBody};
 pub use shape::Shape;
 

@@ -1,8 +1,10 @@
 //! Tests of the catalogue and of decoding; numbers such as X3 are items of the threat list.
 
 mod decode;
+mod frozen;
 mod load;
 mod openapi;
+mod plan;
 mod properties;
 mod schema;
 

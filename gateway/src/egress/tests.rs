@@ -353,9 +353,13 @@ async fn redirects_are_never_followed() {
 #[tokio::test]
 async fn answers_are_bounded_in_bytes_and_time() {
     let long_head: &'static [u8] = Box::leak(
-        [&b"HTTP/1.1 200 OK\r\nX: "[..], &[b'a'; 400_000], b"\r\n\r\n"]
-            .concat()
-            .into(),
+        [
+            &b"HTTP/1.1 200 OK\r\nX: "[..],
+            &[b'a'; 400_000],
+            b"\r\n\r\n",
+        ]
+        .concat()
+        .into(),
     );
     type Expected = fn(&Error) -> bool;
     let cases: [(&'static [u8], Expected); 6] = [

@@ -175,3 +175,9 @@ fn described(schema: &serde_json::Value, place: &str, bare: &mut Vec<String>) {
         }
     }
 }
+
+#[test]
+fn config_with_unknown_keys_is_refused() {
+    assert!(serde_saphyr::from_str::<crate::call::FunctionsConfig>("inlin: {}").is_err());
+    assert!(load("inline: {}").is_err());
+}
