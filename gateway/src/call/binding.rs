@@ -100,6 +100,7 @@ pub(super) fn bind(
         input,
         durability: definition.durability,
         summary: definition.summary,
+        mask: definition.mask,
     };
     Ok(Binding {
         function: Arc::new(function),

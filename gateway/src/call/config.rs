@@ -158,6 +158,9 @@ pub struct FunctionConfig {
     /// then hold numbers of any precision.
     #[serde(default)]
     pub opaque: Vec<String>,
+    /// Mask settings of this function alone; they replace the connection's.
+    #[serde(default)]
+    pub mask: Option<crate::mask::Config>,
 }
 
 /// One query parameter or header.
@@ -213,4 +216,6 @@ pub struct OverrideConfig {
     /// Names of input members that policies need not see, as in `[body.position.latitude]`: they may
     /// then hold numbers of any precision.
     pub opaque: Vec<String>,
+    /// Mask settings of this function alone; they replace the connection's.
+    pub mask: Option<crate::mask::Config>,
 }

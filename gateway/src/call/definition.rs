@@ -25,6 +25,7 @@ pub(super) struct Definition {
     pub(super) body: Body,
     pub(super) when: When,
     pub(super) opaque: Vec<String>,
+    pub(super) mask: Option<crate::mask::Config>,
 }
 
 /// Where a parameter stands.
@@ -233,6 +234,7 @@ pub(super) fn inline<'d>(
             .as_ref()
             .map_or_else(When::default, |when| conditions(when, place, compiler)),
         opaque: config.opaque.clone(),
+        mask: config.mask.clone(),
     }
 }
 

@@ -326,6 +326,22 @@ pub struct Function {
     pub durability: Durability,
     /// One line for people, from the OpenAPI summary or the config.
     pub summary: Option<String>,
+    /// Mask settings of this function alone, which replace the connection's.
+    pub mask: Option<crate::mask::Config>,
+}
+
+impl Function {
+    /// A function with the defaults for all but these; other rooms' tests use it too.
+    pub const fn new(id: FunctionId, effect: Effect, input: shape::Record) -> Self {
+        Self {
+            id,
+            effect,
+            input,
+            durability: Durability::Both,
+            summary: None,
+            mask: None,
+        }
+    }
 }
 
 #[cfg(test)]

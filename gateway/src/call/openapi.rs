@@ -168,6 +168,7 @@ impl<'d> Importer<'_, 'd> {
             body,
             when: When::default(),
             opaque: change.opaque.clone(),
+            mask: change.mask.clone(),
         })
     }
 

@@ -76,6 +76,7 @@ fn function(id: &str, effect: Effect, input: Record) -> Arc<Function> {
         input,
         durability: Durability::Both,
         summary: None,
+        mask: None,
     })
 }
 

@@ -181,3 +181,12 @@ fn config_with_unknown_keys_is_refused() {
     assert!(serde_saphyr::from_str::<crate::call::FunctionsConfig>("inlin: {}").is_err());
     assert!(load("inline: {}").is_err());
 }
+
+#[test]
+fn a_function_may_have_mask_settings_of_its_own() {
+    let catalogue = catalogue(
+        "inline: { a: { method: GET, path: /a, mask: { mode: 'off' } }, b: { method: GET, path: /b } }",
+    );
+    let functions = catalogue.functions();
+    assert!(functions[0].mask.is_some() && functions[1].mask.is_none());
+}

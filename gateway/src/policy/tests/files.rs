@@ -281,5 +281,6 @@ fn clone(function: &Function) -> Function {
         input: function.input.clone(),
         durability: function.durability,
         summary: None,
+        mask: None,
     }
 }
