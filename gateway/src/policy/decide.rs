@@ -18,7 +18,6 @@ use super::index::Slices;
 use super::prepare::Prepared;
 use super::request::{Request, Subject};
 use super::rule::{Rule, RuleEffect};
-use super::value;
 use super::{Error, Policies};
 
 /// The policies that answered a request.
@@ -131,7 +130,9 @@ impl Policies {
             .iter()
             .filter_map(|group| self.groups.get(group).cloned())
             .collect();
-        let entity = value::principal(&uid, subject, &selves, &self.claims)?;
+        let entity = self
+            .values
+            .principal(&uid, subject, &selves, &self.claims)?;
         selves.push(uid.clone());
         // INVARIANT: the entities are closed under `in` without more work: what is there was closed
         // at load, and the caller's groups are in nothing themselves.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cedar_policy::{Effect, Policy, ResourceConstraint, Schema};
 use cedar_policy_core::ast::{Entity, EntityUID, PartialValue, Value};
-use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::entities::{Dereference, Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::CoreSchema;
 
@@ -110,6 +110,7 @@ impl Preparing<'_> {
                 return Err(internal(text));
             }
         }
+        check(&functions, self.schema)?;
         Ok(functions)
     }
 
@@ -139,16 +140,14 @@ impl Preparing<'_> {
         );
         let mut entities = vec![thing.clone(), connection.clone()];
         entities.extend(unmask.iter().map(|(class, _)| self.class(class)));
-        // Checked against the schema without its actions: of those only this function's are kept.
-        checked(&entities, self.schema)?;
-        entities.extend(
-            actions
-                .iter()
-                .filter(|action| {
-                    groups.contains(action.uid()) || *action.uid() == names.action("call")
-                })
-                .cloned(),
-        );
+        for action in groups.iter().chain([&names.action("call")]) {
+            match actions.entity(action) {
+                Dereference::Data(action) => entities.push(action.clone()),
+                Dereference::NoSuchEntity | Dereference::Residual(_) => {
+                    return Err(internal(format!("the schema has no {action}")));
+                }
+            }
+        }
         let entities = Entities::from_entities(
             entities,
             None::<&NoEntitiesSchema>,
@@ -192,11 +191,17 @@ impl Preparing<'_> {
     }
 }
 
-fn checked(entities: &[Entity], schema: &Schema) -> Result<(), Vec<Fault>> {
-    let schema = CoreSchema::new(schema.as_ref());
+/// Check all entities of all functions against the schema, once.
+fn check(functions: &HashMap<FunctionId, Prepared>, schema: &Schema) -> Result<(), Vec<Fault>> {
+    let entities = functions.values().flat_map(|function| {
+        let entities = function.entities.iter();
+        entities.filter(|entity| !entity.uid().entity_type().is_action())
+    });
+    let entities: HashMap<&EntityUID, &Entity> =
+        entities.map(|entity| (entity.uid(), entity)).collect();
     Entities::from_entities(
-        entities.iter().cloned(),
-        Some(&schema),
+        entities.into_values().cloned(),
+        Some(&CoreSchema::new(schema.as_ref())),
         TCComputation::ComputeNow,
         Extensions::all_available(),
     )

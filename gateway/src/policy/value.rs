@@ -14,7 +14,7 @@ use cedar_policy_core::extensions::Extensions;
 
 use crate::call::{Facts, Input, Shape, input::Value, shape};
 use crate::clock::Timestamp;
-use crate::identity::{Exposed, ExposedType};
+use crate::identity::{Actor, Exposed, ExposedType};
 
 use super::Error;
 use super::request::Subject;
@@ -30,6 +30,8 @@ pub(super) struct Values {
     ip: &'static ExtensionFunction,
     second: Mutex<Option<(u64, CedarValue)>>,
     sources: Mutex<HashMap<IpAddr, CedarValue>>,
+    no_actors: CedarValue,
+    no_claims: CedarValue,
 }
 
 impl fmt::Debug for Values {
@@ -55,6 +57,8 @@ impl Values {
             ip: function("ip")?,
             second: Mutex::new(None),
             sources: Mutex::new(HashMap::new()),
+            no_actors: CedarValue::empty_set(None),
+            no_claims: CedarValue::empty_record(None),
         })
     }
 
@@ -92,6 +96,59 @@ impl Values {
         let mut pairs = vec![("time", self.time(at)?), ("source", self.source(source)?)];
         pairs.extend(rule.map(|rule| ("rule", CedarValue::from(rule))));
         Ok(context(pairs))
+    }
+
+    /// The principal's entity. Of its groups only those are given that some policy names: no other
+    /// can change an answer.
+    pub(super) fn principal(
+        &self,
+        uid: &EntityUID,
+        subject: &Subject<'_>,
+        groups: &[EntityUID],
+        claims: &BTreeMap<String, ExposedType>,
+    ) -> Result<Entity, Error> {
+        let attributes = [
+            ("issuer", CedarValue::from(subject.issuer)),
+            ("subject", CedarValue::from(subject.subject)),
+            ("kind", CedarValue::from(subject.kind.as_str())),
+            ("method", CedarValue::from(subject.method)),
+            ("actors", self.actors(subject.actors)),
+            ("claims", self.claims(subject.claims, claims)?),
+        ];
+        Ok(Entity::new_with_attr_partial_value(
+            uid.clone(),
+            attributes.map(|(name, value)| (name.into(), PartialValue::Value(value))),
+            HashSet::new(),
+            groups.iter().cloned().collect(),
+            [],
+        ))
+    }
+
+    fn actors(&self, actors: &[Actor]) -> CedarValue {
+        if actors.is_empty() {
+            return self.no_actors.clone();
+        }
+        let name = |actor: &Actor| CedarValue::from(format!("{}/{}", actor.issuer, actor.subject));
+        CedarValue::set(actors.iter().map(name), None)
+    }
+
+    /// The claims that the config exposes; a claim of another type than its declared one is an error.
+    fn claims(
+        &self,
+        given: &BTreeMap<String, Exposed>,
+        declared: &BTreeMap<String, ExposedType>,
+    ) -> Result<CedarValue, Error> {
+        if given.is_empty() {
+            return Ok(self.no_claims.clone());
+        }
+        let mut claims = Vec::with_capacity(given.len());
+        for (name, kind) in declared {
+            if let Some(value) = given.get(name) {
+                let value = claim(value, *kind).ok_or_else(|| Error::Claim(name.clone()))?;
+                claims.push((name.as_str(), value));
+            }
+        }
+        Ok(CedarValue::record(claims, None))
     }
 
     fn facts(&self, facts: &Facts) -> Result<Pairs, Error> {
@@ -202,42 +259,6 @@ fn extension(function: &ExtensionFunction, text: &str) -> Result<CedarValue, Err
         Ok(PartialValue::Value(value)) => Ok(value),
         Ok(PartialValue::Residual(_)) | Err(_) => Err(Error::Input),
     }
-}
-
-/// The principal's entity. Of its groups only those are given that some policy names: no other can
-/// change an answer.
-pub(super) fn principal(
-    uid: &EntityUID,
-    subject: &Subject<'_>,
-    groups: &[EntityUID],
-    claims: &BTreeMap<String, ExposedType>,
-) -> Result<Entity, Error> {
-    let actors = subject
-        .actors
-        .iter()
-        .map(|actor| CedarValue::from(format!("{}/{}", actor.issuer, actor.subject)));
-    let mut known = Vec::new();
-    for (name, kind) in claims {
-        if let Some(value) = subject.claims.get(name) {
-            let value = claim(value, *kind).ok_or_else(|| Error::Claim(name.clone()))?;
-            known.push((name.as_str(), value));
-        }
-    }
-    let attributes = [
-        ("issuer", CedarValue::from(subject.issuer)),
-        ("subject", CedarValue::from(subject.subject)),
-        ("kind", CedarValue::from(subject.kind.as_str())),
-        ("method", CedarValue::from(subject.method)),
-        ("actors", CedarValue::set(actors, None)),
-        ("claims", CedarValue::record(known, None)),
-    ];
-    Ok(Entity::new_with_attr_partial_value(
-        uid.clone(),
-        attributes.map(|(name, value)| (name.into(), PartialValue::Value(value))),
-        HashSet::new(),
-        groups.iter().cloned().collect(),
-        [],
-    ))
 }
 
 fn claim(value: &Exposed, kind: ExposedType) -> Option<CedarValue> {
