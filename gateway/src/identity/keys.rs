@@ -231,12 +231,21 @@ impl Keys {
         })
     }
 
-    /// Keys fetched again because a token named an unknown one; `None` when the floor forbids a fetch,
-    /// which makes the floor the negative cache of all unknown key ids at once.
-    pub(super) async fn again(self: &Arc<Self>) -> Option<Held> {
-        let mut flight = self.join_fetch()?;
-        let _ = flight.changed().await;
-        self.state.load().held()
+    /// Other keys than `seen`, because a token named one that is not among them; `None` when there are
+    /// none. Within the floor nothing is fetched, which makes it the negative cache of all unknown ids.
+    pub(super) async fn other_than(self: &Arc<Self>, seen: &Held) -> Option<Held> {
+        // Somebody else's fetch may have ended since `seen` was read.
+        let changed = || {
+            self.state
+                .load()
+                .held()
+                .filter(|held| held.generation != seen.generation)
+        };
+        if let Some(held) = changed() {
+            return Some(held);
+        }
+        self.wait_for_fetch().await;
+        changed()
     }
 
     /// Keep the keys fresh in the background until nobody holds them any more.

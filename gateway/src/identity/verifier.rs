@@ -232,7 +232,7 @@ impl Verifier {
         }
         let held = issuer
             .keys
-            .again()
+            .other_than(&held)
             .await
             .ok_or_else(|| Rejection::UnknownKey { issuer: alias() })?;
         match check_signature(&held, compact, &issuer.rules) {

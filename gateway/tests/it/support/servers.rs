@@ -15,7 +15,7 @@ pub(crate) struct OidcProvider {
     pub(crate) issuer: String,
     address: SocketAddr,
     control: SocketAddr,
-    _child: Child,
+    child: Child,
 }
 
 impl OidcProvider {
@@ -38,7 +38,7 @@ impl OidcProvider {
             issuer: format!("http://{address}"),
             address,
             control,
-            _child: child,
+            child,
         }
     }
 
@@ -55,6 +55,11 @@ impl OidcProvider {
         ];
         let answer = raw::request(self.address, "POST", "/token", &headers, form.as_bytes());
         text(&answer.json()["access_token"])
+    }
+
+    /// End it: its issuer is unreachable from now on.
+    pub(crate) fn stop(&mut self) {
+        self.child.kill();
     }
 
     /// New keys; the old ones stay published.
