@@ -1,0 +1,509 @@
+//! The gate: the only maker of [`Permitted`].
+//!
+//! Policy, approval and the begin record, in this order, for one call. A permit owns the call that was
+//! judged, so what is sent is what was judged; it is spent by the upstream. Refuses everything that
+//! policy does not allow, that people have not opened, or that cannot be recorded. Called by
+//! `pipeline`.
+
+mod limits;
+mod permit;
+mod refusal;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use limits::{Config as LimitsConfig, Limits, Place};
+pub use permit::{Ongoing, Permitted};
+pub use refusal::{ApprovalNotice, Code, Executed, Refusal};
+
+use crate::approval::{
+    self, ApprovalId, Approvals, AskError, Execution, Question, State, TakeError, Ticket,
+};
+use crate::call::input::Value;
+use crate::call::{Call, CallId, Function, Input, Sameness};
+use crate::identity::Principal;
+use crate::policy::{
+    Decision, Denial, DenialReason, Obligations, Policies, Request, RuleHash, Terms,
+};
+use crate::record::{ApprovalRef, Begin, CredentialRef, Event, Recorder, Who};
+
+/// The gate.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    record: Recorder,
+    approvals: Approvals,
+    instance: Arc<str>,
+}
+
+/// What a call is judged and recorded under: the parts of one pinned snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Terrain<'a> {
+    /// The policies in force.
+    pub policies: &'a Policies,
+    /// Version of the config, for the record.
+    pub config_version: &'a str,
+    /// The function's origin, for the record.
+    pub upstream: &'a str,
+    /// The credential's name and version, for the record.
+    pub credential: Option<&'a CredentialRef>,
+    /// `on`, `observe` or `off`.
+    pub mask: &'static str,
+    /// How long the caller is held while people decide.
+    pub hold: Duration,
+}
+
+/// Turns the stored bytes of a held call into the call again, against the pinned snapshot.
+pub type Thaw<'a, C> = &'a (dyn Fn(&[u8]) -> Result<C, Refusal> + Send + Sync);
+
+/// What admission leads to.
+#[derive(Debug)]
+pub enum Admitted<C> {
+    /// The call may be sent.
+    Permit(Box<Permitted<C>>),
+    /// The call was executed before; this is its kept, masked answer.
+    Kept(Vec<u8>),
+}
+
+impl Gate {
+    /// A gate over one record and one set of approvals.
+    pub fn new(record: Recorder, approvals: Approvals, instance: &str) -> Self {
+        Self {
+            record,
+            approvals,
+            instance: instance.into(),
+        }
+    }
+
+    /// Judge a call; on an approval rule, hold it for people.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the caller is told; it is on the record.
+    pub async fn admit<C: Call>(
+        &self,
+        who: Arc<Principal>,
+        call: C,
+        terrain: Terrain<'_>,
+        thaw: Thaw<'_, C>,
+    ) -> Result<Admitted<C>, Refusal> {
+        let decision = decide(&who, &call, terrain.policies, &BTreeSet::new());
+        match decision {
+            Decision::Allow(obligations) => {
+                let verdict = Verdict {
+                    who,
+                    obligations,
+                    execution: None,
+                };
+                self.begin(call, verdict, terrain)
+                    .await
+                    .map(Admitted::Permit)
+            }
+            Decision::Deny(denial) => Err(self.deny(&who, &call, &denial, terrain)),
+            Decision::Ask(terms) => {
+                let held = Held::new(&call)?;
+                let id = self.ask(&who, held, &terms).await?;
+                self.resume(who, &id, terrain, thaw).await
+            }
+        }
+    }
+
+    /// Wait for an approval and execute its stored call.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the caller is told.
+    pub async fn resume<C: Call>(
+        &self,
+        who: Arc<Principal>,
+        id: &ApprovalId,
+        terrain: Terrain<'_>,
+        thaw: Thaw<'_, C>,
+    ) -> Result<Admitted<C>, Refusal> {
+        match self
+            .approvals
+            .wait(id, terrain.hold)
+            .await
+            .map_err(|error| failed(&error))?
+        {
+            State::Approved => {}
+            State::Done => {
+                let kept = self.approvals.fetch_result(id, &who).await;
+                return match kept {
+                    Ok(Some(bytes)) => Ok(Admitted::Kept(bytes)),
+                    Ok(None) => Err(self.not_approved(id, &who, State::Done).await),
+                    Err(error) => Err(failed(&error)),
+                };
+            }
+            other => return Err(self.not_approved(id, &who, other).await),
+        }
+        let execution = match self.approvals.take(id, &who, &self.instance).await {
+            Ok(execution) => execution,
+            Err(TakeError::NotApproved(state)) => {
+                return Err(self.not_approved(id, &who, state).await);
+            }
+            Err(TakeError::Busy) => {
+                return Err(self.not_approved(id, &who, State::Executing).await);
+            }
+            Err(TakeError::Failed(error)) => return Err(failed(&error)),
+        };
+        self.execute(who, execution, terrain, thaw).await
+    }
+
+    /// What runs is the stored bytes, under the whole policy with only the opened rules removed.
+    async fn execute<C: Call>(
+        &self,
+        who: Arc<Principal>,
+        execution: Execution,
+        terrain: Terrain<'_>,
+        thaw: Thaw<'_, C>,
+    ) -> Result<Admitted<C>, Refusal> {
+        let call = match thaw(execution.frozen()) {
+            Ok(call) => call,
+            Err(refusal) => {
+                // The function changed since people voted: their yes does not cover it.
+                self.supersede(execution, None).await;
+                return Err(refusal);
+            }
+        };
+        match decide(&who, &call, terrain.policies, execution.opened()) {
+            Decision::Allow(obligations) => {
+                let verdict = Verdict {
+                    who,
+                    obligations,
+                    execution: Some(execution),
+                };
+                self.begin(call, verdict, terrain)
+                    .await
+                    .map(Admitted::Permit)
+            }
+            Decision::Deny(denial) => {
+                let refusal = self.deny(&who, &call, &denial, terrain);
+                self.supersede(execution, None).await;
+                Err(refusal)
+            }
+            Decision::Ask(terms) => {
+                let text =
+                    "NOT executed: the rules changed after the approval; people are asked anew";
+                let refusal = Refusal::new(Code::Superseded, text).retry_after(RETRY_AFTER);
+                Err(match self.supersede(execution, Some(&terms)).await {
+                    Some(ticket) => refusal.approval(ApprovalNotice {
+                        id: ticket.id.to_string(),
+                        expires: ticket.expires.to_string(),
+                    }),
+                    None => refusal,
+                })
+            }
+        }
+    }
+
+    async fn supersede(&self, execution: Execution, terms: Option<&Terms>) -> Option<Ticket> {
+        match self.approvals.supersede(execution, terms).await {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                tracing::error!(%error, "a superseded approval could not be ended yet");
+                None
+            }
+        }
+    }
+
+    async fn ask(&self, who: &Principal, held: Held, terms: &Terms) -> Result<ApprovalId, Refusal> {
+        let question = Question {
+            principal: who,
+            function: &held.function.id,
+            effect: held.function.effect,
+            terms,
+            frozen: held.frozen,
+            summary: held.summary.clone(),
+            sameness: held.sameness.clone(),
+            call: held.call,
+            apart: Vec::new(),
+        };
+        let ticket = self
+            .approvals
+            .ask(question)
+            .await
+            .map_err(|error| ask_refused(&error))?;
+        if !ticket.joined {
+            let event = Event::ApprovalAsked {
+                approval: ticket.id.to_string(),
+                call: held.call,
+                who: Who::from(who),
+                function: held.function.id.clone(),
+                rules: terms.rules.iter().map(|rule| rule.id.clone()).collect(),
+                digest: held.sameness.digest,
+                expires: ticket.expires,
+                content: held.summary,
+            };
+            // The question itself is on the record before anybody can answer it with effect: a vote is
+            // recorded by the same log, behind this.
+            self.record
+                .note(event)
+                .await
+                .map_err(|error| Refusal::audit_unavailable(error.to_string()))?;
+        }
+        Ok(ticket.id)
+    }
+
+    /// The begin record, on stable storage before anything is sent.
+    async fn begin<C: Call>(
+        &self,
+        call: C,
+        verdict: Verdict,
+        terrain: Terrain<'_>,
+    ) -> Result<Box<Permitted<C>>, Refusal> {
+        let function: Arc<Function> = Arc::clone(call.function());
+        let approval = verdict.execution.as_ref().map(|execution| ApprovalRef {
+            id: execution.id().to_string(),
+            rules: execution.opened().iter().map(ToString::to_string).collect(),
+            fence: execution.fence(),
+        });
+        let begin = Begin {
+            call: call.id(),
+            principal: &verdict.who,
+            function: &function,
+            facts: call.facts(),
+            policies: verdict.obligations.policies(),
+            approval,
+            credential: terrain.credential.cloned(),
+            upstream: terrain.upstream,
+            request: call.content(),
+            config_version: terrain.config_version,
+            policy_version: terrain.policies.version(),
+            mask: terrain.mask,
+            durability: function.durability,
+            context: input_json(call.input()),
+        };
+        match self.record.begin(begin).await {
+            Ok(record) => Ok(Box::new(Permitted::new(
+                call,
+                Ongoing::new(verdict.who, function, verdict.obligations, record).with_execution(
+                    verdict
+                        .execution
+                        .map(|execution| (self.approvals.clone(), execution)),
+                ),
+            ))),
+            Err(error) => {
+                // Nothing was sent: the approval stays good for another try.
+                if let Some(execution) = verdict.execution
+                    && let Err(error) = self.approvals.give_back(execution).await
+                {
+                    tracing::error!(%error, "an approval could not be given back and stays closed");
+                }
+                Err(Refusal::audit_unavailable(error.to_string()))
+            }
+        }
+    }
+
+    fn deny<C: Call>(
+        &self,
+        who: &Principal,
+        call: &C,
+        denial: &Denial,
+        terrain: Terrain<'_>,
+    ) -> Refusal {
+        let operator = match &denial.reason {
+            DenialReason::NoPermit => "no policy permits it".to_owned(),
+            DenialReason::Forbidden => "a policy forbids it".to_owned(),
+            DenialReason::Error(text) => format!("a policy could not be evaluated: {text}"),
+        };
+        let id = &call.function().id;
+        self.record.note_lazily(Event::Denied {
+            call: call.id(),
+            who: Who::from(who),
+            connection: Some(id.connection().clone()),
+            function: Some(id.clone()),
+            reason: Code::Denied.as_str(),
+            policies: denial.policies.clone(),
+            config_version: terrain.config_version.to_owned(),
+            policy_version: terrain.policies.version().to_owned(),
+            content: serde_json::json!({ "request": call.content().head, "input": input_json(call.input()), "why": operator }),
+        });
+        let operator = format!("{operator}; policies: {}", denial.policies.join(", "));
+        Refusal::new(
+            Code::Denied,
+            "NOT executed: policy does not allow this call",
+        )
+        .operator(operator)
+    }
+
+    /// What the caller of an approval that cannot be executed now is told.
+    async fn not_approved(&self, id: &ApprovalId, who: &Principal, state: State) -> Refusal {
+        let Ok(view) = self.approvals.show(id).await else {
+            return unknown();
+        };
+        let requester = (
+            view.head.requester.issuer.as_str(),
+            view.head.requester.subject.as_str(),
+        );
+        if requester != (who.key().issuer.as_str(), who.key().subject.as_str()) {
+            return unknown();
+        }
+        let notice = ApprovalNotice {
+            id: id.to_string(),
+            expires: view.head.expires_at,
+        };
+        not_executable(state).approval(notice)
+    }
+}
+
+/// What approvers see of a call: made from the bytes that are stored.
+fn summary<C: Call>(call: &C) -> serde_json::Value {
+    let content = call.content();
+    let body = content.body.as_ref().map(|body| match std::str::from_utf8(body) {
+        Ok(text) => serde_json::json!({ "text": text }),
+        Err(_) => serde_json::json!({ "hex": body.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
+    });
+    serde_json::json!({ "request": content.head, "body": body, "input": input_json(call.input()) })
+}
+
+/// The typed input as JSON, for the sealed record and for approvers.
+fn input_json(input: &Input) -> serde_json::Value {
+    fn value_of(value: &Value) -> serde_json::Value {
+        match value {
+            Value::Bool(flag) => (*flag).into(),
+            Value::Long(number) => (*number).into(),
+            Value::Decimal(text) | Value::String(text) => text.as_str().into(),
+            Value::Set(values) => values.iter().map(value_of).collect(),
+            Value::Record(members) => members
+                .iter()
+                .map(|(name, member)| (name.clone(), value_of(member)))
+                .collect(),
+        }
+    }
+    input
+        .members
+        .iter()
+        .map(|(name, member)| (name.clone(), value_of(member)))
+        .collect()
+}
+
+/// When a caller that waits for people may ask again.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+fn not_executable(state: State) -> Refusal {
+    match state {
+        State::Pending | State::Approved => {
+            Refusal::new(Code::ApprovalPending, "NOT executed: waiting for approval")
+                .retry_after(RETRY_AFTER)
+        }
+        State::Denied => Refusal::new(
+            Code::ApprovalDenied,
+            "NOT executed: people denied this call",
+        ),
+        State::Expired => Refusal::new(
+            Code::ApprovalExpired,
+            "NOT executed: the time to decide or to execute is over; send the call again to ask anew",
+        ),
+        State::Cancelled => Refusal::new(
+            Code::ApprovalExpired,
+            "NOT executed: the approval was cancelled; send the call again to ask anew",
+        ),
+        State::Superseded => Refusal::new(
+            Code::Superseded,
+            "NOT executed: the rules changed after the approval; send the call again to ask anew",
+        ),
+        State::Executing => Refusal::new(Code::Conflict, "the approved call is under way already")
+            .executed(Executed::Unknown)
+            .retry_after(Duration::from_secs(2)),
+        State::Indeterminate => Refusal::new(
+            Code::Indeterminate,
+            "the gateway stopped while the approved call was under way: it may have been executed",
+        )
+        .executed(Executed::Unknown),
+        State::Failed => Refusal::new(
+            Code::UpstreamFailed,
+            "NOT executed: the approved call could not be sent; send it again to ask anew",
+        ),
+        State::Done => Refusal::new(
+            Code::Conflict,
+            "the approval was executed, and its answer is not kept any more",
+        )
+        .executed(Executed::Yes),
+    }
+}
+
+/// A call that waits for people: its exact bytes, and what they see of it.
+struct Held {
+    call: CallId,
+    function: Arc<Function>,
+    frozen: Vec<u8>,
+    summary: serde_json::Value,
+    sameness: Sameness,
+}
+
+impl Held {
+    fn new<C: Call>(call: &C) -> Result<Self, Refusal> {
+        let Some(frozen) = call.freeze() else {
+            return Err(Refusal::new(
+                Code::Denied,
+                "NOT executed: this call needs approval, and a streamed body cannot wait for one",
+            ));
+        };
+        Ok(Self {
+            call: call.id(),
+            function: Arc::clone(call.function()),
+            frozen,
+            summary: summary(call),
+            sameness: call.sameness(),
+        })
+    }
+}
+
+/// What was decided about a call, until it is recorded.
+struct Verdict {
+    who: Arc<Principal>,
+    obligations: Obligations,
+    execution: Option<Execution>,
+}
+
+fn decide<C: Call>(
+    who: &Principal,
+    call: &C,
+    policies: &Policies,
+    opened: &BTreeSet<RuleHash>,
+) -> Decision {
+    policies.decide(&Request::new(who, call), opened)
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(Code::NotFound, "no such approval of this caller")
+}
+
+fn failed(error: &approval::Error) -> Refusal {
+    match error {
+        approval::Error::Unknown(_) => unknown(),
+        approval::Error::Closed { state, .. } => not_executable(*state),
+        approval::Error::TooLarge(..) => Refusal::new(
+            Code::TooLarge,
+            "NOT executed: the request is too large to wait for approval",
+        ),
+        approval::Error::Tampered(_) | approval::Error::Crypto | approval::Error::Store(_) => {
+            Refusal::new(
+                Code::Internal,
+                "NOT executed: the state of the approval cannot be had now",
+            )
+            .retry_after(Duration::from_secs(5))
+            .operator(error.to_string())
+        }
+    }
+}
+
+fn ask_refused(error: &AskError) -> Refusal {
+    match error {
+        AskError::Conflict(_) => Refusal::new(
+            Code::Conflict,
+            "NOT executed: this Idempotency-Key was used with another request; use a new key",
+        ),
+        AskError::TooManyPending(what) => Refusal::new(
+            Code::RateLimited,
+            "NOT executed: too many calls wait for approval",
+        )
+        .retry_after(Duration::from_secs(30))
+        .operator(*what),
+        AskError::Denied { .. } | AskError::CoolingDown(_) => Refusal::new(
+            Code::ApprovalDenied,
+            "NOT executed: people denied such a call a short while ago; ask again later",
+        ),
+        AskError::Indeterminate(_) => not_executable(State::Indeterminate),
+        AskError::Failed(error) => failed(error),
+    }
+}
