@@ -1,0 +1,500 @@
+//! The answer of a function. Nobody reads its bytes but through masking, and what was released is
+//! recorded before it is released.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::forward::{Failed, Surroundings};
+use super::pool::{Lent, Pool, PoolKey};
+use crate::gate::{Code, Executed, Ongoing, Refusal};
+use crate::mask::{Masker, Mode, Needles, ResponseFacts, Settings, Summary};
+use crate::record::{End, Outcome, Unavailable};
+
+/// Whether the function's cookies reach the caller, and the caller's the function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cookies {
+    /// They do not pass: a session born of the credential is as good as the credential.
+    #[default]
+    Drop,
+    /// They pass both ways.
+    Pass,
+}
+
+/// Headers of one hop (RFC 9110 section 7.6.1), and those that only the gateway may set.
+const NOT_RELEASED: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "callgate-call",
+    "callgate-receipt",
+];
+/// Headers that describe bytes which masking may change, or that let a cache share them.
+const NOT_MASKED: [&str; 10] = [
+    "etag",
+    "last-modified",
+    "accept-ranges",
+    "content-md5",
+    "digest",
+    "content-digest",
+    "repr-digest",
+    "content-range",
+    "age",
+    "expires",
+];
+
+/// A connection on loan, given back after a complete exchange.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) pool: Arc<Pool>,
+    pub(super) key: PoolKey,
+    pub(super) lent: Lent,
+}
+
+/// An answer as the function gave it. Its insides are private: the only way on is [`Raw::mask`].
+#[derive(Debug)]
+pub struct Raw {
+    answer: http::Response<Incoming>,
+    ongoing: Box<Ongoing>,
+    settings: Arc<Settings>,
+    needles: Arc<Needles>,
+    lease: Lease,
+    around: Surroundings,
+    started: Instant,
+    head_only: bool,
+}
+
+/// The head of a masked answer.
+#[derive(Clone, Debug)]
+pub struct MaskedHead {
+    /// The status.
+    pub status: http::StatusCode,
+    /// Headers to release, without any that frame the body.
+    pub headers: HeaderMap,
+    /// Exact length of the body, when masking cannot change it and the function gave one.
+    pub length: Option<u64>,
+    /// Length that the function announced.
+    pub announced: Option<u64>,
+    /// No body follows (HEAD, 204, 304).
+    pub bodiless: bool,
+}
+
+/// A masked answer under way: its chunks are masked, and must be recorded before they are released.
+pub struct Masked {
+    head: MaskedHead,
+    masker: Option<Masker>,
+    body: Incoming,
+    ongoing: Box<Ongoing>,
+    lease: Option<Lease>,
+    idle_max: Duration,
+    started: Instant,
+    upstream: Duration,
+    trailers: Option<HeaderMap>,
+    summary: Summary,
+}
+
+/// The next part of a masked answer.
+#[derive(Debug)]
+pub enum Chunk {
+    /// Masked bytes; may be empty while the masker holds some back.
+    Data(Bytes),
+    /// The function's answer is complete; masked trailers, if any.
+    End(Option<HeaderMap>),
+    /// It is not complete, or cannot be masked.
+    Broken(Refusal),
+}
+
+impl std::fmt::Debug for Masked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Masked")
+            .field("status", &self.head.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Raw {
+    pub(super) fn new(
+        answer: http::Response<Incoming>,
+        ongoing: Box<Ongoing>,
+        settings: Arc<Settings>,
+        needles: Arc<Needles>,
+        lease: Lease,
+        around: Surroundings,
+    ) -> Self {
+        Self {
+            answer,
+            ongoing,
+            settings,
+            needles,
+            lease,
+            around,
+            started: Instant::now(),
+            head_only: false,
+        }
+    }
+
+    pub(super) const fn timed(mut self, started: Instant, head_only: bool) -> Self {
+        self.started = started;
+        self.head_only = head_only;
+        self
+    }
+
+    /// Put the answer behind masking, by the permit's obligations and the credential's needles.
+    ///
+    /// # Errors
+    /// [`Failed`] with `response_withheld` when this answer cannot be inspected.
+    pub fn mask(self) -> Result<Masked, Failed> {
+        let (parts, body) = self.answer.into_parts();
+        let status = parts.status;
+        let upstream = self.started.elapsed();
+        let withheld = |ongoing, operator: String| Failed {
+            refusal: response_withheld(operator),
+            ongoing,
+            sent: true,
+            upstream,
+            status: Some(status.as_u16()),
+        };
+        if status == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(withheld(
+                self.ongoing,
+                "the function switched protocols".to_owned(),
+            ));
+        }
+        let announced = body.size_hint().exact();
+        let bodiless = self.head_only
+            || status == http::StatusCode::NO_CONTENT
+            || status == http::StatusCode::NOT_MODIFIED;
+        let plan = self.settings.plan(self.ongoing.obligations().unmask());
+        let text = |name: HeaderName| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let facts = ResponseFacts {
+            status: status.as_u16(),
+            content_type: text(header::CONTENT_TYPE),
+            content_encoding: text(header::CONTENT_ENCODING),
+            head_only: bodiless || announced == Some(0),
+        };
+        let mut masker = match Masker::new(plan, Arc::clone(&self.needles), &facts) {
+            Ok(masker) => masker,
+            Err(error) => return Err(withheld(self.ongoing, error.to_string())),
+        };
+        let headers = match release_headers(
+            &parts.headers,
+            &mut masker,
+            &self.around,
+            self.settings.mode() == Mode::On,
+        ) {
+            Ok(headers) => headers,
+            Err(error) => return Err(withheld(self.ongoing, error)),
+        };
+        let length = announced.filter(|_| !masker.changes_length() && !bodiless);
+        let head = MaskedHead {
+            status,
+            headers,
+            length,
+            announced,
+            bodiless,
+        };
+        Ok(Masked {
+            head,
+            masker: Some(masker),
+            body,
+            ongoing: self.ongoing,
+            lease: Some(self.lease),
+            idle_max: self.around.idle_max,
+            started: self.started,
+            upstream,
+            trailers: None,
+            summary: Summary::default(),
+        })
+    }
+}
+
+impl Masked {
+    /// The head to release.
+    pub const fn head(&self) -> &MaskedHead {
+        &self.head
+    }
+
+    /// Value of the `Callgate-Receipt` header.
+    pub fn receipt(&self) -> String {
+        self.ongoing.receipt()
+    }
+
+    /// Who the answer is for.
+    pub fn ongoing(&self) -> &Ongoing {
+        &self.ongoing
+    }
+
+    /// What was masked so far.
+    pub const fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Time spent in the function so far.
+    pub const fn in_function(&self) -> Duration {
+        self.upstream
+    }
+
+    /// The next masked part of the body.
+    pub async fn chunk(&mut self) -> Chunk {
+        let Some(masker) = self.masker.as_mut() else {
+            return Chunk::End(self.trailers.take());
+        };
+        let frame = match tokio::time::timeout(self.idle_max, self.body.frame()).await {
+            Ok(frame) => frame,
+            Err(_) => {
+                return Chunk::Broken(broken(
+                    Code::UpstreamTimeout,
+                    "the function's answer stood still",
+                ));
+            }
+        };
+        let mut out = Vec::new();
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => match masker.push(&data, &mut out) {
+                    Ok(()) => Chunk::Data(out.into()),
+                    Err(error) => Chunk::Broken(response_withheld(error.to_string())),
+                },
+                Err(frame) => match frame
+                    .into_trailers()
+                    .map(|trailers| masked_trailers(&trailers, masker))
+                {
+                    Ok(Ok(trailers)) => {
+                        self.trailers = Some(trailers);
+                        Chunk::Data(Bytes::new())
+                    }
+                    Ok(Err(error)) => Chunk::Broken(response_withheld(error)),
+                    Err(_) => Chunk::Broken(broken(
+                        Code::UpstreamFailed,
+                        "an unknown frame came from the function",
+                    )),
+                },
+            },
+            Some(Err(error)) => {
+                let refusal = broken(Code::UpstreamFailed, "the function's answer broke off");
+                Chunk::Broken(refusal.operator(error.to_string()))
+            }
+            None => self.ended(out),
+        }
+    }
+
+    fn ended(&mut self, mut out: Vec<u8>) -> Chunk {
+        let Some(masker) = self.masker.take() else {
+            return Chunk::End(self.trailers.take());
+        };
+        match masker.finish(&mut out) {
+            Ok(summary) => {
+                self.summary = summary;
+                // A complete exchange: the connection may serve the next call of this credential.
+                if let Some(lease) = self.lease.take() {
+                    lease.pool.give_back(lease.key, lease.lent);
+                }
+                self.upstream = self.started.elapsed();
+                if out.is_empty() {
+                    Chunk::End(self.trailers.take())
+                } else {
+                    Chunk::Data(out.into())
+                }
+            }
+            Err(error) => Chunk::Broken(response_withheld(error.to_string())),
+        }
+    }
+
+    /// Record bytes that are about to be released.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: then they must not be released.
+    pub async fn released(&mut self, chunk: &[u8]) -> Result<(), Unavailable> {
+        self.ongoing.released(chunk).await
+    }
+
+    /// Close the record; only then may the end be released.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: then the end must not be released.
+    pub async fn close(
+        self,
+        outcome: Outcome,
+        error: Option<&'static str>,
+        whole: Duration,
+        trailers: Option<&HeaderMap>,
+        kept: Option<Vec<u8>>,
+    ) -> Result<(), Unavailable> {
+        let end = End {
+            outcome,
+            status: Some(self.head.status.as_u16()),
+            response_head: Some(head_json(&self.head)),
+            trailers: trailers.map(headers_json),
+            masked: self
+                .summary
+                .hits
+                .iter()
+                .map(|(class, count)| (class.to_string(), *count))
+                .collect(),
+            scrubbed: self.summary.scrubbed,
+            upstream_ms: Some(millis(self.upstream)),
+            total_ms: millis(whole),
+            error,
+        };
+        self.ongoing.close(end, kept).await.map(|_| ())
+    }
+}
+
+/// The end record of a call that got no deliverable answer.
+pub(super) fn failed_end(
+    executed: Executed,
+    status: Option<u16>,
+    why: &'static str,
+    upstream: Duration,
+    whole: Duration,
+) -> End {
+    let outcome = match executed {
+        Executed::Yes => Outcome::Withheld,
+        Executed::No => Outcome::Failed,
+        Executed::Unknown => Outcome::Indeterminate,
+    };
+    End {
+        outcome,
+        status,
+        response_head: None,
+        trailers: None,
+        masked: std::collections::BTreeMap::new(),
+        scrubbed: 0,
+        upstream_ms: Some(millis(upstream)),
+        total_ms: millis(whole),
+        error: Some(why),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn response_withheld(operator: String) -> Refusal {
+    Refusal::new(
+        Code::ResponseWithheld,
+        "EXECUTED, but the answer could not be inspected and is withheld; do not repeat the call",
+    )
+    .executed(Executed::Yes)
+    .operator(operator)
+}
+
+fn broken(code: Code, text: &str) -> Refusal {
+    Refusal::new(code, format!("{text}: it was executed at least in part"))
+        .executed(Executed::Unknown)
+}
+
+fn release_headers(
+    from: &HeaderMap,
+    masker: &mut Masker,
+    around: &Surroundings,
+    masked: bool,
+) -> Result<HeaderMap, String> {
+    let named: Vec<String> = from
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let mut to = HeaderMap::with_capacity(from.len() + 4);
+    for (name, value) in from {
+        let dropped = NOT_RELEASED.contains(&name.as_str())
+            || named.iter().any(|named| named == name.as_str())
+            || (name == header::SET_COOKIE && around.cookies == Cookies::Drop)
+            || (masked && NOT_MASKED.contains(&name.as_str()))
+            || (name == header::CONTENT_ENCODING && masker.decoded());
+        if dropped {
+            continue;
+        }
+        let rewritten = if name == header::LOCATION || name == header::CONTENT_LOCATION {
+            relocated(value, around)
+        } else {
+            None
+        };
+        let value = rewritten.as_ref().unwrap_or(value);
+        to.append(name.clone(), masked_value(name, value, masker)?);
+    }
+    if masked {
+        to.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-store"),
+        );
+    }
+    Ok(to)
+}
+
+fn masked_trailers(from: &HeaderMap, masker: &mut Masker) -> Result<HeaderMap, String> {
+    let mut to = HeaderMap::with_capacity(from.len());
+    for (name, value) in from {
+        // Trailers cannot frame, route or authenticate (RFC 9110 section 6.5.1).
+        if NOT_RELEASED.contains(&name.as_str()) || name == header::SET_COOKIE {
+            continue;
+        }
+        to.append(name.clone(), masked_value(name, value, masker)?);
+    }
+    Ok(to)
+}
+
+fn masked_value(
+    name: &HeaderName,
+    value: &HeaderValue,
+    masker: &mut Masker,
+) -> Result<HeaderValue, String> {
+    match masker.header_value(name.as_str(), value.as_bytes()) {
+        Ok(None) => Ok(value.clone()),
+        Ok(Some(bytes)) => {
+            HeaderValue::from_bytes(&bytes).map_err(|_| format!("header `{name}` cannot be masked"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A redirect within the function's own origin, as the caller can follow it.
+fn relocated(value: &HeaderValue, around: &Surroundings) -> Option<HeaderValue> {
+    let text = value.to_str().ok()?;
+    let path = match text.strip_prefix(&around.origin) {
+        Some("") => "/",
+        Some(path) if path.starts_with('/') => path,
+        Some(_) => return None,
+        None if text.starts_with('/') && !text.starts_with("//") => text,
+        None => return None,
+    };
+    let path = path
+        .strip_prefix(around.base.as_str())
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path);
+    HeaderValue::try_from(format!("{}{path}", around.route)).ok()
+}
+
+fn head_json(head: &MaskedHead) -> serde_json::Value {
+    serde_json::json!({ "status": head.status.as_u16(), "headers": headers_json(&head.headers) })
+}
+
+fn headers_json(headers: &HeaderMap) -> serde_json::Value {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            serde_json::json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
+        })
+        .collect()
+}
