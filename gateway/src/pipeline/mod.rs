@@ -1,0 +1,476 @@
+//! The order of a call. It stands here, once, as a straight line: `steps`, then `send`.
+//!
+//! Every call is a task of its own that owns its open record; the protocol's handler only starts it
+//! and pumps what comes out, so a caller that goes away cannot take the record along. Called by the
+//! protocols.
+
+mod kept;
+mod release;
+mod reply;
+mod request;
+mod snapshot;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::oneshot;
+
+pub use reply::{Aborted, MaskedReply, RefusalReply, Reply, ReplyBody};
+pub use request::Arrival;
+pub use snapshot::{Connection, PresentIn, Route, RouteConfig, Snapshot};
+
+use crate::approval::{ApprovalId, Approvals};
+use crate::call::{Call, CallId, FunctionId, HttpCall};
+use crate::clock::SharedClock;
+use crate::gate::{Admitted, Code, Gate, Permitted, Refusal, Terrain};
+use crate::identity::assertion::{Signer, Statement};
+use crate::identity::{Principal, Revocations};
+use crate::mask::Summary;
+use crate::record::Recorder;
+use crate::telemetry::{CallLabels, Metrics};
+use crate::upstream::Failed;
+use release::Release;
+use reply::Answer;
+
+/// Header of the short signed assertion that tells a function who calls.
+const ASSERTION: HeaderName = HeaderName::from_static("callgate-caller");
+
+/// What a call needs from the house.
+#[derive(Debug)]
+pub struct Pipeline {
+    snapshot: ArcSwap<Snapshot>,
+    gate: Gate,
+    parts: Parts,
+}
+
+/// What is wired together by `app`.
+#[derive(Debug)]
+pub struct Parts {
+    /// Approvals.
+    pub approvals: Approvals,
+    /// The record.
+    pub record: Recorder,
+    /// Who is revoked.
+    pub revocations: Revocations,
+    /// Signs caller assertions.
+    pub assertions: Arc<Signer>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: SharedClock,
+    /// This instance's id.
+    pub instance: String,
+}
+
+/// How a call ended, for metrics.
+#[derive(Debug)]
+struct Ending {
+    outcome: &'static str,
+    summary: Summary,
+    in_function: Duration,
+}
+
+impl Ending {
+    const fn answered(outcome: &'static str, summary: Summary, in_function: Duration) -> Self {
+        Self {
+            outcome,
+            summary,
+            in_function,
+        }
+    }
+
+    fn refused(code: &'static str) -> Self {
+        Self {
+            outcome: code,
+            summary: Summary::default(),
+            in_function: Duration::ZERO,
+        }
+    }
+}
+
+/// A refusal on the way, with the receipt of the begin record when there is one.
+#[derive(Debug)]
+struct Refused {
+    refusal: Refusal,
+    receipt: Option<String>,
+    /// Status in place of the code's own (`approval_pending` only).
+    status: Option<u16>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            receipt: None,
+            status: None,
+        }
+    }
+}
+
+/// One call on its way: where its answer goes and what is known of it so far.
+struct Way {
+    id: CallId,
+    answer: Answer,
+    received: Instant,
+    function: Option<FunctionId>,
+}
+
+impl Pipeline {
+    /// Wire the steps together.
+    pub fn new(snapshot: Snapshot, parts: Parts) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            gate: Gate::new(
+                parts.record.clone(),
+                parts.approvals.clone(),
+                &parts.instance,
+            ),
+            parts,
+        }
+    }
+
+    /// The snapshot that a call beginning now pins.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Put another snapshot in force for calls that begin from now on.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// What was wired together.
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Start a call as its own task. The receiver fails only when the task panicked; its record is
+    /// closed then all the same.
+    pub fn start(self: &Arc<Self>, arrival: Arrival) -> (CallId, oneshot::Receiver<Reply>) {
+        let id = CallId::new(arrival.received);
+        let (sender, reply) = oneshot::channel();
+        let this = Arc::clone(self);
+        let answer = Answer::new(id, sender);
+        let way = Way {
+            id,
+            answer,
+            received: Instant::now(),
+            function: None,
+        };
+        tokio::spawn(async move {
+            this.parts.metrics.under_way.inc();
+            let why = match AssertUnwindSafe(this.carry(arrival, way))
+                .catch_unwind()
+                .await
+            {
+                Ok(()) => "left_open",
+                Err(_) => "panic",
+            };
+            // The supervisor's part: no record stays open behind a task that is gone.
+            this.parts.record.abandon(id, why).await;
+            this.parts.metrics.under_way.dec();
+        });
+        (id, reply)
+    }
+
+    async fn carry(&self, arrival: Arrival, mut way: Way) {
+        let outcome = match arrival.approval.clone() {
+            None => self.steps(arrival, &mut way).await,
+            Some(approval) => self.run_approved(&approval, arrival, &mut way).await,
+        };
+        let ending = match outcome {
+            Ok(ending) => ending,
+            Err(refused) => {
+                let code = refused.refusal.code;
+                if let Some(operator) = &refused.refusal.operator {
+                    tracing::warn!(call.id = %way.id, code = code.as_str(), "{operator}");
+                }
+                let status = refused.status.filter(|_| code == Code::ApprovalPending);
+                way.answer.refuse(refused.refusal, refused.receipt, status);
+                Ending::refused(code.as_str())
+            }
+        };
+        self.count(&way, &ending);
+    }
+
+    /// One call's path, in the order that is the product.
+    async fn steps(&self, arrival: Arrival, way: &mut Way) -> Result<Ending, Refused> {
+        let snapshot = self.snapshot();
+        let (connection, target) = snapshot
+            .route(&arrival.host, &arrival.target)
+            .ok_or_else(no_such)?;
+        let who = self
+            .identify(&snapshot, &connection, &arrival.headers)
+            .await?;
+        let facts = arrival.facts();
+        let respond_async = arrival.respond_async;
+        let call = self
+            .decode(&connection, target, arrival, way.id, &who)
+            .await?;
+        way.function = Some(call.function().id.clone());
+        let _place = connection.limits.admit(who.key(), &call.function().id)?;
+        let thaw = |bytes: &[u8]| {
+            connection
+                .catalogue
+                .thaw(bytes, way.id, facts.clone())
+                .map_err(|fault| request::refused(&fault))
+        };
+        let terrain = Terrain {
+            hold: if respond_async {
+                Duration::ZERO
+            } else {
+                connection.hold
+            },
+            ..terrain(&snapshot, &connection, &call.function().id)
+        };
+        let status = if respond_async {
+            202
+        } else {
+            connection.pending_status
+        };
+        let admitted = self.gate.admit(who, call, terrain, &thaw).await;
+        let admitted = admitted.map_err(|refusal| Refused {
+            refusal,
+            receipt: None,
+            status: Some(status),
+        })?;
+        self.send(&connection, admitted, way).await
+    }
+
+    /// The same path for `POST …/approvals/{id}/run`: the stored call in place of a decoded one.
+    async fn run_approved(
+        &self,
+        approval: &ApprovalId,
+        arrival: Arrival,
+        way: &mut Way,
+    ) -> Result<Ending, Refused> {
+        // The body of this request is not the call's: nobody reads it.
+        let facts = arrival.facts();
+        let Arrival { headers, .. } = arrival;
+        let snapshot = self.snapshot();
+        let function = self.approved_function(approval).await?;
+        let connection = snapshot
+            .connections
+            .get(function.connection())
+            .ok_or_else(no_such)?;
+        let who = self.identify(&snapshot, connection, &headers).await?;
+        way.function = Some(function.clone());
+        let _place = connection.limits.admit(who.key(), &function)?;
+        let thaw = |bytes: &[u8]| {
+            connection
+                .catalogue
+                .thaw(bytes, way.id, facts.clone())
+                .map_err(|fault| request::refused(&fault))
+        };
+        let terrain = terrain(&snapshot, connection, &function);
+        let admitted = self.gate.resume(who, approval, terrain, &thaw).await;
+        let status = Some(connection.pending_status);
+        let admitted = admitted.map_err(|refusal| Refused {
+            refusal,
+            receipt: None,
+            status,
+        })?;
+        self.send(connection, admitted, way).await
+    }
+
+    async fn approved_function(&self, approval: &ApprovalId) -> Result<FunctionId, Refusal> {
+        let view = self
+            .parts
+            .approvals
+            .show(approval)
+            .await
+            .map_err(|_| no_such())?;
+        view.head.function.parse().map_err(|_| no_such())
+    }
+
+    /// From the permit to the released answer.
+    async fn send(
+        &self,
+        connection: &Connection,
+        admitted: Admitted<HttpCall>,
+        way: &mut Way,
+    ) -> Result<Ending, Refused> {
+        let permitted = match admitted {
+            Admitted::Permit(permitted) => *permitted,
+            Admitted::Kept(bytes) => return kept_reply(&bytes, &mut way.answer),
+        };
+        let (credential, extra) = match self.credentials(connection, &permitted) {
+            Ok(credentials) => credentials,
+            Err(operator) => return Err(given_up(permitted, &operator).await),
+        };
+        let raw = match connection
+            .upstream
+            .forward(permitted, credential, extra)
+            .await
+        {
+            Ok(raw) => raw,
+            Err(failed) => return Err(closed(failed, way.received).await),
+        };
+        let masked = match raw.mask() {
+            Ok(masked) => masked,
+            Err(failed) => return Err(closed(failed, way.received).await),
+        };
+        let revocations = &self.parts.revocations;
+        let received = way.received;
+        Ok(Release {
+            masked,
+            answer: &mut way.answer,
+            received,
+            revocations,
+        }
+        .run()
+        .await)
+    }
+
+    /// The function's credential, and the assertion that tells it who calls.
+    fn credentials(
+        &self,
+        connection: &Connection,
+        permitted: &Permitted<HttpCall>,
+    ) -> Result<(crate::credential::Credential, HeaderMap), String> {
+        let credential = connection
+            .credential
+            .issue(permitted)
+            .map_err(|error| error.to_string())?;
+        let mut extra = HeaderMap::new();
+        if let Some(audience) = &connection.assert_caller {
+            let call = permitted.call();
+            let (id, function) = (call.id().to_string(), call.function().id.to_string());
+            let now = self.parts.clock.now();
+            let statement = Statement {
+                audience,
+                call: &id,
+                function: &function,
+                now,
+            };
+            let assertion = self
+                .parts
+                .assertions
+                .sign(permitted.principal(), &statement)
+                .map_err(|error| error.to_string())?;
+            let value = HeaderValue::try_from(assertion).map_err(|error| error.to_string())?;
+            extra.insert(ASSERTION, value);
+        }
+        Ok((credential, extra))
+    }
+
+    fn count(&self, way: &Way, ending: &Ending) {
+        let metrics = &self.parts.metrics;
+        let Some(function) = &way.function else {
+            metrics.refusal(ending.outcome);
+            return;
+        };
+        let connection = function.connection().to_string();
+        for (class, count) in &ending.summary.hits {
+            metrics.masked(&connection, &class.to_string(), *count);
+        }
+        let labels = CallLabels {
+            connection,
+            function: function.name().to_owned(),
+            outcome: ending.outcome.to_owned(),
+        };
+        metrics.call(&labels, way.received.elapsed(), ending.in_function);
+    }
+}
+
+/// What a call to `function` is judged and recorded under.
+fn terrain<'a>(
+    snapshot: &'a Snapshot,
+    connection: &'a Connection,
+    function: &FunctionId,
+) -> Terrain<'a> {
+    Terrain {
+        policies: &snapshot.policies,
+        config_version: &snapshot.version,
+        upstream: &connection.origin,
+        credential: connection.credential.reference(),
+        mask: connection
+            .upstream
+            .mask(function)
+            .map_or("off", |settings| settings.mode().as_str()),
+        hold: connection.hold,
+    }
+}
+
+fn no_such() -> Refusal {
+    Refusal::new(
+        Code::NotFound,
+        "NOT executed: no function is reached by this host and path",
+    )
+}
+
+fn kept_reply(bytes: &[u8], answer: &mut Answer) -> Result<Ending, Refused> {
+    let reply = kept::decode(bytes).ok_or_else(|| {
+        Refusal::new(Code::Internal, "the kept answer cannot be read")
+            .executed(crate::gate::Executed::Yes)
+    })?;
+    answer.kept(reply);
+    Ok(Ending::answered("kept", Summary::default(), Duration::ZERO))
+}
+
+/// Nothing was sent: the credential cannot be had.
+async fn given_up(permitted: Permitted<HttpCall>, operator: &str) -> Refused {
+    let text = "NOT executed: the function's credential cannot be had now";
+    let refusal = match permitted.give_up("credential_unavailable").await {
+        Ok(_) => Refusal::new(Code::CredentialUnavailable, text)
+            .retry_after(Duration::from_secs(10))
+            .operator(operator),
+        Err(error) => Refusal::audit_unavailable(error.to_string()),
+    };
+    refusal.into()
+}
+
+/// The record of a call without a deliverable answer is closed before the caller is told.
+async fn closed(failed: Failed, received: Instant) -> Refused {
+    let receipt = Some(failed.receipt());
+    let executed = failed.refusal.executed;
+    let why = failed.refusal.code.as_str();
+    let refusal = match failed.close(why, received.elapsed()).await {
+        Ok(refusal) => refusal,
+        Err(error) => Refusal::audit_unavailable(error.to_string()).executed(executed),
+    };
+    Refused {
+        refusal,
+        receipt,
+        status: None,
+    }
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The principal of a request that is not a call: the caller's own paths.
+impl Pipeline {
+    /// Verify the token that stands where `connection` wants it.
+    ///
+    /// # Errors
+    /// The refusal to tell.
+    pub async fn identify(
+        &self,
+        snapshot: &Snapshot,
+        connection: &Connection,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Principal>, Refusal> {
+        request::identify(&self.parts, snapshot, connection, headers).await
+    }
+
+    async fn decode(
+        &self,
+        connection: &Connection,
+        target: wire::http::Target,
+        arrival: Arrival,
+        id: CallId,
+        who: &Principal,
+    ) -> Result<HttpCall, Refusal> {
+        request::decode(&self.parts, connection, target, arrival, id, who).await
+    }
+}

@@ -1,0 +1,330 @@
+//! Releasing a masked answer: every byte is recorded before it goes, and the end of the answer is
+//! withheld until the end record is on stable storage.
+//!
+//! What is withheld: all of a short answer; the last data frame where the length is known; the
+//! terminator and trailers of a chunked, HTTP/2 or event stream; the head where there is no body.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::HeaderMap;
+use http_body::Frame;
+use tokio::sync::mpsc;
+
+use super::Ending;
+use super::kept::{self, KEPT_BYTES_MAX};
+use super::reply::{Aborted, Answer, ReplyBody};
+use crate::gate::{Code, Executed, Refusal};
+use crate::identity::Revocations;
+use crate::record::Outcome;
+use crate::upstream::{Chunk, Masked};
+
+/// Answers of an announced length up to this are gathered and released in one piece.
+const GATHER_BYTES_MAX: u64 = 64 * 1024;
+/// Frames that wait for a slow caller.
+const FRAMES_MAX: usize = 8;
+/// How long a caller may take no byte before the answer is cut.
+const CALLER_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// One answer on its way to the caller.
+pub(super) struct Release<'a> {
+    pub(super) masked: Masked,
+    pub(super) answer: &'a mut Answer,
+    pub(super) received: Instant,
+    pub(super) revocations: &'a Revocations,
+}
+
+impl Release<'_> {
+    /// Release the whole answer.
+    pub(super) async fn run(self) -> Ending {
+        let head = self.masked.head();
+        if head.bodiless {
+            return self.bodiless().await;
+        }
+        match head.announced {
+            Some(length) if length <= GATHER_BYTES_MAX => self.gathered().await,
+            Some(_) | None => self.streamed().await,
+        }
+    }
+
+    async fn bodiless(self) -> Ending {
+        let head = self.masked.head().clone();
+        // A masked answer's length would tell what was masked away.
+        let length = head.length;
+        self.finish(head, Bytes::new(), ReplyBody::Empty { length })
+            .await
+    }
+
+    async fn gathered(mut self) -> Ending {
+        let mut body = BytesMut::new();
+        loop {
+            let gone = self.answer.is_gone() && !self.masked.ongoing().is_approved_execution();
+            if gone {
+                return self.cut("caller_gone").await;
+            }
+            match self.next().await {
+                Chunk::Data(data) => body.extend_from_slice(&data),
+                Chunk::End(None) => break,
+                // Trailers need a framing that has a place for them.
+                Chunk::End(Some(trailers)) => {
+                    return self.with_trailers(body.freeze(), trailers).await;
+                }
+                Chunk::Broken(refusal) => return self.broken(refusal).await,
+            }
+        }
+        let body = body.freeze();
+        if let Err(error) = self.masked.released(&body).await {
+            return unrecorded(self.answer, self.masked.receipt(), &error);
+        }
+        let head = self.masked.head().clone();
+        self.finish(head, body.clone(), ReplyBody::Full(body)).await
+    }
+
+    /// Close the record, then send everything.
+    async fn finish(
+        self,
+        head: crate::upstream::MaskedHead,
+        body: Bytes,
+        reply: ReplyBody,
+    ) -> Ending {
+        let receipt = self.masked.receipt();
+        let summary = self.masked.summary().clone();
+        let in_function = self.masked.in_function();
+        let gone = self.answer.is_gone();
+        let kept = (gone && self.masked.ongoing().is_approved_execution())
+            .then(|| kept::encode(self.answer.call, &receipt, &head, &body))
+            .flatten();
+        let (outcome, error) = if gone {
+            (Outcome::Cut, Some("caller_gone"))
+        } else {
+            (outcome(&head), None)
+        };
+        match self
+            .masked
+            .close(outcome, error, self.received.elapsed(), None, kept)
+            .await
+        {
+            Ok(()) => {
+                self.answer.masked(receipt, &head, reply);
+                Ending::answered(if gone { "cut" } else { "ok" }, summary, in_function)
+            }
+            Err(error) => unrecorded(self.answer, receipt, &error),
+        }
+    }
+
+    async fn with_trailers(mut self, body: Bytes, trailers: HeaderMap) -> Ending {
+        let head = self.masked.head().clone();
+        let (frames, receiver) = mpsc::channel(FRAMES_MAX);
+        if let Err(error) = self.masked.released(&body).await {
+            return unrecorded(self.answer, self.masked.receipt(), &error);
+        }
+        let receipt = self.masked.receipt();
+        let summary = self.masked.summary().clone();
+        let in_function = self.masked.in_function();
+        let whole = self.received.elapsed();
+        match self
+            .masked
+            .close(outcome(&head), None, whole, Some(&trailers), None)
+            .await
+        {
+            Ok(()) => {
+                let sent = frames.try_send(Ok(Frame::data(body))).is_ok()
+                    && frames.try_send(Ok(Frame::trailers(trailers))).is_ok();
+                self.answer.masked(
+                    receipt,
+                    &head,
+                    ReplyBody::Stream {
+                        length: None,
+                        frames: receiver,
+                    },
+                );
+                Ending::answered(if sent { "ok" } else { "cut" }, summary, in_function)
+            }
+            Err(error) => unrecorded(self.answer, receipt, &error),
+        }
+    }
+
+    async fn streamed(mut self) -> Ending {
+        let head = self.masked.head().clone();
+        let (frames, receiver) = mpsc::channel(FRAMES_MAX);
+        let body = ReplyBody::Stream {
+            length: head.length,
+            frames: receiver,
+        };
+        let mut gone = !self.answer.masked(self.masked.receipt(), &head, body);
+        let approved = self.masked.ongoing().is_approved_execution();
+        let mut keep = approved.then(BytesMut::new);
+        let mut withheld: Option<Bytes> = None;
+        let trailers = loop {
+            if gone && keep.is_none() {
+                return self.cut("caller_gone").await;
+            }
+            match self.next().await {
+                Chunk::Data(data) if data.is_empty() => {}
+                Chunk::Data(data) => {
+                    if self.masked.released(&data).await.is_err() {
+                        return abort(&frames, "the audit log failed").await;
+                    }
+                    keep = keep.filter(|kept| kept.len() + data.len() <= KEPT_BYTES_MAX);
+                    if let Some(kept) = &mut keep {
+                        kept.extend_from_slice(&data);
+                    }
+                    // Where the length is known the caller would take the last byte for the end.
+                    let due = if head.length.is_some() {
+                        withheld.replace(data)
+                    } else {
+                        Some(data)
+                    };
+                    if let (Some(due), false) = (due, gone) {
+                        gone = !send(&frames, Ok(Frame::data(due))).await;
+                    }
+                }
+                Chunk::End(trailers) => break trailers,
+                Chunk::Broken(refusal) => return self.broken_off(&frames, &refusal).await,
+            }
+        };
+        let summary = self.masked.summary().clone();
+        let in_function = self.masked.in_function();
+        let kept = keep
+            .filter(|_| gone)
+            .and_then(|body| kept::encode(self.answer.call, &self.masked.receipt(), &head, &body));
+        let (outcome, error) = if gone {
+            (Outcome::Cut, Some("caller_gone"))
+        } else {
+            (outcome(&head), None)
+        };
+        let whole = self.received.elapsed();
+        if self
+            .masked
+            .close(outcome, error, whole, trailers.as_ref(), kept)
+            .await
+            .is_err()
+        {
+            return abort(&frames, "the audit log failed").await;
+        }
+        if let Some(last) = withheld {
+            gone |= !send(&frames, Ok(Frame::data(last))).await;
+        }
+        if let Some(trailers) = trailers {
+            gone |= !send(&frames, Ok(Frame::trailers(trailers))).await;
+        }
+        Ending::answered(if gone { "cut" } else { "ok" }, summary, in_function)
+    }
+
+    /// The next masked chunk, unless the caller is revoked meanwhile.
+    async fn next(&mut self) -> Chunk {
+        let mut changes = self.revocations.subscribe();
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = self.masked.chunk() => return chunk,
+                changed = changes.changed() => changed,
+            };
+            let ongoing = self.masked.ongoing();
+            let connection = ongoing.function().id.connection();
+            if self
+                .revocations
+                .is_revoked(ongoing.principal(), Some(connection.as_str()))
+            {
+                let text = "the caller was revoked while the answer was under way";
+                return Chunk::Broken(Refusal::new(Code::Revoked, text).executed(Executed::Yes));
+            }
+            if chunk.is_err() {
+                return self.masked.chunk().await;
+            }
+        }
+    }
+
+    async fn cut(self, why: &'static str) -> Ending {
+        let summary = self.masked.summary().clone();
+        let in_function = self.masked.in_function();
+        let whole = self.received.elapsed();
+        if let Err(error) = self
+            .masked
+            .close(Outcome::Cut, Some(why), whole, None, None)
+            .await
+        {
+            tracing::error!(%error, "the end of a cut call could not be recorded");
+        }
+        Ending::answered("cut", summary, in_function)
+    }
+
+    /// Nothing was released yet: the caller gets a refusal.
+    async fn broken(self, refusal: Refusal) -> Ending {
+        let receipt = self.masked.receipt();
+        let whole = self.received.elapsed();
+        let outcome = broken_outcome(&refusal);
+        match self
+            .masked
+            .close(outcome, Some(refusal.code.as_str()), whole, None, None)
+            .await
+        {
+            Ok(()) => {
+                let code = refusal.code.as_str();
+                self.answer.refuse(refusal, Some(receipt), None);
+                Ending::refused(code)
+            }
+            Err(error) => unrecorded(self.answer, receipt, &error),
+        }
+    }
+
+    /// Parts were released: the stream must not end cleanly.
+    async fn broken_off(
+        self,
+        frames: &mpsc::Sender<Result<Frame<Bytes>, Aborted>>,
+        refusal: &Refusal,
+    ) -> Ending {
+        let whole = self.received.elapsed();
+        let why = refusal.code.as_str();
+        tracing::warn!(call.id = %self.answer.call, code = why, detail = refusal.operator.as_deref(),
+            "an answer was broken off");
+        let outcome = broken_outcome(refusal);
+        if let Err(error) = self
+            .masked
+            .close(outcome, Some(why), whole, None, None)
+            .await
+        {
+            tracing::error!(%error, "the end of a broken answer could not be recorded");
+        }
+        abort(frames, why).await
+    }
+}
+
+const fn broken_outcome(refusal: &Refusal) -> Outcome {
+    match refusal.executed {
+        Executed::Yes => Outcome::Withheld,
+        Executed::No | Executed::Unknown => Outcome::UpstreamError,
+    }
+}
+
+fn outcome(head: &crate::upstream::MaskedHead) -> Outcome {
+    if head.status.is_server_error() {
+        Outcome::UpstreamError
+    } else {
+        Outcome::Ok
+    }
+}
+
+async fn abort(frames: &mpsc::Sender<Result<Frame<Bytes>, Aborted>>, why: &'static str) -> Ending {
+    send(frames, Err(Aborted(why))).await;
+    Ending::refused("broken_off")
+}
+
+/// False when the caller is gone or takes nothing any more.
+async fn send(
+    frames: &mpsc::Sender<Result<Frame<Bytes>, Aborted>>,
+    frame: Result<Frame<Bytes>, Aborted>,
+) -> bool {
+    frames.send_timeout(frame, CALLER_IDLE_MAX).await.is_ok()
+}
+
+fn unrecorded(answer: &mut Answer, receipt: String, error: &crate::record::Unavailable) -> Ending {
+    let refusal = Refusal::new(
+        Code::ResponseWithheld,
+        "EXECUTED, but the audit log could not record the answer, which is withheld; do not repeat the call",
+    )
+    .executed(Executed::Yes)
+    .operator(error.to_string());
+    answer.refuse(refusal, Some(receipt), None);
+    Ending::refused(Code::ResponseWithheld.as_str())
+}

@@ -1,0 +1,145 @@
+//! What a caller gets: a masked answer or a refusal, and nothing else.
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http_body::Frame;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::call::CallId;
+use crate::gate::Refusal;
+use crate::upstream::MaskedHead;
+
+/// The answer to a call.
+#[derive(Debug)]
+pub enum Reply {
+    /// A function's answer, masked and recorded.
+    Masked(Box<MaskedReply>),
+    /// A refusal.
+    Refusal(Box<RefusalReply>),
+}
+
+/// A masked answer. Made only by the release of a masked, recorded answer.
+#[derive(Debug)]
+pub struct MaskedReply {
+    pub(super) call: CallId,
+    pub(super) receipt: String,
+    pub(super) status: http::StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: ReplyBody,
+}
+
+/// A masked body.
+#[derive(Debug)]
+pub enum ReplyBody {
+    /// No body; `length` is what a HEAD answer announces.
+    Empty {
+        /// Announced length, in bytes.
+        length: Option<u64>,
+    },
+    /// All of it; the end is on the record.
+    Full(Bytes),
+    /// It is under way; an error in place of a frame means that it must not end cleanly.
+    Stream {
+        /// Exact length when it is known.
+        length: Option<u64>,
+        /// Data and trailers.
+        frames: mpsc::Receiver<Result<Frame<Bytes>, Aborted>>,
+    },
+}
+
+/// The answer broke off and must not look complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer broke off: {0}")]
+pub struct Aborted(pub &'static str);
+
+/// A refusal and the call it belongs to.
+#[derive(Debug)]
+pub struct RefusalReply {
+    /// The call's id.
+    pub call: CallId,
+    /// Receipt of the begin record, when there is one.
+    pub receipt: Option<String>,
+    /// What the caller is told.
+    pub refusal: Refusal,
+    /// Status in place of the code's own (`approval_pending` only).
+    pub status: Option<u16>,
+}
+
+impl MaskedReply {
+    /// The parts, for the protocol that renders them: call id, receipt, status, headers, body.
+    pub fn into_parts(self) -> (CallId, String, http::StatusCode, HeaderMap, ReplyBody) {
+        (
+            self.call,
+            self.receipt,
+            self.status,
+            self.headers,
+            self.body,
+        )
+    }
+}
+
+/// Where the one reply to a call goes.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) call: CallId,
+    sender: Option<oneshot::Sender<Reply>>,
+}
+
+impl Answer {
+    pub(super) const fn new(call: CallId, sender: oneshot::Sender<Reply>) -> Self {
+        Self {
+            call,
+            sender: Some(sender),
+        }
+    }
+
+    /// Whether the caller went away before any answer.
+    pub(super) fn is_gone(&self) -> bool {
+        self.sender.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Resolves when the caller goes away; never when an answer was sent.
+    pub(super) async fn gone(&mut self) {
+        match self.sender.as_mut() {
+            Some(sender) => sender.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        refusal: Refusal,
+        receipt: Option<String>,
+        status: Option<u16>,
+    ) {
+        let reply = RefusalReply {
+            call: self.call,
+            receipt,
+            refusal,
+            status,
+        };
+        self.send(Reply::Refusal(Box::new(reply)));
+    }
+
+    /// False when the caller is gone.
+    pub(super) fn masked(&mut self, receipt: String, head: &MaskedHead, body: ReplyBody) -> bool {
+        let reply = MaskedReply {
+            call: self.call,
+            receipt,
+            status: head.status,
+            headers: head.headers.clone(),
+            body,
+        };
+        self.send(Reply::Masked(Box::new(reply)))
+    }
+
+    pub(super) fn kept(&mut self, reply: MaskedReply) {
+        self.send(Reply::Masked(Box::new(reply)));
+    }
+
+    fn send(&mut self, reply: Reply) -> bool {
+        self.sender
+            .take()
+            .is_some_and(|sender| sender.send(reply).is_ok())
+    }
+}

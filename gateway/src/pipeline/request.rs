@@ -1,0 +1,295 @@
+//! From a request's head and body to a verified caller and a decoded call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use wire::http::{BodyLength, Target, fields};
+
+use super::Parts;
+use super::snapshot::{Connection, PresentIn, Snapshot};
+use crate::approval::ApprovalId;
+use crate::call::{BodyPlan, CallFault, CallId, Facts, Found, HttpCall, HttpHead, RequestBody};
+use crate::clock::Timestamp;
+use crate::gate::{Code, Refusal};
+use crate::identity::{Plane, Principal, Rejection};
+use crate::listener::Peer;
+use crate::mask::MarkerGuard;
+use crate::record::{Event, Who};
+use crate::upstream::Cookies;
+
+/// How long a buffered body may take to arrive.
+const BODY_READ_MAX: Duration = Duration::from_secs(30);
+
+/// A request body as it comes from the caller.
+pub type ArrivalBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A request whose head kept the rules (`wire::http::check`), before anybody knows who sent it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// When it was received.
+    pub received: Timestamp,
+    /// Who is at the other end of the socket.
+    pub peer: Peer,
+    /// `http/1.1` or `h2`.
+    pub protocol: &'static str,
+    /// The method.
+    pub method: http::Method,
+    /// The host that it is for, lower case, without port.
+    pub host: String,
+    /// The normalised target.
+    pub target: Target,
+    /// All headers, as they came.
+    pub headers: HeaderMap,
+    /// How the end of the body is told.
+    pub length: BodyLength,
+    /// The body.
+    pub body: ArrivalBody,
+    /// `Prefer: respond-async` (RFC 7240).
+    pub respond_async: bool,
+    /// For `POST …/approvals/{id}/run`: the approval to execute.
+    pub approval: Option<ApprovalId>,
+}
+
+impl Arrival {
+    /// What policy may know beside the input.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            received: self.received,
+            source: self.peer.ip(),
+            tls: self.peer.tls,
+            protocol: self.protocol,
+            method: self.method.as_str().to_owned(),
+        }
+    }
+}
+
+/// Verify the caller's own token.
+pub(super) async fn identify(
+    parts: &Parts,
+    snapshot: &Snapshot,
+    connection: &Connection,
+    headers: &HeaderMap,
+) -> Result<Arc<Principal>, Refusal> {
+    let token = token(connection, headers);
+    let verified = match token {
+        Some(token) => snapshot.identity.verify(&token, Plane::Data).await,
+        None => Err(Rejection::Missing),
+    };
+    let who = verified.map_err(|rejection| unverified(parts, &rejection))?;
+    if parts
+        .revocations
+        .is_revoked(&who, Some(connection.name.as_str()))
+    {
+        return Err(unverified(parts, &Rejection::Revoked));
+    }
+    Ok(who)
+}
+
+fn unverified(parts: &Parts, rejection: &Rejection) -> Refusal {
+    parts.record.refused_before_authentication(rejection.code());
+    let code = match rejection.code() {
+        "token_expired" => Code::TokenExpired,
+        "token_rejected" => Code::TokenRejected,
+        "issuer_unavailable" => Code::IssuerUnavailable,
+        "revoked" => Code::Revoked,
+        _ => Code::Unauthenticated,
+    };
+    let refusal = Refusal::new(code, format!("NOT executed: {}", rejection.public()));
+    let refusal = refusal.operator(rejection.to_string());
+    if code == Code::IssuerUnavailable {
+        refusal.retry_after(Duration::from_secs(5))
+    } else {
+        refusal
+    }
+}
+
+/// The token where the connection wants it; header names that differ only in case are one name.
+fn token(connection: &Connection, headers: &HeaderMap) -> Option<String> {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = |text: &str| {
+        let (scheme, token) = text.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim_start().to_owned())
+    };
+    match &connection.present_in {
+        PresentIn::Authorization => text(&header::AUTHORIZATION).and_then(bearer),
+        PresentIn::ProxyAuthorization => text(&header::PROXY_AUTHORIZATION).and_then(bearer),
+        PresentIn::BasicPassword => {
+            let (scheme, encoded) = text(&header::AUTHORIZATION)?.split_once(' ')?;
+            if !scheme.eq_ignore_ascii_case("basic") {
+                return None;
+            }
+            let pair = base64::engine::general_purpose::STANDARD
+                .decode(encoded.trim())
+                .ok()?;
+            let pair = String::from_utf8(pair).ok()?;
+            pair.split_once(':')
+                .map(|(_, password)| password.to_owned())
+        }
+        PresentIn::Header(_) => {
+            let value = text(connection.present_header.as_ref()?)?;
+            Some(bearer(value).unwrap_or_else(|| value.to_owned()))
+        }
+    }
+}
+
+/// Find the function, read the body as far as it is judged, and decode.
+pub(super) async fn decode(
+    parts: &Parts,
+    connection: &Connection,
+    target: Target,
+    arrival: Arrival,
+    id: CallId,
+    who: &Principal,
+) -> Result<HttpCall, Refusal> {
+    let facts = arrival.facts();
+    let headers = forwarded(connection, &arrival.headers);
+    let found = connection
+        .catalogue
+        .find(&arrival.method, &target, &headers);
+    if matches!(found, Found::Unknown { .. }) {
+        parts
+            .record
+            .note_lazily(unknown_function(id, who, connection, &arrival, &target));
+    }
+    let plan = found
+        .body_plan(&headers, arrival.length)
+        .map_err(|fault| refused(&fault))?;
+    let body = match plan {
+        BodyPlan::None => buffered(arrival.body, 0).await?,
+        BodyPlan::Buffer { bytes_max } => buffered(arrival.body, bytes_max).await?,
+        BodyPlan::Stream => RequestBody::Stream(arrival.body),
+    };
+    if let RequestBody::Bytes(bytes) = &body
+        && MarkerGuard::contains_marker(bytes)
+    {
+        return Err(masked_value());
+    }
+    if MarkerGuard::contains_marker(target.as_str().as_bytes()) {
+        return Err(masked_value());
+    }
+    let head = HttpHead {
+        method: arrival.method,
+        target,
+        headers,
+    };
+    connection
+        .catalogue
+        .decode(&found, head, body, id, facts)
+        .map_err(|fault| refused(&fault))
+}
+
+fn masked_value() -> Refusal {
+    Refusal::new(
+        Code::MaskedValueInRequest,
+        "NOT executed: the request contains a masked value, which would be stored in place of the real one",
+    )
+}
+
+/// An authenticated caller tried what is not declared: it is listed, so that it can be declared.
+fn unknown_function(
+    call: CallId,
+    who: &Principal,
+    connection: &Connection,
+    arrival: &Arrival,
+    target: &Target,
+) -> Event {
+    Event::Denied {
+        call,
+        who: Who::from(who),
+        connection: Some(connection.name.clone()),
+        function: None,
+        reason: Code::NotFound.as_str(),
+        policies: Vec::new(),
+        config_version: String::new(),
+        policy_version: String::new(),
+        content: serde_json::json!({ "method": arrival.method.as_str(), "target": target.as_str() }),
+    }
+}
+
+/// Read a body of at most `most` bytes.
+async fn buffered(mut body: ArrivalBody, most: usize) -> Result<RequestBody, Refusal> {
+    let read = async {
+        let mut all = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Refusal::new(
+                    Code::BadRequest,
+                    "NOT executed: the body did not arrive whole",
+                )
+                .operator(error.to_string())
+            })?;
+            let Ok(data) = frame.into_data() else {
+                return Err(Refusal::new(
+                    Code::BadRequest,
+                    "NOT executed: trailers are not accepted here",
+                ));
+            };
+            if all.len() + data.len() > most {
+                let text = if most == 0 {
+                    "NOT executed: this function takes no body".to_owned()
+                } else {
+                    format!("NOT executed: the body is larger than {most} bytes")
+                };
+                let code = if most == 0 {
+                    Code::BadRequest
+                } else {
+                    Code::TooLarge
+                };
+                return Err(Refusal::new(code, text));
+            }
+            all.extend_from_slice(&data);
+        }
+        Ok(all.freeze())
+    };
+    let slow = || {
+        Refusal::new(
+            Code::BadRequest,
+            "NOT executed: the body took longer than 30 s to arrive",
+        )
+    };
+    let bytes = tokio::time::timeout(BODY_READ_MAX, read)
+        .await
+        .map_err(|_| slow())??;
+    Ok(if bytes.is_empty() {
+        RequestBody::Empty
+    } else {
+        RequestBody::Bytes(bytes)
+    })
+}
+
+/// The caller's headers that go on: none of one hop, none that says who calls, none of the
+/// gateway's own, no token, no cookie unless asked for.
+fn forwarded(connection: &Connection, from: &HeaderMap) -> HeaderMap {
+    let mut to = HeaderMap::with_capacity(from.len());
+    for (name, value) in from {
+        let token = *name == header::AUTHORIZATION
+            || *name == header::PROXY_AUTHORIZATION
+            || Some(name) == connection.present_header.as_ref()
+            || Some(name) == connection.credential.header();
+        let cookie = *name == header::COOKIE && connection.cookies == Cookies::Drop;
+        if token || cookie || fields::strip(name.as_str()).is_some() {
+            continue;
+        }
+        to.append(name.clone(), value.clone());
+    }
+    to
+}
+
+/// A fault of decoding, as the caller is told.
+pub(super) fn refused(fault: &CallFault) -> Refusal {
+    let code = match fault.code() {
+        "unsupported_media_type" => Code::UnsupportedMediaType,
+        "too_large" => Code::TooLarge,
+        "not_found" => Code::NotFound,
+        "superseded" => Code::Superseded,
+        _ => Code::BadRequest,
+    };
+    Refusal::new(code, format!("NOT executed: {fault}"))
+}

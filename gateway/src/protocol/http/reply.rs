@@ -1,0 +1,188 @@
+//! How answers and refusals look in HTTP. Rendering stands here only.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body::{Body, Frame, SizeHint};
+
+use super::guard::BusyPlace;
+use crate::gate::{Code, Refusal};
+use crate::pipeline::{Aborted, MaskedReply, RefusalReply, Reply, ReplyBody};
+
+/// The call's id, on every answer.
+pub const CALL: HeaderName = HeaderName::from_static("callgate-call");
+/// The receipt, on every answer of a recorded call.
+pub const RECEIPT: HeaderName = HeaderName::from_static("callgate-receipt");
+/// Media type of RFC 9457 problem details.
+pub const PROBLEM: &str = "application/problem+json";
+
+/// A body on its way to the caller.
+#[derive(Debug)]
+pub struct OutBody {
+    body: ReplyBody,
+    /// Held until the answer is out.
+    _busy: Option<BusyPlace>,
+}
+
+impl OutBody {
+    pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            body: ReplyBody::Full(bytes.into()),
+            _busy: None,
+        }
+    }
+
+    pub(super) const fn empty() -> Self {
+        Self {
+            body: ReplyBody::Empty { length: None },
+            _busy: None,
+        }
+    }
+
+    pub(super) fn busy(mut self, busy: BusyPlace) -> Self {
+        self._busy = Some(busy);
+        self
+    }
+}
+
+impl Body for OutBody {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        match &mut self.body {
+            ReplyBody::Empty { .. } => Poll::Ready(None),
+            ReplyBody::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            ReplyBody::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            ReplyBody::Stream { frames, .. } => frames.poll_recv(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.body {
+            ReplyBody::Empty { .. } => true,
+            ReplyBody::Full(bytes) => bytes.is_empty(),
+            ReplyBody::Stream { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            ReplyBody::Empty { .. } => SizeHint::with_exact(0),
+            ReplyBody::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            ReplyBody::Stream {
+                length: Some(length),
+                ..
+            } => SizeHint::with_exact(*length),
+            ReplyBody::Stream { length: None, .. } => SizeHint::default(),
+        }
+    }
+}
+
+/// A reply as an HTTP response.
+pub(super) fn render(reply: Reply) -> http::Response<OutBody> {
+    match reply {
+        Reply::Masked(reply) => masked(*reply),
+        Reply::Refusal(reply) => refusal(&reply),
+    }
+}
+
+fn masked(reply: MaskedReply) -> http::Response<OutBody> {
+    let (call, receipt, status, headers, body) = reply.into_parts();
+    let announced = match &body {
+        ReplyBody::Empty { length } => *length,
+        ReplyBody::Full(_) | ReplyBody::Stream { .. } => None,
+    };
+    let mut response = http::Response::new(OutBody { body, _busy: None });
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    if let Some(length) = announced {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    insert(response.headers_mut(), CALL, &call.to_string());
+    insert(response.headers_mut(), RECEIPT, &receipt);
+    response
+}
+
+/// A refusal as RFC 9457 problem details.
+pub(super) fn refusal(reply: &RefusalReply) -> http::Response<OutBody> {
+    let Refusal {
+        code,
+        detail,
+        executed,
+        retry_after,
+        approval,
+        ..
+    } = &reply.refusal;
+    let status = reply.status.unwrap_or_else(|| code.status());
+    let mut problem = serde_json::json!({
+        "type": format!("urn:callgate:error:{}", code.as_str()),
+        "title": code.title(),
+        "status": status,
+        "code": code.as_str(),
+        "detail": detail,
+        "executed": executed.as_str(),
+        "call": reply.call.to_string(),
+    });
+    let path = approval
+        .as_ref()
+        .map(|approval| format!("{}/approvals/{}", super::own::BASE, approval.id));
+    if let (Some(approval), Some(path), Some(problem)) = (approval, &path, problem.as_object_mut())
+    {
+        let notice = serde_json::json!({
+            "id": approval.id, "status": path, "run": format!("{path}/run"), "expires": approval.expires,
+        });
+        problem.insert("approval".to_owned(), notice);
+    }
+    let mut response = http::Response::new(OutBody::full(problem.to_string()));
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(wait) = retry_after {
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(wait.as_secs().max(1)),
+        );
+    }
+    if let Some(challenge) = challenge(*code) {
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        );
+    }
+    if let Some(path) = path.filter(|_| *code == Code::ApprovalPending) {
+        insert(headers, header::LOCATION, &path);
+    }
+    insert(headers, CALL, &reply.call.to_string());
+    if let Some(receipt) = &reply.receipt {
+        insert(headers, RECEIPT, receipt);
+    }
+    response
+}
+
+/// RFC 6750 section 3: what a caller without an acceptable token is told to present.
+const fn challenge(code: Code) -> Option<&'static str> {
+    match code {
+        Code::Unauthenticated => Some("Bearer realm=\"callgate\""),
+        Code::TokenExpired => Some(
+            "Bearer realm=\"callgate\", error=\"invalid_token\", error_description=\"the token has expired\"",
+        ),
+        Code::TokenRejected => Some("Bearer realm=\"callgate\", error=\"invalid_token\""),
+        _ => None,
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
