@@ -1,0 +1,496 @@
+//! The open house: everything that one gateway process owns.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::{DRAIN, Error};
+use crate::approval::{ApprovalId, Approvals};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{self, Context, Loaded};
+use crate::console;
+use crate::disk::{Disk, RealDisk};
+use crate::egress::{self, Egress};
+use crate::identity::assertion::Signer;
+use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocations};
+use crate::pipeline::{Parts, Pipeline, Snapshot};
+use crate::policy::PolicyDiff;
+use crate::record::{self, Event, Recorder, Who};
+use crate::secret::Secret;
+use crate::store::{self, Change, Revoked, SqliteStore, State, Store};
+use crate::telemetry::Metrics;
+
+/// File with the key under which held requests are sealed.
+const STATE_KEY_FILE: &str = "state.key";
+/// File with the key that signs caller assertions.
+const ASSERTION_KEY_FILE: &str = "assertion.pem";
+/// File that names the instance and the log's origin.
+const NAME_FILE: &str = "name.json";
+
+/// Everything that one gateway process owns.
+#[derive(Debug)]
+pub struct House {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) approvals: Approvals,
+    pub(super) record: Recorder,
+    store: Arc<dyn Store>,
+    revocations: Revocations,
+    egress: Egress,
+    clock: SharedClock,
+    own: Vec<SocketAddr>,
+    version_key: [u8; 32],
+    /// What is in force; held while a reload is under way.
+    loaded: Mutex<Loaded>,
+    path: PathBuf,
+    data: PathBuf,
+    drain: Duration,
+}
+
+/// Names that `init` gives an instance, once.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    instance: String,
+    origin: String,
+}
+
+/// Where the audit log lies in a data folder.
+pub fn audit_dir(data: &Path) -> PathBuf {
+    data.join("audit")
+}
+
+/// Where the decisions' state lies in a data folder.
+pub fn store_dir(data: &Path) -> PathBuf {
+    data.join("state")
+}
+
+/// The instance's id.
+///
+/// # Errors
+/// [`Error::NoData`] when `init` never ran.
+pub fn instance(data: &Path) -> Result<String, Error> {
+    names(data).map(|names| names.instance)
+}
+
+/// How the audit log in a data folder is opened.
+///
+/// # Errors
+/// [`Error::NoData`] when `init` never ran.
+pub fn audit_config(loaded: &Loaded) -> Result<record::Config, Error> {
+    let data = loaded.data();
+    let names = names(&data)?;
+    let audit = &loaded.config.audit;
+    let origin = audit.origin.clone().unwrap_or(names.origin);
+    let mut config = record::Config::new(audit_dir(&data), origin, names.instance);
+    if let Some(bytes) = audit.capture_bytes {
+        config.capture_bytes_max = bytes;
+    }
+    Ok(config)
+}
+
+fn names(data: &Path) -> Result<Names, Error> {
+    let bytes = std::fs::read(data.join(NAME_FILE)).map_err(|_| Error::NoData(data.to_owned()))?;
+    serde_json::from_slice(&bytes).map_err(|_| Error::NoData(data.to_owned()))
+}
+
+/// Make a data folder: keys, audit log, state. Never over an existing one.
+///
+/// # Errors
+/// What cannot be made, and why.
+pub async fn init(data: &Path, origin: Option<&str>) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+    let system = |what| move |source| Error::System { what, source };
+    if data.join(NAME_FILE).exists() {
+        return Err(Error::Store(store::Error::Exists(data.to_owned())));
+    }
+    std::fs::create_dir_all(data).map_err(system("data folder"))?;
+    std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700))
+        .map_err(system("data folder"))?;
+    let instance = random_hex(8)?;
+    let origin = origin.map_or_else(|| format!("callgate.invalid/{instance}"), str::to_owned);
+    let disk = RealDisk;
+    let config = record::Config::new(audit_dir(data), origin.clone(), instance.clone());
+    Recorder::init(&config, &disk)?;
+    std::fs::create_dir_all(store_dir(data)).map_err(system("data folder"))?;
+    SqliteStore::init(&store_dir(data)).await?.close().await;
+    Signer::init(&data.join(ASSERTION_KEY_FILE), &assertion_issuer(&instance))?;
+    let key = random_hex(32)?;
+    write_private(&disk, &data.join(STATE_KEY_FILE), key.as_bytes())?;
+    let names = serde_json::to_vec_pretty(&Names { instance, origin }).unwrap_or_default();
+    // The last file: without it the folder does not count as made.
+    write_private(&disk, &data.join(NAME_FILE), &names)
+}
+
+/// `iss` of caller assertions.
+fn assertion_issuer(instance: &str) -> String {
+    format!("urn:callgate:{instance}")
+}
+
+fn write_private(disk: &RealDisk, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    disk.write_atomic(path, bytes)
+        .map_err(|source| Error::System {
+            what: "data folder",
+            source,
+        })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::System {
+        what: "randomness",
+        source: std::io::ErrorKind::Other.into(),
+    })?;
+    Ok(bytes)
+}
+
+fn random_hex(bytes: usize) -> Result<String, Error> {
+    let random: [u8; 32] = random()?;
+    Ok(random
+        .iter()
+        .take(bytes)
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+fn state_key(data: &Path) -> Result<Secret<[u8; 32]>, Error> {
+    let path = data.join(STATE_KEY_FILE);
+    let text = crate::secret::read_private(&path)?;
+    let mut key = [0; 32];
+    let damaged = || Error::Record(record::Error::Damaged(path.clone()));
+    let pairs = text.chunks_exact(2);
+    if text.len() != 64 {
+        return Err(damaged());
+    }
+    for (slot, pair) in key.iter_mut().zip(pairs) {
+        let pair = std::str::from_utf8(pair).map_err(|_| damaged())?;
+        *slot = u8::from_str_radix(pair, 16).map_err(|_| damaged())?;
+    }
+    Ok(Secret::new(key))
+}
+
+impl House {
+    /// Open everything under a loaded config. `own` are the bound listeners, in the config's order.
+    ///
+    /// # Errors
+    /// [`Error`], one clear line.
+    pub async fn open(loaded: Loaded, own: Vec<SocketAddr>) -> Result<Self, Error> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let data = loaded.data();
+        let audit = audit_config(&loaded)?;
+        let instance = audit.instance.clone();
+        let egress = Egress::new(&egress::Policy {
+            ca: None,
+            own: own.clone(),
+        })?;
+        let revocations = Revocations::new();
+        let version_key = random()?;
+        let context = Context {
+            egress: egress.clone(),
+            clock: Arc::clone(&clock),
+            revocations: revocations.clone(),
+            own: own.clone(),
+            version_key,
+            previous: None,
+        };
+        // The config is judged before anything is opened: a faulty one leaves no trace.
+        let snapshot = config::build(&loaded, &context).map_err(Error::Config)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let (record, recovery) = Recorder::open(audit, disk, Arc::clone(&clock))?;
+        tracing::info!(
+            torn = recovery.torn,
+            indeterminate = recovery.calls.len(),
+            head = recovery.head,
+            "audit log is open"
+        );
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&store_dir(&data)).await?);
+        let settings = loaded.config.approvals.clone();
+        let approvals = Approvals::new(
+            Arc::clone(&store),
+            &state_key(&data)?,
+            Arc::clone(&clock),
+            settings,
+        )?;
+        let lost = approvals.recover(&instance).await?;
+        if !lost.is_empty() {
+            tracing::warn!(
+                approvals = lost.join(" "),
+                "approved calls were under way at the last stop: indeterminate"
+            );
+        }
+        snapshot.identity.start();
+        let event = Event::ConfigChange {
+            config_version: snapshot.version.clone(),
+            policy_version: snapshot.policies.version().to_owned(),
+            who: Who::operator(),
+            removed: Vec::new(),
+            content: serde_json::json!({ "start": true }),
+        };
+        record.note(event).await.map_err(Error::Unrecorded)?;
+        let parts = Parts {
+            approvals: approvals.clone(),
+            record: record.clone(),
+            revocations: revocations.clone(),
+            assertions: Arc::new(Signer::load(
+                &data.join(ASSERTION_KEY_FILE),
+                &assertion_issuer(&instance),
+            )?),
+            metrics: Metrics::new(),
+            clock: Arc::clone(&clock),
+            instance,
+        };
+        let drain = loaded.config.drain_s.map_or(DRAIN, Duration::from_secs);
+        let path = loaded.path.clone();
+        let house = Self {
+            pipeline: Arc::new(Pipeline::new(snapshot, parts)),
+            approvals,
+            record,
+            store,
+            revocations,
+            egress,
+            clock,
+            own,
+            version_key,
+            loaded: Mutex::new(loaded),
+            path,
+            data,
+            drain,
+        };
+        house.refresh_revocations().await?;
+        Ok(house)
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub(super) const fn drain_for(&self) -> Duration {
+        self.drain
+    }
+
+    /// What the console works with.
+    pub(super) fn console_parts(&self, local: SocketAddr) -> console::Parts {
+        console::Parts {
+            pipeline: Arc::clone(&self.pipeline),
+            store: Arc::clone(&self.store),
+            local,
+        }
+    }
+
+    /// Close everything that waits for being closed.
+    pub(super) async fn close(&self) {
+        self.record.clone().shutdown().await;
+        self.store.close().await;
+    }
+
+    /// Put the store's revocations in force, as this or another process wrote them.
+    pub(super) async fn refresh_revocations(&self) -> Result<(), store::Error> {
+        let (_, rows) = self.store.revocations(self.clock.now()).await?;
+        let revocations = rows.into_iter().map(|row| Revocation {
+            target: match row.what {
+                Revoked::Principal { issuer, subject } => {
+                    RevocationTarget::Principal(PrincipalKey { issuer, subject })
+                }
+                Revoked::Issuer(alias) => RevocationTarget::Issuer(alias),
+                Revoked::Token { issuer, id } => RevocationTarget::TokenId { issuer, id },
+                Revoked::TokenHash(text) => RevocationTarget::TokenHash(hash(&text)),
+                Revoked::Connection(name) => RevocationTarget::Connection(name),
+                Revoked::Approval(id) => RevocationTarget::Approval(id),
+            },
+            reach: match row.reach {
+                store::Reach::Revoke => Reach::Revoke,
+                store::Reach::Lock => Reach::Lock,
+            },
+            at: row.at,
+        });
+        let revocations: Vec<_> = revocations.collect();
+        if !same(&self.revocations.list(), &revocations)
+            && let Err(error) = self.revocations.replace(revocations)
+        {
+            tracing::error!(%error, "the revocations could not all be put in force");
+        }
+        Ok(())
+    }
+
+    /// One change of an approval, on the audit record.
+    pub(super) async fn record_change(&self, change: &Change) -> Result<(), String> {
+        let id: ApprovalId = change
+            .approval
+            .parse()
+            .map_err(|_| "not an approval id".to_owned())?;
+        let view = self
+            .approvals
+            .show(&id)
+            .await
+            .map_err(|error| error.to_string())?;
+        let call = view.call.parse().map_err(|_| "not a call id".to_owned())?;
+        let approval = change.approval.clone();
+        let cancelled = |reason| Event::ApprovalCancelled {
+            approval: approval.clone(),
+            call,
+            who: None,
+            reason,
+        };
+        let event = match change.state {
+            State::Executing => Some(Event::ApprovalExecuted {
+                approval: approval.clone(),
+                call,
+                fence: view.taken,
+            }),
+            State::Expired => Some(Event::ApprovalExpired {
+                approval: approval.clone(),
+                call,
+            }),
+            State::Cancelled => Some(cancelled("cancelled")),
+            State::Superseded => Some(cancelled("superseded")),
+            State::Denied => Some(cancelled("denied")),
+            State::Indeterminate => Some(cancelled("indeterminate")),
+            State::Failed => Some(cancelled("failed")),
+            // The question and the votes are recorded where they happen; the end is the call's own.
+            State::Pending | State::Approved | State::Done => None,
+        };
+        if let Some(event) = event {
+            self.record
+                .note(event)
+                .await
+                .map_err(|error| error.to_string())?;
+        }
+        self.approvals
+            .changes_taken(change.seq)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    /// Read the config again and put it in force, or keep everything as it is.
+    ///
+    /// # Errors
+    /// Why nothing changed, for the operator.
+    pub async fn reload(&self, accept_removal: bool) -> Result<String, String> {
+        let mut in_force = self.loaded.lock().await;
+        let outcome = self.reloaded(&in_force, accept_removal).await;
+        match outcome {
+            Ok((loaded, report)) => {
+                *in_force = loaded;
+                Ok(report)
+            }
+            Err(text) => {
+                self.pipeline.parts().metrics.reload_failures.inc();
+                Err(text)
+            }
+        }
+    }
+
+    async fn reloaded(
+        &self,
+        in_force: &Loaded,
+        accept_removal: bool,
+    ) -> Result<(Loaded, String), String> {
+        let loaded = config::load(&self.path).map_err(|faults| super::faults(&faults))?;
+        if loaded.config.listen != in_force.config.listen
+            || loaded.config.console != in_force.config.console
+            || loaded.config.data != in_force.config.data
+        {
+            return Err(
+                "`listen`, `console` and `data` take effect at a restart only: nothing was changed"
+                    .to_owned(),
+            );
+        }
+        let old = self.pipeline.snapshot();
+        let context = Context {
+            egress: self.egress.clone(),
+            clock: Arc::clone(&self.clock),
+            revocations: self.revocations.clone(),
+            own: self.own.clone(),
+            version_key: self.version_key,
+            previous: Some(Arc::clone(&old)),
+        };
+        let new = config::build(&loaded, &context).map_err(|faults| super::faults(&faults))?;
+        let (report, removed) = difference(&old, &new);
+        if !removed.is_empty() && !accept_removal {
+            return Err(format!(
+                "{report}\nthis takes away: {}\nrun `callgate reload --accept-removal` if that is meant",
+                removed.join(", ")
+            ));
+        }
+        let event = Event::ConfigChange {
+            config_version: new.version.clone(),
+            policy_version: new.policies.version().to_owned(),
+            who: Who::operator(),
+            removed,
+            content: serde_json::json!({ "changes": report }),
+        };
+        // Recorded before it takes effect.
+        self.record
+            .note(event)
+            .await
+            .map_err(|error| format!("the change could not be recorded: {error}"))?;
+        new.identity.start();
+        self.pipeline.replace(new);
+        Ok((loaded, report))
+    }
+}
+
+/// A SHA-256 in hexadecimal; one that is not (no program of ours writes one) matches no token.
+fn hash(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (index, slot) in bytes.iter_mut().enumerate() {
+        let pair = text.get(index * 2..index * 2 + 2).unwrap_or("00");
+        *slot = u8::from_str_radix(pair, 16).unwrap_or(0);
+    }
+    bytes
+}
+
+fn same(in_force: &[Revocation], stored: &[Revocation]) -> bool {
+    in_force.len() == stored.len() && stored.iter().all(|one| in_force.contains(one))
+}
+
+/// What changes between two snapshots, and which forbids and approval rules are taken away.
+fn difference(old: &Snapshot, new: &Snapshot) -> (String, Vec<String>) {
+    let diff = PolicyDiff::between(&old.policies, &new.policies);
+    let mut lines = Vec::new();
+    lines.extend(
+        diff.removed
+            .iter()
+            .map(|rule| format!("- policy {}", rule.id)),
+    );
+    lines.extend(
+        diff.changed
+            .iter()
+            .map(|(_, rule)| format!("~ policy {}", rule.id)),
+    );
+    lines.extend(
+        diff.added
+            .iter()
+            .map(|rule| format!("+ policy {}", rule.id)),
+    );
+    let functions = |snapshot: &Snapshot| -> BTreeSet<String> {
+        let connections = snapshot.connections.values();
+        connections
+            .flat_map(|connection| connection.catalogue.functions())
+            .map(|f| f.id.to_string())
+            .collect()
+    };
+    let (had, has) = (functions(old), functions(new));
+    lines.extend(had.difference(&has).map(|id| format!("- function {id}")));
+    lines.extend(has.difference(&had).map(|id| format!("+ function {id}")));
+    if lines.is_empty() {
+        lines.push(
+            if old.version == new.version {
+                "no change"
+            } else {
+                "settings changed"
+            }
+            .to_owned(),
+        );
+    }
+    let removed = diff
+        .takes_away()
+        .iter()
+        .map(|rule| rule.id.clone())
+        .collect();
+    (lines.join("\n"), removed)
+}

@@ -1,0 +1,110 @@
+//! What goes on in the background, and the signals.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use super::House;
+use super::control;
+use crate::listener::Control;
+
+/// How often upkeep runs: expiry of approvals, revocations of other processes, idle connections.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// Pause after a failure before the next try.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// What an operator asks for by signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Signal {
+    Reload,
+    Stop,
+}
+
+/// The signals that the gateway listens to.
+pub(super) struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+        }
+    }
+}
+
+/// The background tasks.
+pub(super) struct Background(Vec<JoinHandle<()>>);
+
+impl Background {
+    pub(super) fn stop(self) {
+        for task in self.0 {
+            task.abort();
+        }
+    }
+}
+
+pub(super) fn start(house: &Arc<House>, control: Control) -> Background {
+    Background(vec![
+        tokio::spawn(upkeep(Arc::clone(house))),
+        tokio::spawn(approvals_on_record(Arc::clone(house))),
+        tokio::spawn(control::serve(Arc::clone(house), control)),
+    ])
+}
+
+async fn upkeep(house: Arc<House>) {
+    let mut every = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        every.tick().await;
+        if let Err(error) = house.approvals.sweep().await {
+            tracing::error!(%error, "approvals could not be swept");
+        }
+        if let Err(error) = house.refresh_revocations().await {
+            tracing::error!(%error, "revocations could not be read");
+        }
+        for connection in house.pipeline.snapshot().connections.values() {
+            connection.upstream.sweep();
+        }
+        let health = house.record.health();
+        let metrics = &house.pipeline.parts().metrics;
+        metrics.admitting.set(i64::from(health.blocked.is_none()));
+        metrics
+            .free_bytes
+            .set(i64::try_from(health.free_bytes).unwrap_or(i64::MAX));
+    }
+}
+
+/// Changes of approvals go to the audit record; they wait in the store until they are there.
+async fn approvals_on_record(house: Arc<House>) {
+    loop {
+        let changes = match house.approvals.next_changes().await {
+            Ok(changes) => changes,
+            Err(error) => {
+                tracing::error!(%error, "changes of approvals could not be read");
+                tokio::time::sleep(RETRY_AFTER).await;
+                continue;
+            }
+        };
+        for change in changes {
+            if let Err(error) = house.record_change(&change).await {
+                tracing::error!(%error, "a change of an approval could not be recorded and is tried again");
+                tokio::time::sleep(RETRY_AFTER).await;
+                break;
+            }
+        }
+    }
+}

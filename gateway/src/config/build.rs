@@ -1,0 +1,425 @@
+//! From settings to a snapshot, or to every fault at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wire::http::{Authority, Target};
+
+use super::{Config, ConnectionConfig, Fault, Loaded};
+use crate::call::{Catalogue, ConnectionName, FunctionId};
+use crate::clock::SharedClock;
+use crate::credential::Source;
+use crate::egress::Egress;
+use crate::gate::Limits;
+use crate::identity::{self, Revocations, Verifier};
+use crate::mask::{DataClass, Settings};
+use crate::pipeline::{Connection, PresentIn, Route, RouteConfig, Snapshot};
+use crate::policy::{ConnectionFacts, Policies, Vocabulary};
+use crate::upstream::{Endpoint, Upstream};
+
+/// How long a caller is held while people decide, by default.
+const HOLD: Duration = Duration::from_secs(25);
+/// Where the gateway's own paths begin; no route may lie there.
+const OWN: &str = "/.well-known/callgate";
+
+/// What a snapshot needs beside the settings.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The client that fetches keys.
+    pub egress: Egress,
+    /// The time.
+    pub clock: SharedClock,
+    /// Who is shut out.
+    pub revocations: Revocations,
+    /// The gateway's own listeners: never called.
+    pub own: Vec<SocketAddr>,
+    /// Keys the versions of credentials in records; random per process.
+    pub version_key: [u8; 32],
+    /// The snapshot in force, whose issuers' keys are kept.
+    pub previous: Option<Arc<Snapshot>>,
+}
+
+/// Make a snapshot.
+///
+/// # Errors
+/// Every [`Fault`] of the settings, the functions and the policies.
+pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>> {
+    let config = &loaded.config;
+    let mut faults = Vec::new();
+    listeners(config, &mut faults);
+    routes(config, &mut faults);
+    let identity = verifier(loaded, context, &mut faults);
+    let mut vocabulary = vocabulary(config);
+    let mut connections = BTreeMap::new();
+    for (name, settings) in &config.connections {
+        let found = faults.len();
+        if let Some(connection) = connection(
+            name,
+            settings,
+            loaded,
+            context,
+            &mut vocabulary,
+            &mut faults,
+        ) {
+            connections.insert(name.clone(), Arc::new(connection));
+        } else if faults.len() == found {
+            faults.push(Fault::new(
+                format!("connections.{name}"),
+                "could not be built",
+            ));
+        }
+    }
+    let policies = match Policies::load(&loaded.policies, &vocabulary) {
+        Ok(policies) => Some(policies),
+        // Policies that name functions which could not be read would drown the real fault.
+        Err(_) if !faults.is_empty() => None,
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| Fault {
+                place: fault.place.to_string(),
+                text: fault.text,
+                help: fault.help,
+            }));
+            None
+        }
+    };
+    match (identity, policies) {
+        (Some(identity), Some(policies)) if faults.is_empty() => {
+            let version = version(loaded, &policies);
+            let hosts = hosts(config, &context.own);
+            Ok(Snapshot {
+                version,
+                connections,
+                policies,
+                identity,
+                hosts,
+            })
+        }
+        _ => Err(faults),
+    }
+}
+
+/// One line per function of a snapshot, for `check`.
+pub fn catalogue_report(snapshot: &Snapshot) -> Vec<String> {
+    let connections = snapshot.connections.values();
+    let functions = connections.flat_map(|connection| connection.catalogue.functions());
+    functions
+        .map(|function| {
+            let summary = function.summary.as_deref().unwrap_or("");
+            format!("{}  {}  {summary}", function.id, function.effect.as_str())
+        })
+        .collect()
+}
+
+fn listeners(config: &Config, faults: &mut Vec<Fault>) {
+    if config.listen.is_empty() {
+        let fault = Fault::new("listen", "no listener");
+        faults.push(fault.help("for example `listen: [{ address: 127.0.0.1:8080 }]`"));
+    }
+    let mut seen = BTreeSet::new();
+    let console = config.console.iter().map(|console| console.address);
+    for address in config
+        .listen
+        .iter()
+        .map(|listen| listen.address)
+        .chain(console)
+    {
+        if address.port() != 0 && !seen.insert(address) {
+            faults.push(Fault::new("listen", format!("`{address}` is used twice")));
+        }
+    }
+    if let Some(console) = &config.console
+        && let Some(audience) = &console.audience
+    {
+        let shared = config
+            .identity
+            .issuers
+            .iter()
+            .find(|(_, issuer)| issuer.audience.as_slice().contains(audience));
+        if let Some((alias, _)) = shared {
+            let text = format!("`{audience}` is also the audience of issuer `{alias}` for calls");
+            let fault = Fault::new("console.audience", text);
+            faults.push(
+                fault.help("a token for calls must not open the console: use another audience"),
+            );
+        }
+    }
+}
+
+fn routes(config: &Config, faults: &mut Vec<Fault>) {
+    let mut seen: BTreeMap<String, &ConnectionName> = BTreeMap::new();
+    for (name, connection) in &config.connections {
+        let place = format!("connections.{name}.route");
+        match route(&connection.route) {
+            Ok(route) => {
+                let key = match route {
+                    Route::Prefix(prefix) => format!("prefix `{prefix}/`"),
+                    Route::Host(host) => format!("host `{host}`"),
+                };
+                if let Some(other) = seen.insert(key.clone(), name) {
+                    let text = format!("overlaps with connection `{other}`: both have {key}");
+                    faults.push(
+                        Fault::new(place, text)
+                            .help("give each connection a prefix or host of its own"),
+                    );
+                }
+            }
+            Err((text, help)) => faults.push(Fault::new(place, text).help(help)),
+        }
+    }
+}
+
+fn route(config: &RouteConfig) -> Result<Route, (String, &'static str)> {
+    match (&config.prefix, &config.host) {
+        (Some(prefix), None) => {
+            let help = "write a path such as `/payments`, without escapes";
+            let target =
+                Target::parse(prefix).map_err(|error| (format!("`{prefix}`: {error}"), help))?;
+            if target.query().is_some() || target.path() != prefix {
+                return Err((format!("`{prefix}` is not a plain path"), help));
+            }
+            let prefix = prefix.trim_end_matches('/').to_owned();
+            if prefix == "/.well-known" || prefix.starts_with(OWN) {
+                return Err((
+                    format!("`{prefix}` is the gateway's own"),
+                    "choose another prefix",
+                ));
+            }
+            Ok(Route::Prefix(prefix))
+        }
+        (None, Some(host)) => {
+            let help = "write a host name such as `payments.example.com`";
+            let authority =
+                Authority::parse(host).map_err(|error| (format!("`{host}`: {error}"), help))?;
+            if authority.port().is_some() {
+                return Err((
+                    format!("`{host}` has a port"),
+                    "leave the port out: the listener decides it",
+                ));
+            }
+            Ok(Route::Host(authority.host().to_owned()))
+        }
+        (Some(_), Some(_)) => Err(("both `prefix` and `host`".to_owned(), "give one of them")),
+        (None, None) => Err((
+            "neither `prefix` nor `host`".to_owned(),
+            "for example `route: { prefix: /payments }`",
+        )),
+    }
+}
+
+fn verifier(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) -> Option<Verifier> {
+    let config = &loaded.config;
+    let needs = identity::Context {
+        console_audience: config
+            .console
+            .as_ref()
+            .and_then(|console| console.audience.as_deref()),
+        base: &loaded.base,
+        egress: context.egress.clone(),
+        clock: Arc::clone(&context.clock),
+        revocations: context.revocations.clone(),
+    };
+    let verifier = match &context.previous {
+        Some(previous) => previous.identity.reload(&config.identity, &needs),
+        None => Verifier::new(&config.identity, &needs),
+    };
+    match verifier {
+        Ok(verifier) => Some(verifier),
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| Fault {
+                place: format!("identity.{}", fault.path),
+                text: fault.message,
+                help: fault.help,
+            }));
+            None
+        }
+    }
+}
+
+fn vocabulary(config: &Config) -> Vocabulary {
+    let issuers = config.identity.issuers.keys().cloned().collect();
+    let claims = config
+        .identity
+        .issuers
+        .values()
+        .flat_map(|issuer| &issuer.expose);
+    let claims = claims.map(|(name, kind)| (name.clone(), *kind)).collect();
+    Vocabulary {
+        issuers,
+        claims,
+        ..Vocabulary::default()
+    }
+}
+
+fn connection(
+    name: &ConnectionName,
+    settings: &ConnectionConfig,
+    loaded: &Loaded,
+    context: &Context,
+    vocabulary: &mut Vocabulary,
+    faults: &mut Vec<Fault>,
+) -> Option<Connection> {
+    let at = |key: &str| format!("connections.{name}.{key}");
+    let catalogue = match Catalogue::load(&settings.functions, name, &loaded.base) {
+        Ok(catalogue) => Some(catalogue),
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| Fault {
+                place: fault.place,
+                text: fault.what,
+                help: Some(fault.hint),
+            }));
+            None
+        }
+    };
+    let masks = catalogue
+        .as_ref()
+        .and_then(|catalogue| masks(name, catalogue, settings, vocabulary, faults));
+    let endpoint = Endpoint::new(
+        &settings.upstream,
+        &settings.tls,
+        &settings.timeouts,
+        settings.http2,
+        &loaded.base,
+        &context.own,
+    )
+    .map_err(|error| faults.push(Fault::new(at("upstream"), error)))
+    .ok();
+    let credential = Source::new(&settings.credential, &loaded.base, &context.version_key)
+        .map_err(|error| faults.push(Fault::new(at("credential"), error)))
+        .ok();
+    let present_header = match &settings.present_in {
+        PresentIn::Header(header) => match header.parse() {
+            Ok(header) => Some(header),
+            Err(_) => {
+                let fault =
+                    Fault::new(at("present_in"), format!("`{header}` is not a header name"));
+                faults.push(fault.help("one of authorization, proxy-authorization, basic-password, or a header such as x-api-key"));
+                return None;
+            }
+        },
+        PresentIn::Authorization | PresentIn::ProxyAuthorization | PresentIn::BasicPassword => None,
+    };
+    let route = route(&settings.route).ok()?;
+    let (catalogue, masks, endpoint, credential) = (catalogue?, masks?, endpoint?, credential?);
+    vocabulary
+        .functions
+        .extend(catalogue.functions().iter().map(Arc::clone));
+    vocabulary.connections.push(ConnectionFacts {
+        name: name.clone(),
+        labels: settings.labels.clone(),
+    });
+    let prefix = match &route {
+        Route::Prefix(prefix) => prefix.clone(),
+        Route::Host(_) => String::new(),
+    };
+    let origin = endpoint.origin();
+    Some(Connection {
+        name: name.clone(),
+        route,
+        catalogue,
+        upstream: Upstream::new(endpoint, masks, &prefix, settings.cookies),
+        origin,
+        credential,
+        limits: Limits::new(&settings.limits),
+        present_in: settings.present_in.clone(),
+        present_header,
+        hold: settings.hold_s.map_or(HOLD, Duration::from_secs),
+        pending_status: settings
+            .pending_status
+            .map_or(429, super::PendingStatus::code),
+        cookies: settings.cookies,
+        assert_caller: settings.assert_caller.clone(),
+    })
+}
+
+/// Mask settings of every function: its own, or the connection's.
+fn masks(
+    name: &ConnectionName,
+    catalogue: &Catalogue,
+    settings: &ConnectionConfig,
+    vocabulary: &mut Vocabulary,
+    faults: &mut Vec<Fault>,
+) -> Option<BTreeMap<FunctionId, Arc<Settings>>> {
+    let before = faults.len();
+    let mut compile = |config: &crate::mask::Config, place: String| match Settings::compile(config)
+    {
+        Ok(settings) => Some(Arc::new(settings)),
+        Err(found) => {
+            faults.extend(
+                found
+                    .into_iter()
+                    .map(|fault| Fault::new(place.clone(), fault)),
+            );
+            None
+        }
+    };
+    let shared = compile(&settings.mask, format!("connections.{name}.mask"));
+    let mut masks = BTreeMap::new();
+    for function in catalogue.functions() {
+        let own = match function_mask(function) {
+            Some(config) => compile(
+                config,
+                format!("connections.{name}.functions: {}: mask", function.id.name()),
+            ),
+            None => shared.clone(),
+        };
+        if let Some(own) = own {
+            let classes: BTreeSet<DataClass> = own.classes().iter().cloned().collect();
+            for class in &classes {
+                if !vocabulary.classes.contains(class) {
+                    vocabulary.classes.push(class.clone());
+                }
+            }
+            vocabulary
+                .function_classes
+                .insert(function.id.clone(), classes);
+            masks.insert(function.id.clone(), own);
+        }
+    }
+    (faults.len() == before).then_some(masks)
+}
+
+/// Hosts that requests may name: the listeners' own, and the connections'.
+fn hosts(config: &Config, own: &[SocketAddr]) -> Vec<String> {
+    let mut hosts = BTreeSet::new();
+    let mut ports = BTreeSet::new();
+    for (index, listen) in config.listen.iter().enumerate() {
+        let bound = own.get(index).copied().unwrap_or(listen.address);
+        ports.insert(bound.port());
+        if listen.hosts.is_empty() {
+            hosts.insert(bound.to_string());
+            if bound.ip().is_loopback() {
+                hosts.insert(format!("localhost:{}", bound.port()));
+            }
+        }
+        let named = listen
+            .hosts
+            .iter()
+            .filter_map(|host| Authority::parse(host).ok());
+        hosts.extend(named.map(|authority| authority.to_string()));
+    }
+    for connection in config.connections.values() {
+        if let Ok(Route::Host(host)) = route(&connection.route) {
+            hosts.extend(ports.iter().map(|port| format!("{host}:{port}")));
+            hosts.insert(host);
+        }
+    }
+    hosts.into_iter().collect()
+}
+
+fn version(loaded: &Loaded, policies: &Policies) -> String {
+    let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    hash.update(loaded.text.as_bytes());
+    hash.update(policies.version().as_bytes());
+    hash.finish()
+        .as_ref()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn function_mask(_function: &crate::call::Function) -> Option<&crate::mask::Config> {
+    None
+}

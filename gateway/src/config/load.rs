@@ -1,0 +1,128 @@
+//! Reading the file. What cannot be read keeps everything else as it is.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, Fault};
+use crate::policy::PolicyFile;
+
+/// Largest config file, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// Most policy files.
+pub const POLICY_FILES_MAX: usize = 1000;
+
+/// A config that could be read, and what stands beside it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// The config file.
+    pub path: PathBuf,
+    /// The folder that relative paths start from.
+    pub base: PathBuf,
+    /// The file's text, for the version.
+    pub text: String,
+    /// The policies.
+    pub policies: Vec<PolicyFile>,
+}
+
+impl Loaded {
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.base.join(&self.config.data)
+    }
+}
+
+/// Read a config file and the policies that it names.
+///
+/// # Errors
+/// Every [`Fault`] that reading can find.
+pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
+    let shown = path.display().to_string();
+    let text = read_limited(path, CONFIG_BYTES_MAX).map_err(|fault| vec![fault])?;
+    let config: Config =
+        serde_saphyr::from_str(&text).map_err(|error| vec![yaml(&shown, &error)])?;
+    let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let base = if base.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        base
+    };
+    let policies = policies(&base.join(&config.policies))?;
+    Ok(Loaded {
+        config,
+        path: path.to_owned(),
+        base,
+        text,
+        policies,
+    })
+}
+
+/// The published JSON Schema of the config file.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Config).to_value()
+}
+
+fn yaml(shown: &str, error: &serde_saphyr::Error) -> Fault {
+    let place = match error.location() {
+        Some(location) => format!("{shown}:{}:{}", location.line(), location.column()),
+        None => shown.to_owned(),
+    };
+    let text = error.without_snippet().to_string();
+    let help = if text.contains("unknown field") {
+        "keys are strict; `callgate schema` prints all of them"
+    } else {
+        "see docs/config.md for this key"
+    };
+    Fault::new(place, text).help(help)
+}
+
+fn read_limited(path: &Path, most: u64) -> Result<String, Fault> {
+    let shown = path.display().to_string();
+    let meta = std::fs::metadata(path).map_err(|error| {
+        Fault::new(&shown, error)
+            .help("give the config with `--config FILE`; `callgate init` writes a first one")
+    })?;
+    if meta.len() > most {
+        return Err(Fault::new(shown, "larger than 1 MiB"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| Fault::new(&shown, error))?;
+    String::from_utf8(bytes).map_err(|_| Fault::new(shown, "not UTF-8"))
+}
+
+fn policies(folder: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
+    let shown = folder.display().to_string();
+    let failed = |error: std::io::Error| {
+        vec![Fault::new(&shown, error).help("`policies` names a folder with *.cedar files")]
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "cedar")
+        {
+            paths.push(path);
+        }
+    }
+    if paths.len() > POLICY_FILES_MAX {
+        return Err(vec![Fault::new(shown, "more than 1000 policy files")]);
+    }
+    // The order of files must not depend on the file system.
+    paths.sort();
+    let mut files = Vec::new();
+    let mut faults = Vec::new();
+    for path in paths {
+        match read_limited(&path, CONFIG_BYTES_MAX) {
+            Ok(text) => files.push(PolicyFile {
+                name: path.display().to_string(),
+                text,
+            }),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() {
+        Ok(files)
+    } else {
+        Err(faults)
+    }
+}

@@ -1,0 +1,259 @@
+//! Approvals for people: list, look, vote.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Parts;
+use super::api::{Asker, Problem};
+use crate::approval::{
+    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, Verdict, VoteError, VoteNote,
+};
+use crate::call::FunctionId;
+use crate::policy::{PersonAction, PersonResource, RuleHash, Subject};
+use crate::record::{Event, Vote, Who};
+use crate::store::{Filter, State as ApprovalState};
+
+/// Most approvals on one page.
+const PAGE_MAX: u32 = 100;
+
+/// What to list.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Only this state, such as `pending`.
+    #[serde(default)]
+    pub(super) state: Option<String>,
+    /// Only older than this approval.
+    #[serde(default)]
+    pub(super) before: Option<String>,
+}
+
+/// A page of approvals, newest first.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct Page {
+    /// The approvals.
+    pub(super) approvals: Vec<ApprovalHead>,
+    /// Give this as `before` for the next page; absent on the last one.
+    pub(super) next: Option<String>,
+}
+
+/// One person's answer to one approval rule.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VoteBody {
+    /// The approval rule's hash, from the approval.
+    pub(super) rule: String,
+    /// `yes` opens the rule; `no` is final.
+    pub(super) verdict: Verdict,
+    /// Why, for the record and, on a no, for the caller.
+    #[serde(default)]
+    pub(super) reason: String,
+    /// The digest that was shown: the vote counts for exactly that call.
+    pub(super) digest: String,
+}
+
+/// What a vote led to.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct Voted {
+    /// The approval's state now.
+    pub(super) state: String,
+}
+
+pub(super) fn routes() -> Router<Arc<Parts>> {
+    Router::new()
+        .route("/api/v1/approvals", get(list))
+        .route("/api/v1/approvals/{id}", get(show))
+        .route("/api/v1/approvals/{id}/votes", post(vote))
+}
+
+async fn list(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Query(query): Query<ListQuery>,
+) -> Result<axum::Json<Page>, Problem> {
+    let states = match &query.state {
+        Some(word) => {
+            let state = ApprovalState::ALL
+                .into_iter()
+                .find(|state| state.as_str() == word);
+            vec![state.ok_or_else(|| {
+                Problem::new(400, "bad_request", "`state` is not a state of an approval")
+            })?]
+        }
+        None => Vec::new(),
+    };
+    let filter = Filter {
+        states,
+        before: query.before,
+        limit: PAGE_MAX,
+        ..Filter::default()
+    };
+    let heads = parts
+        .pipeline
+        .parts()
+        .approvals
+        .list(filter)
+        .await
+        .map_err(|error| failed(&error))?;
+    let next = (heads.len() == PAGE_MAX as usize)
+        .then(|| heads.last().map(|head| head.id.clone()))
+        .flatten();
+    // Only what this person may approve.
+    let approvals = heads
+        .into_iter()
+        .filter(|head| {
+            let function = head.function.parse::<FunctionId>();
+            function.is_ok_and(|function| may_see(&asker, &parts, &function).is_ok())
+        })
+        .collect();
+    Ok(axum::Json(Page { approvals, next }))
+}
+
+async fn show(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Path(id): Path<String>,
+) -> Result<axum::Json<ApprovalView>, Problem> {
+    let (_, view, _) = look(&parts, &asker, &id).await?;
+    Ok(axum::Json(view))
+}
+
+async fn vote(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Path(id): Path<String>,
+    axum::Json(body): axum::Json<VoteBody>,
+) -> Result<axum::Json<Voted>, Problem> {
+    let (id, view, function) = look(&parts, &asker, &id).await?;
+    let rule = view
+        .rules
+        .iter()
+        .find(|rule| rule.hash == body.rule)
+        .and_then(|rule| hash(&rule.hash));
+    let rule =
+        rule.ok_or_else(|| Problem::new(404, "not_found", "the approval has no such rule"))?;
+    let call = view
+        .call
+        .parse()
+        .map_err(|_| Problem::new(500, "internal", "the approval names no call"))?;
+    let snapshot = parts.pipeline.snapshot();
+    let ballot = Ballot {
+        approval: &id,
+        rule: &rule,
+        voter: &asker.who,
+        verdict: body.verdict,
+        reason: &body.reason,
+        seen: Some(&body.digest),
+    };
+    let allowed = |rule: &crate::policy::RuleTerms| {
+        let subject = Subject::from(asker.who.as_ref());
+        let allowed = snapshot
+            .policies
+            .may_approve(&subject, rule, &function, asker.facts());
+        allowed.unwrap_or_else(|error| {
+            tracing::error!(%error, "the right to approve could not be judged: no");
+            false
+        })
+    };
+    let record = &parts.pipeline.parts().record;
+    let who = Who::from(asker.who.as_ref());
+    let on_record = |note: VoteNote| async move {
+        let event = Event::ApprovalVoted {
+            approval: note.approval.to_string(),
+            call,
+            rule: note.rule,
+            who,
+            vote: match note.verdict {
+                Verdict::Yes => Vote::Allow,
+                Verdict::No => Vote::Deny,
+            },
+            content: serde_json::json!({ "reason": note.reason, "digest": note.digest, "vote": note.vote }),
+        };
+        record.note(event).await.map(|_| ())
+    };
+    let state = parts
+        .pipeline
+        .parts()
+        .approvals
+        .vote(ballot, allowed, on_record)
+        .await;
+    let state = state.map_err(|error| refused(&error))?;
+    Ok(axum::Json(Voted {
+        state: state.as_str().to_owned(),
+    }))
+}
+
+async fn look(
+    parts: &Parts,
+    asker: &Asker,
+    id: &str,
+) -> Result<(ApprovalId, ApprovalView, FunctionId), Problem> {
+    let none = || Problem::new(404, "not_found", "no such approval that you may see");
+    let id: ApprovalId = id.parse().map_err(|_| none())?;
+    let view = parts
+        .pipeline
+        .parts()
+        .approvals
+        .show(&id)
+        .await
+        .map_err(|error| failed(&error))?;
+    let function: FunctionId = view.head.function.parse().map_err(|_| none())?;
+    may_see(asker, parts, &function).map_err(|_| none())?;
+    Ok((id, view, function))
+}
+
+fn may_see(asker: &Asker, parts: &Parts, function: &FunctionId) -> Result<(), Problem> {
+    asker.may(
+        parts,
+        PersonAction::Approve,
+        PersonResource::Function(function),
+    )
+}
+
+fn hash(text: &str) -> Option<RuleHash> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (index, slot) in bytes.iter_mut().enumerate() {
+        *slot = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
+    }
+    Some(RuleHash(bytes))
+}
+
+fn refused(error: &VoteError) -> Problem {
+    let text = error.to_string();
+    match error {
+        VoteError::NotAPerson
+        | VoteError::Delegated
+        | VoteError::NotFresh
+        | VoteError::OwnCall
+        | VoteError::NotNamed
+        | VoteError::NotAllowed => Problem::new(403, "denied", text),
+        VoteError::UnknownRule => Problem::new(404, "not_found", text),
+        VoteError::AlreadyVoted | VoteError::NotWhatWasShown | VoteError::Closed(_) => {
+            Problem::new(409, "conflict", text)
+        }
+        VoteError::ReasonTooLong => Problem::new(400, "bad_request", text),
+        VoteError::NotRecorded(_) => Problem::new(503, "audit_unavailable", text),
+        VoteError::Failed(error) => failed(error),
+    }
+}
+
+fn failed(error: &approval::Error) -> Problem {
+    match error {
+        approval::Error::Unknown(_) => {
+            Problem::new(404, "not_found", "no such approval that you may see")
+        }
+        approval::Error::Closed { .. } => Problem::new(409, "conflict", error.to_string()),
+        approval::Error::Tampered(_)
+        | approval::Error::TooLarge(..)
+        | approval::Error::Crypto
+        | approval::Error::Store(_) => Problem::internal(error),
+    }
+}
