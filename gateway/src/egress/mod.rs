@@ -225,6 +225,22 @@ impl Egress {
         self.exchange(target, request, limits).await
     }
 
+    /// Send a request of any method.
+    ///
+    /// # Errors
+    /// As [`Egress::get`]; what was sent may have been received all the same.
+    pub async fn send(
+        &self,
+        method: Method,
+        target: &Target,
+        headers: &HeaderMap,
+        body: Bytes,
+        limits: Limits,
+    ) -> Result<Response, Error> {
+        let request = request(method, target, headers, body)?;
+        self.exchange(target, request, limits).await
+    }
+
     /// Send a document.
     ///
     /// # Errors

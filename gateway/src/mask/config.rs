@@ -25,6 +25,17 @@ pub enum Mode {
     Off,
 }
 
+impl Mode {
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Observe => "observe",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// How answers of a connection are masked.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -1,0 +1,223 @@
+//! `callgate approvals`: everything that a caller or an agent wrote is escaped before it is printed.
+
+use std::process::ExitCode;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::print;
+use super::remote::Remote;
+use crate::approval::terminal_safe;
+
+/// What to do with approvals.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Approvals that you may decide, newest first.
+    List {
+        #[command(flatten)]
+        remote: Remote,
+        /// Only this state.
+        #[arg(long, default_value = "pending")]
+        state: String,
+    },
+    /// One approval with the exact call.
+    Show {
+        #[command(flatten)]
+        remote: Remote,
+        /// The approval's id.
+        id: String,
+    },
+    /// Open the rules that you may open.
+    Approve {
+        #[command(flatten)]
+        remote: Remote,
+        /// The approval's id.
+        id: String,
+        /// Why, for the record.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Only this rule; by default every rule that is not open yet.
+        #[arg(long)]
+        rule: Option<String>,
+    },
+    /// Refuse, for good.
+    Deny {
+        #[command(flatten)]
+        remote: Remote,
+        /// The approval's id.
+        id: String,
+        /// Why, for the record and the caller.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+pub(super) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { remote, state } => list(remote, state).await,
+        Command::Show { remote, id } => {
+            let view = remote
+                .send(Method::GET, &format!("/api/v1/approvals/{id}"), None)
+                .await?;
+            show(&view);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Approve {
+            remote,
+            id,
+            reason,
+            rule,
+        } => vote(remote, id, "yes", reason, rule.as_deref()).await,
+        Command::Deny { remote, id, reason } => vote(remote, id, "no", reason, None).await,
+    }
+}
+
+fn text(value: &Value, key: &str) -> String {
+    terminal_safe(value.get(key).and_then(Value::as_str).unwrap_or(""))
+}
+
+async fn list(remote: &Remote, state: &str) -> anyhow::Result<ExitCode> {
+    let page = remote
+        .send(
+            Method::GET,
+            &format!("/api/v1/approvals?state={state}"),
+            None,
+        )
+        .await?;
+    let approvals = page
+        .get("approvals")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    if approvals.is_empty() {
+        print(&format!(
+            "no approval of state `{}` that you may decide",
+            terminal_safe(state)
+        ));
+    }
+    for approval in &approvals {
+        let requester = approval.get("requester").cloned().unwrap_or_default();
+        print(&format!(
+            "{}  {}  {}  by {}/{} ({})  until {}",
+            text(approval, "id"),
+            text(approval, "state"),
+            text(approval, "function"),
+            text(&requester, "issuer"),
+            text(&requester, "subject"),
+            text(&requester, "kind"),
+            text(approval, "expires_at"),
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(view: &Value) {
+    let head = view.get("head").unwrap_or(view);
+    let requester = head.get("requester").cloned().unwrap_or_default();
+    print(&format!(
+        "approval  {}  {}",
+        text(head, "id"),
+        text(head, "state")
+    ));
+    print(&format!(
+        "function  {} ({})",
+        text(head, "function"),
+        text(head, "effect")
+    ));
+    print(&format!(
+        "caller    {}/{} ({})",
+        text(&requester, "issuer"),
+        text(&requester, "subject"),
+        text(&requester, "kind")
+    ));
+    let actors = requester
+        .get("actors")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    for actor in actors.iter().filter_map(Value::as_str) {
+        print(&format!("  through {}", terminal_safe(actor)));
+    }
+    print(&format!("until     {}", text(head, "expires_at")));
+    for rule in view
+        .get("rules")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let open = rule.get("open").and_then(Value::as_bool).unwrap_or(false);
+        print(&format!(
+            "rule      {} [{}] {}",
+            text(rule, "id"),
+            if open { "open" } else { "closed" },
+            text(rule, "reason")
+        ));
+        print(&format!(
+            "  who     {}",
+            terminal_safe(&rule.get("any_of").cloned().unwrap_or_default().to_string())
+        ));
+    }
+    print("call");
+    let summary = view.get("summary").cloned().unwrap_or_default();
+    let pretty = serde_json::to_string_pretty(&summary).unwrap_or_default();
+    for line in pretty.lines() {
+        print(&format!("  {}", terminal_safe(line)));
+    }
+    print(&format!("digest    {}", text(view, "digest")));
+}
+
+async fn vote(
+    remote: &Remote,
+    id: &str,
+    verdict: &str,
+    reason: &str,
+    only: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let view = remote
+        .send(Method::GET, &format!("/api/v1/approvals/{id}"), None)
+        .await?;
+    show(&view);
+    let digest = view.get("digest").cloned().unwrap_or_default();
+    let rules = view
+        .get("rules")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let closed = rules
+        .iter()
+        .filter(|rule| !rule.get("open").and_then(Value::as_bool).unwrap_or(false));
+    let wanted: Vec<&Value> = closed
+        .filter(|rule| only.is_none_or(|only| rule.get("id").and_then(Value::as_str) == Some(only)))
+        .collect();
+    anyhow::ensure!(
+        !wanted.is_empty(),
+        "no rule of this approval is left to answer"
+    );
+    let mut state = String::new();
+    let mut last = None;
+    for rule in &wanted {
+        let body = json!({ "rule": rule.get("hash"), "verdict": verdict, "reason": reason, "digest": digest });
+        let answer = remote
+            .send(
+                Method::POST,
+                &format!("/api/v1/approvals/{id}/votes"),
+                Some(&body),
+            )
+            .await;
+        match answer {
+            Ok(answer) => state = text(&answer, "state"),
+            // With several rules a person may be named by one only.
+            Err(error) => last = Some(error),
+        }
+        if verdict == "no" && !state.is_empty() {
+            break;
+        }
+    }
+    match last {
+        Some(error) if state.is_empty() => Err(error),
+        Some(_) | None => {
+            print(&format!("voted {verdict}; the approval is now {state}"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The command line. Reads, runs, prints; everything that a caller or an agent wrote is escaped before
+//! it reaches a terminal.
+
+mod approvals;
+
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod doctor;
+mod init;
+mod mask;
+mod policy;
+
+mod remote;
+mod revoke;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::{self, Demo};
+
+/// A zero-trust gateway for function calls.
+#[derive(Debug, Parser)]
+#[command(name = "callgate", version, about, long_about = None)]
+struct Cli {
+    /// The config file.
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "CALLGATE_CONFIG",
+        default_value = "callgate.yaml"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a data folder, and a first config and policies where there are none.
+    Init(init::Args),
+    /// Check config, functions, secrets and policies; every fault at once.
+    Check(check::Args),
+    /// Serve calls until SIGTERM.
+    Serve,
+    /// Ask the running gateway to read its config again.
+    Reload(check::ReloadArgs),
+    /// Look for what would go wrong: issuers, upstreams, disk, clock, settings that weaken a promise.
+    Doctor,
+    /// Print the JSON Schema of the config file.
+    Schema,
+    /// Explain and test policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// List, look at and decide approvals.
+    #[command(subcommand)]
+    Approvals(approvals::Command),
+    /// Shut out principals, issuers, tokens, connections or approvals.
+    #[command(subcommand)]
+    Revocations(revoke::Command),
+    /// Try masking on a file.
+    #[command(subcommand)]
+    Mask(mask::Command),
+    /// Look around on this machine: identity provider, functions, gateway.
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
+}
+
+/// Run the command line that this process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = cli.config;
+    match cli.command {
+        Command::Init(args) => block_on(init::run(&config, &args)),
+        Command::Check(args) => block_on(check::run(&config, &args)),
+        Command::Serve => block_on(async {
+            app::serve(config, Demo::Refuse)
+                .await
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(Into::into)
+        }),
+        Command::Reload(args) => block_on(check::reload(&config, &args)),
+        Command::Doctor => block_on(doctor::run(&config)),
+        Command::Schema => {
+            print(&serde_json::to_string_pretty(&crate::config::schema())?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Policy(command) => block_on(policy::run(&config, &command)),
+        Command::Approvals(command) => block_on(approvals::run(&command)),
+        Command::Revocations(command) => block_on(revoke::run(&command)),
+        Command::Mask(command) => mask::run(&config, &command),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => block_on(demo::run(args)),
+    }
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(work);
+    // Nothing is left to wait for: what had to end was ended by the drain.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// One line (or more) to standard output.
+#[expect(clippy::print_stdout, reason = "the command line's own output")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+/// One line (or more) to standard error.
+#[expect(clippy::print_stderr, reason = "the command line's own output")]
+fn complain(error: &anyhow::Error) {
+    // Many errors already quote their cause: each cause is told once.
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    eprintln!("callgate: {text}");
+}
+
+/// Load the config, or fail with every fault, a line each.
+fn load(path: &std::path::Path) -> anyhow::Result<crate::config::Loaded> {
+    crate::config::load(path).map_err(|faults| anyhow::anyhow!("{}", lines(&faults)))
+}
+
+fn lines(faults: &[crate::config::Fault]) -> String {
+    faults
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
