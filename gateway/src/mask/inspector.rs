@@ -76,6 +76,21 @@ impl Inspector {
         out.extend_from_slice(text.get(copied..).unwrap_or_default());
     }
 
+    /// Whether there are field rules.
+    pub(super) fn has_fields(&self) -> bool {
+        !self.plan.settings.fields.is_empty()
+    }
+
+    /// The counters, to go back to if what was searched is to be searched again.
+    pub(super) fn snapshot(&self) -> Vec<u64> {
+        self.counts.clone()
+    }
+
+    /// Goes back to a snapshot.
+    pub(super) fn restore(&mut self, counts: Vec<u64>) {
+        self.counts = counts;
+    }
+
     /// A field rule replaces a value.
     pub(super) fn count_field(&mut self, class: ClassId) {
         bump(&mut self.counts, class);

@@ -1,5 +1,7 @@
 //! JSON answers: field rules by place, detectors by value, all other bytes as they came.
 
+use std::borrow::Cow;
+
 use wire::json::Number;
 use wire::json::stream::{Documents, Kind, Scanner, StreamLimits, Token, Verdict, Visitor};
 
@@ -162,20 +164,42 @@ impl Masking<'_> {
 
     /// A number that is a finding becomes a string: no number can say that it is not one.
     fn number(&mut self, raw: &[u8]) -> Verdict {
-        let whole = std::str::from_utf8(raw)
-            .ok()
-            .filter(|text| text.len() >= super::detect::NUMBER_BYTES_MIN)
-            .and_then(Number::new)
-            .and_then(|number| number.as_decimal_text());
-        let Some(digits) = whole.as_deref().and_then(|text| text.strip_suffix(".0")) else {
+        let Some(digits) = integer_digits(raw) else {
             return Verdict::Keep;
         };
-        let digits = digits.strip_prefix('-').unwrap_or(digits);
-        match self.inspector.search_number(digits.as_bytes()) {
+        match self.inspector.search_number(&digits) {
             Some(class) => {
                 Verdict::Replace(format!("\"{}\"", self.inspector.marker(class)).into_bytes())
             }
             None => Verdict::Keep,
+        }
+    }
+}
+
+/// The digits of a number that has no fraction, however it is written; `None` for others and for those
+/// that are too short to be anything.
+fn integer_digits(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if raw.len() < super::detect::NUMBER_BYTES_MIN {
+        return None;
+    }
+    let unsigned = raw.strip_prefix(b"-").unwrap_or(raw);
+    let whole = unsigned
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    match unsigned.get(whole..)? {
+        [] => Some(Cow::Borrowed(unsigned)),
+        // The usual fraction: one that is not zero and has no exponent.
+        [b'.', fraction @ ..]
+            if fraction.iter().any(|byte| *byte != b'0')
+                && fraction.iter().all(u8::is_ascii_digit) =>
+        {
+            None
+        }
+        _ => {
+            let number = Number::new(std::str::from_utf8(unsigned).ok()?)?;
+            let text = number.as_decimal_text()?;
+            Some(Cow::Owned(text.strip_suffix(".0")?.as_bytes().to_vec()))
         }
     }
 }

@@ -8,6 +8,7 @@ use wire::json::stream::Documents;
 use super::class::DataClass;
 use super::coding::{Caps, Coding, Decoder};
 use super::config::{Mode, Plan};
+use super::events::EventCodec;
 use super::inspector::Inspector;
 use super::json::JsonCodec;
 use super::media::{Charset, FieldRules, Format};
@@ -71,6 +72,7 @@ enum Body {
     },
     Json(Box<JsonCodec>),
     Text(TextCodec),
+    Events(EventCodec),
     /// Not looked at.
     Raw,
 }
@@ -138,7 +140,7 @@ impl Masker {
     pub fn changes_length(&self) -> bool {
         match self.body {
             Body::Empty => false,
-            Body::Opening { .. } | Body::Json(_) | Body::Text(_) | Body::Raw => {
+            Body::Opening { .. } | Body::Json(_) | Body::Text(_) | Body::Events(_) | Body::Raw => {
                 self.mode == Mode::On || self.decoded()
             }
         }
@@ -358,6 +360,7 @@ impl Body {
             }
             Self::Json(codec) => codec.push(chunk, inspector, out),
             Self::Text(codec) => codec.push(chunk, inspector, out),
+            Self::Events(codec) => codec.push(chunk, inspector, out),
             Self::Opening { format, lead } => {
                 lead.extend_from_slice(chunk);
                 let Some(mut body) = decide(*format, lead, inspector.plan())? else {
@@ -378,6 +381,7 @@ impl Body {
             Self::Empty | Self::Raw => Ok(()),
             Self::Json(codec) => codec.finish(inspector, out),
             Self::Text(codec) => codec.finish(inspector, out),
+            Self::Events(codec) => codec.finish(inspector, out),
             // Nothing but white space, or the beginning of a byte order mark.
             Self::Opening { lead, .. } => {
                 text::check(&lead, Charset::Utf8)?;
@@ -397,11 +401,19 @@ fn decide(format: Format, lead: &[u8], plan: &Plan) -> Result<Option<Body>, With
     if lead.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(lead) {
         return Ok(None);
     }
-    let first = skip_mark(lead)
-        .iter()
-        .find(|byte| !byte.is_ascii_whitespace());
     let json = |documents| Ok(Some(Body::Json(Box::new(JsonCodec::new(documents)))));
-    let Some(first) = first else {
+    let text = |charset| Ok(Some(Body::Text(TextCodec::new(charset))));
+    match (format, field_rules(plan)) {
+        (Format::Json, _) => return json(Documents::One),
+        (Format::JsonLines, _) => return json(Documents::Many),
+        (Format::Events, _) => return Ok(Some(Body::Events(EventCodec::default()))),
+        (Format::Text(charset), FieldRules::None) => return text(charset),
+        (Format::Text(_), FieldRules::Some) | (Format::Unlabelled, _) => {}
+    }
+    let Some(first) = skip_mark(lead)
+        .iter()
+        .find(|byte| !byte.is_ascii_whitespace())
+    else {
         return if lead.len() > OPENING_BYTES_MAX {
             Err(Reason::Text("more white space before the content than is looked through").into())
         } else {
@@ -409,19 +421,15 @@ fn decide(format: Format, lead: &[u8], plan: &Plan) -> Result<Option<Body>, With
         };
     };
     let like_json = matches!(first, b'{' | b'[' | b'"');
-    match (format, field_rules(plan)) {
-        (Format::Json, _) => json(Documents::One),
-        (Format::JsonLines, _) => json(Documents::Many),
-        (Format::Text(Charset::Utf8), FieldRules::Some) if like_json => json(Documents::Many),
-        (Format::Text(_), FieldRules::Some) if like_json || matches!(first, b')' | b'/') => Err(
-            Reason::Text("JSON under another name, which field rules cannot be applied to").into(),
-        ),
-        (Format::Text(charset), _) => Ok(Some(Body::Text(TextCodec::new(charset)))),
-        (Format::Unlabelled, _) if like_json => json(Documents::Many),
-        (Format::Unlabelled, _) => Err(Reason::MediaType("unlabelled".to_owned()).into()),
-        (Format::Events, FieldRules::None) => Ok(Some(Body::Text(TextCodec::new(Charset::Utf8)))),
-        (Format::Events, FieldRules::Some) => {
-            Err(Reason::MediaType("text/event-stream".to_owned()).into())
+    match format {
+        Format::Text(Charset::Utf8) | Format::Unlabelled if like_json => json(Documents::Many),
+        Format::Text(_) if like_json || matches!(first, b')' | b'/') => Err(Reason::Text(
+            "JSON under another name, which field rules cannot be applied to",
+        )
+        .into()),
+        Format::Text(charset) => text(charset),
+        Format::Unlabelled | Format::Json | Format::JsonLines | Format::Events => {
+            Err(Reason::MediaType("unlabelled".to_owned()).into())
         }
     }
 }

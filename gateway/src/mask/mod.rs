@@ -15,6 +15,7 @@ mod class;
 mod coding;
 mod config;
 mod detect;
+mod events;
 mod inspector;
 mod json;
 mod marker;

@@ -311,30 +311,28 @@ impl Scanner {
     ) -> Result<(), JsonErrorKind> {
         let chunk = cursor.chunk;
         let mut at = cursor.at + usize::from(after_backslash);
-        let mut seen = 0u8;
         loop {
-            let Some(&byte) = chunk.get(at) else {
-                self.ascii &= seen & 0x80 == 0;
-                self.partial = Partial::String {
-                    after_backslash: at > chunk.len(),
-                };
-                return self.hold_back(cursor, start, out);
-            };
-            seen |= byte;
-            match STRING_STOPS[usize::from(byte)] {
-                Stop::No => at += 1,
-                Stop::Backslash => {
+            let run = clean_run(chunk.get(at..).unwrap_or_default());
+            self.ascii &= run.ascii;
+            at += run.bytes;
+            match chunk.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
                     self.escaped = true;
                     at += 2;
                 }
-                Stop::Quote => break,
-                Stop::Control => {
+                Some(_) => {
                     cursor.at = at;
                     return Err(JsonErrorKind::ControlCharacter);
                 }
+                None => {
+                    self.partial = Partial::String {
+                        after_backslash: at > chunk.len(),
+                    };
+                    return self.hold_back(cursor, start, out);
+                }
             }
         }
-        self.ascii &= seen & 0x80 == 0;
         cursor.at = at + 1;
         let key = matches!(self.expect, Expect::Key | Expect::KeyOrObjectEnd);
         let kind = if key { Kind::Key } else { Kind::String };
@@ -512,26 +510,47 @@ impl Scanner {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Stop {
-    No,
-    Quote,
-    Backslash,
-    Control,
+/// The bytes of a string before the next quote, backslash or control character.
+struct Run {
+    bytes: usize,
+    ascii: bool,
 }
 
-/// Which bytes end a clean run inside a string.
-static STRING_STOPS: [Stop; 256] = {
-    let mut table = [Stop::No; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = Stop::Control;
-        byte += 1;
+/// Measures a clean run, eight bytes at a time.
+fn clean_run(text: &[u8]) -> Run {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // The lowest set bit is exact; higher ones may come from its borrow.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES.wrapping_mul(limit)) & !word & HIGH;
+    let mut seen = 0;
+    let mut bytes = 0;
+    for eight in text.chunks_exact(8) {
+        let word = eight.try_into().map_or(0, u64::from_le_bytes);
+        let quote = below(word ^ ONES.wrapping_mul(u64::from(b'"')), 1);
+        let backslash = below(word ^ ONES.wrapping_mul(u64::from(b'\\')), 1);
+        let stops = quote | backslash | below(word, 0x20);
+        if stops != 0 {
+            let before = stops.trailing_zeros() / 8;
+            seen |= word & HIGH & ((1 << (before * 8)) - 1);
+            return Run {
+                bytes: bytes + before as usize,
+                ascii: seen == 0,
+            };
+        }
+        seen |= word & HIGH;
+        bytes += 8;
     }
-    table[b'"' as usize] = Stop::Quote;
-    table[b'\\' as usize] = Stop::Backslash;
-    table
-};
+    let rest = text.get(bytes..).unwrap_or_default();
+    let clean = rest
+        .iter()
+        .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
+        .count();
+    let ascii = rest.get(..clean).unwrap_or_default().is_ascii();
+    Run {
+        bytes: bytes + clean,
+        ascii: seen == 0 && ascii,
+    }
+}
 
 #[cfg(test)]
 mod tests;

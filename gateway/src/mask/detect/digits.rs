@@ -35,17 +35,24 @@ impl Digits {
     pub(super) fn scan(&self, text: &[u8], hits: &mut Vec<Hit>) {
         let mut at = 0;
         while let Some(group) = next_group(text, at) {
+            at = group.end;
+            let length = group.end - group.start;
+            if length < 2 {
+                continue;
+            }
             if let Some(class) = self.iban
+                && before(text, group.start).is_some_and(u8::is_ascii_alphabetic)
                 && let Some(hit) = iban(text, group, class)
             {
                 hits.push(hit);
             }
+            let goes_on = matches!(text.get(group.end), Some(b' ' | b'-' | 0xC2));
             if let Some(class) = self.card
+                && (length >= *CARD_DIGITS.start() || (length >= 4 && goes_on))
                 && let Some(hit) = card(text, group, class)
             {
                 hits.push(hit);
             }
-            at = group.end;
         }
     }
 }

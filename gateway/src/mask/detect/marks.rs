@@ -3,6 +3,8 @@
 const AT: u8 = 1;
 const DIGIT: u8 = 2;
 const ESCAPE: u8 = 4;
+/// From here on searching for each byte is cheaper than one look at all.
+const LONG_TEXT_BYTES: usize = 256;
 
 static TABLE: [u8; 256] = {
     let mut table = [0; 256];
@@ -23,8 +25,13 @@ static TABLE: [u8; 256] = {
 pub(super) struct Marks(u8);
 
 impl Marks {
-    /// Looks at every byte once.
+    /// Looks at every byte once. Long text nearly always holds a digit, so it is not looked for.
     pub(super) fn of(text: &[u8]) -> Self {
+        if text.len() > LONG_TEXT_BYTES {
+            let at = memchr::memchr(b'@', text).map_or(0, |_| AT);
+            let escape = memchr::memchr3(b'\\', b'%', b'&', text).map_or(0, |_| ESCAPE);
+            return Self(at | escape | DIGIT);
+        }
         Self(
             text.iter()
                 .fold(0, |marks, byte| marks | TABLE[usize::from(*byte)]),

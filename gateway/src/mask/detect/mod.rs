@@ -113,7 +113,9 @@ impl Detectors {
         if marks.digit() {
             self.digits.scan(text, hits);
         }
-        if let Some(secrets) = &self.secrets {
+        if let Some(secrets) = &self.secrets
+            && (text.len() >= secrets::TOKEN_BYTES_MIN || marks.at())
+        {
             secrets.scan(text, hits);
         }
     }

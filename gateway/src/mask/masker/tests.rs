@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::{Config, DataClass, Mode, Needles, Settings};
 use super::{Masker, ResponseFacts, Summary, Withheld};
 
+mod events;
 mod formats;
 mod hostile;
 mod oracle;
