@@ -63,7 +63,7 @@ impl Inspector {
 
     /// Appends the source of `view` with what the last search found in its text replaced.
     pub(super) fn write_view(&self, source: &[u8], view: &View, out: &mut Vec<u8>) {
-        self.write_spans(source, self.hits.iter().map(|hit| hit.from_view(view)), out);
+        self.write_spans(source, self.hits.iter().map(|hit| hit.in_source(view)), out);
     }
 
     fn write_spans(&self, text: &[u8], hits: impl Iterator<Item = Hit>, out: &mut Vec<u8>) {

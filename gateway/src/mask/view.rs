@@ -261,9 +261,9 @@ fn is_run_byte(byte: &u8) -> bool {
 
 static RUN_TABLE: [bool; 256] = {
     let mut table = [false; 256];
-    let mut byte = 0;
+    let mut byte = 0u8;
     while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        table[byte as usize] = byte.is_ascii_alphanumeric();
         byte += 1;
     }
     table[b'+' as usize] = true;

@@ -34,7 +34,7 @@ pub(super) struct Hit {
 
 impl Hit {
     /// The span in the source of `view` that this span of its text came from.
-    pub(super) fn from_view(&self, view: &view::View) -> Self {
+    pub(super) fn in_source(&self, view: &view::View) -> Self {
         let (start, end) = view.source(self.start, self.end);
         Self {
             start,
@@ -82,7 +82,7 @@ impl Detectors {
         {
             let mut found = Vec::new();
             self.scan(view.text(), Marks::of(view.text()), &mut found);
-            hits.extend(found.iter().map(|hit| hit.from_view(&view)));
+            hits.extend(found.iter().map(|hit| hit.in_source(&view)));
         }
         if text.len() >= view::RUN_BYTES_MIN {
             view::encoded_runs(text, &mut |start, end, decoded| {
