@@ -1,6 +1,7 @@
 //! Tests of the catalogue and of decoding; numbers such as X3 are items of the threat list.
 
 mod decode;
+mod docs;
 mod frozen;
 mod load;
 mod openapi;
