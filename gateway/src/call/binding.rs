@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::config::{Additional, Method};
+use super::decode::PASSED_HEADERS;
 use super::definition::{Body, Definition, In, Parameter, TextKind, When, check_parameters};
 use super::fault::Fault;
 use super::schema::{Arena, Kinds, NodeId, Shaper};
@@ -61,6 +62,26 @@ impl Binding {
         self.template.to_string()
     }
 
+    /// Whether a request's body is held in memory. Only then a call can wait for an approval.
+    pub const fn is_held(&self) -> bool {
+        !matches!(self.body, Body::Stream { .. })
+    }
+
+    /// Headers that are input, in order; those about the exchange (`x-request-id`) change from try to
+    /// try and are not.
+    pub(super) fn input_headers(&self) -> impl Iterator<Item = &str> {
+        let declared = self
+            .parameters
+            .keys()
+            .filter(|(place, _)| *place == In::Header);
+        let names: BTreeSet<&str> = declared
+            .map(|(_, name)| name.as_str())
+            .chain(self.when.header.keys().map(String::as_str))
+            .filter(|name| PASSED_HEADERS.binary_search(name).is_err())
+            .collect();
+        names.into_iter()
+    }
+
     pub(super) fn takes_json(&self) -> bool {
         match &self.body {
             Body::Typed { forms, .. } => forms
@@ -88,6 +109,13 @@ pub(super) fn bind(
         .map_err(|fault| faults.push(Fault::new(&place, fault.0, fault.1)));
     if let Ok(template) = &template {
         faults.extend(check_parameters(&definition, template));
+    }
+    if let Some(mask) = &definition.mask {
+        let settings = crate::mask::Settings::compile(mask);
+        faults.extend(settings.err().unwrap_or_default().into_iter().map(|fault| {
+            let at = format!("{place}.mask.{}", fault.place);
+            Fault::new(at, fault.message, "see the guide on masking")
+        }));
     }
     let parameters = bind_parameters(&mut definition, template.as_ref().ok(), arena, &mut faults);
     let input = shape(&definition, &parameters, arena, &mut faults);

@@ -23,6 +23,7 @@ pub const FUNCTIONS_MAX: usize = 5_000;
 #[derive(Debug)]
 pub struct Catalogue {
     functions: Vec<Arc<Function>>,
+    bindings: Vec<Arc<Binding>>,
     tree: Tree<Vec<Arc<Binding>>>,
     notes: Vec<String>,
     pub(super) passed: BTreeSet<String>,
@@ -102,17 +103,18 @@ impl Catalogue {
 
     fn new(bindings: Vec<Binding>, notes: Vec<String>, config: &FunctionsConfig) -> Self {
         let mut tree: Tree<Vec<Arc<Binding>>> = Tree::default();
-        let mut functions = Vec::new();
-        for binding in bindings {
-            functions.push(Arc::clone(&binding.function));
+        let mut bindings: Vec<_> = bindings.into_iter().map(Arc::new).collect();
+        bindings.sort_by(|a, b| a.function.id.cmp(&b.function.id));
+        for binding in &bindings {
             let slot = tree.slot(&binding.template);
             slot.entry(binding.method)
                 .or_default()
-                .push(Arc::new(binding));
+                .push(Arc::clone(binding));
         }
-        functions.sort_by(|a, b| a.id.cmp(&b.id));
+        let functions = bindings.iter().map(|known| Arc::clone(&known.function));
         Self {
-            functions,
+            functions: functions.collect(),
+            bindings,
             tree,
             notes,
             passed: config.headers.iter().cloned().collect(),
@@ -123,6 +125,11 @@ impl Catalogue {
     /// All functions, by id.
     pub fn functions(&self) -> &[Arc<Function>] {
         &self.functions
+    }
+
+    /// All functions with the form of their requests, by id.
+    pub fn bindings(&self) -> &[Arc<Binding>] {
+        &self.bindings
     }
 
     /// What `check` tells beside faults: derived names, media types that are left out.
@@ -146,10 +153,11 @@ impl Catalogue {
             Err(allowed) => return Found::Unknown { allowed },
         };
         let meets = |binding: &&Arc<Binding>| {
+            // Exactly one: readers differ in which of several values counts.
             let equal = |(name, value): (&String, &String)| {
-                headers
-                    .get(name)
-                    .is_some_and(|found| found.as_bytes() == value.as_bytes())
+                let mut values = headers.get_all(name).iter();
+                let first = values.next().map(http::HeaderValue::as_bytes);
+                first == Some(value.as_bytes()) && values.next().is_none()
             };
             binding.when.header.iter().all(equal)
         };

@@ -87,7 +87,7 @@ impl Catalogue {
         let headers = self.forwarded(binding, &head.headers, &body);
         Ok(HttpCall {
             id,
-            function: Arc::clone(&binding.function),
+            binding: Arc::clone(binding),
             input,
             facts,
             method: head.method,
@@ -174,7 +174,12 @@ fn choose<'f>(
                 binding.when.body.iter().all(equal)
             };
             let binding = bindings.iter().find(meets).ok_or_else(unknown)?;
-            // Read again as the chosen function wants it: its media type decides.
+            // What told the functions apart must be what is judged, so no other reading of it counts.
+            if let Body::Typed { forms, .. } = &binding.body
+                && codec(&head.headers, forms)?.codec != Codec::Json
+            {
+                return Err(CallFault::media("the function takes JSON only"));
+            }
             Ok((binding, parse_body(binding, head, body)?))
         }
     }

@@ -277,8 +277,8 @@ pub struct Facts {
 /// What makes two requests the same call: a caller that sends it again joins its approval.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sameness {
-    /// SHA-256 over function, method, target, content type, `If-Match`, `Idempotency-Key` and body,
-    /// each length-prefixed.
+    /// SHA-256 over function, method, target, content type, `If-Match`, `Idempotency-Key`, headers that
+    /// are input, and body, each length-prefixed.
     pub digest: [u8; 32],
     /// The caller's `Idempotency-Key`, if any: the same key with another digest is a conflict.
     pub idempotency_key: Option<String>,

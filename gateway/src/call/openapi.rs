@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
+use wire::json::{Limits, Value as Strict};
 
 use super::config::{FunctionsConfig, Method, OverrideConfig};
 use super::definition::{Body, Codec, Definition, Form, In, Parameter, When};
@@ -14,6 +15,12 @@ use super::{Effect, NAME_BYTES_MAX};
 
 /// Largest document, in bytes.
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// JSON values inside each other in a document.
+const DOCUMENT_DEPTH_MAX: usize = 256;
+
+/// JSON values in a document.
+const DOCUMENT_VALUES_MAX: usize = 10_000_000;
 
 /// Read a document into memory.
 pub(super) fn read(path: &Path) -> Result<Json, Fault> {
@@ -31,7 +38,12 @@ pub(super) fn read(path: &Path) -> Result<Json, Fault> {
         .extension()
         .is_some_and(|extension| extension == "json")
     {
-        return serde_json::from_str(&text).map_err(|error| failed(error.to_string()));
+        let limits = Limits {
+            depth_max: DOCUMENT_DEPTH_MAX,
+            values_max: DOCUMENT_VALUES_MAX,
+        };
+        let parsed = wire::json::parse(text.as_bytes(), &limits);
+        return parsed.map_err(|error| failed(error.to_string())).map(plain);
     }
     let options = serde_saphyr::options! {
         strict_booleans: true,
@@ -40,6 +52,20 @@ pub(super) fn read(path: &Path) -> Result<Json, Fault> {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
     };
     serde_saphyr::from_str_with_options(&text, options).map_err(|error| failed(error.to_string()))
+}
+
+fn plain(value: Strict) -> Json {
+    match value {
+        Strict::Null => Json::Null,
+        Strict::Bool(flag) => Json::Bool(flag),
+        Strict::Number(number) => number.as_text().parse().map_or(Json::Null, Json::Number),
+        Strict::String(text) => Json::String(text),
+        Strict::Array(items) => items.into_iter().map(plain).collect(),
+        Strict::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (name, plain(value)))
+            .collect(),
+    }
 }
 
 /// One import.
@@ -93,7 +119,7 @@ impl<'d> Importer<'_, 'd> {
             return Vec::new();
         };
         let mut definitions = Vec::new();
-        for (path, item) in paths {
+        for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
             let at = format!("{}#/paths/{}", self.file, escape(path));
             let Some((item, at)) = self.resolved(item, at) else {
                 continue;

@@ -11,6 +11,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde::{Deserialize, Serialize};
 use wire::http::Target;
 
+use super::binding::Binding;
 use super::{Call, CallId, Facts, Function, Input, RequestContent, Sameness};
 
 /// Version of the frozen form.
@@ -62,7 +63,7 @@ impl fmt::Debug for RequestBody {
 /// One call of an HTTP function. Made by [`super::Catalogue::decode`] only.
 pub struct HttpCall {
     pub(super) id: CallId,
-    pub(super) function: Arc<Function>,
+    pub(super) binding: Arc<Binding>,
     pub(super) input: Input,
     pub(super) facts: Facts,
     pub(super) method: Method,
@@ -111,7 +112,7 @@ impl HttpCall {
         headers.sort_by(|a, b| a.0.cmp(&b.0));
         FrozenHead {
             version: FROZEN_VERSION,
-            function: self.function.id.to_string(),
+            function: self.binding.function.id.to_string(),
             method: self.method.as_str().to_owned(),
             target: self.target.as_str().to_owned(),
             headers,
@@ -124,7 +125,7 @@ impl fmt::Debug for HttpCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCall")
             .field("id", &self.id)
-            .field("function", &self.function.id)
+            .field("function", &self.binding.function.id)
             .field("body", &self.body)
             .finish_non_exhaustive()
     }
@@ -136,7 +137,7 @@ impl Call for HttpCall {
     }
 
     fn function(&self) -> &Arc<Function> {
-        &self.function
+        &self.binding.function
     }
 
     fn input(&self) -> &Input {
@@ -178,12 +179,16 @@ impl Call for HttpCall {
             digest.update(bytes);
         };
         part(b"callgate/same-call/1");
-        part(self.function.id.to_string().as_bytes());
+        part(self.binding.function.id.to_string().as_bytes());
         part(self.method.as_str().as_bytes());
         part(self.target.as_str().as_bytes());
         part(self.header("content-type"));
         part(self.header("if-match"));
         part(self.header("idempotency-key"));
+        for name in self.binding.input_headers() {
+            part(name.as_bytes());
+            part(self.header(name));
+        }
         match self.body.bytes() {
             Some(body) => part(&body),
             // What streams is never the same call again.

@@ -36,6 +36,15 @@ fn sameness_covers_what_is_executed() {
         digest(target, &[JSON], r#"{"amount":1 }"#),
     ];
     assert!(others.iter().all(|other| *other != one));
+    // A declared header is input.
+    let early = send(
+        &catalogue,
+        "POST",
+        target,
+        &[JSON, ("x-reason", "early")],
+        br#"{"amount":1}"#,
+    );
+    assert_ne!(early.unwrap().sameness().digest, one);
 }
 
 #[test]

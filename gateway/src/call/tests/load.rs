@@ -187,6 +187,8 @@ fn a_function_may_have_mask_settings_of_its_own() {
     let catalogue = catalogue(
         "inline: { a: { method: GET, path: /a, mask: { mode: 'off' } }, b: { method: GET, path: /b } }",
     );
+    let wrong = one_fault("inline: { a: { method: GET, path: /a, mask: { detect: [nothing] } } }");
+    assert!(wrong.contains("inline.a.mask."), "{wrong}");
     let functions = catalogue.functions();
     assert!(functions[0].mask.is_some() && functions[1].mask.is_none());
 }

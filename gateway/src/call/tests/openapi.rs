@@ -1,7 +1,7 @@
 use super::{JSON, bad, get, import, post, seen, send};
 use crate::call::input::Value;
 use crate::call::shape::Shape;
-use crate::call::{Call, CallFault, Durability, Effect};
+use crate::call::{Call, CallFault, Catalogue, Durability, Effect};
 
 const PAYMENTS: &str = r##"
 openapi: 3.0.3
@@ -294,6 +294,24 @@ fn other_documents_are_refused() {
     }
     let missing = super::load("openapi: nowhere.yaml").unwrap_err();
     assert!(missing[0].to_string().contains("nowhere.yaml"));
+}
+
+#[test]
+fn json_documents_are_read_strictly() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |text: &str| {
+        std::fs::write(folder.path().join("api.json"), text).unwrap();
+        let config = serde_saphyr::from_str("openapi: api.json").unwrap();
+        Catalogue::load(&config, &"payments".parse().unwrap(), folder.path())
+    };
+    let good = r#"{"openapi":"3.1.0","x-a":"\ud83d\ude00","paths":{"x-note":1,"/a":{"get":{"operationId":"a"}}}}"#;
+    assert_eq!(load(good).unwrap().functions().len(), 1);
+    let twice = r#"{"openapi":"3.1.0","paths":{"/a":{"get":{}},"/a":{"post":{}}}}"#;
+    assert!(
+        load(twice).unwrap_err()[0]
+            .to_string()
+            .contains("duplicate member")
+    );
 }
 
 #[test]
