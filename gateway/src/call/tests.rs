@@ -1,5 +1,6 @@
 //! Tests of the catalogue and of decoding; numbers such as X3 are items of the threat list.
 
+mod corpus;
 mod decode;
 mod docs;
 mod frozen;
