@@ -265,7 +265,7 @@ impl Tour {
             self.callgate(),
             self.folder.display()
         );
-        let refund = "-H 'Content-Type: application/json' -d '{\"order\":\"o-1001\",\"amount\":25000,\"reason\":\"damaged\"}' http://127.0.0.1:8080/payments/refunds";
+        let refund = "-H 'Content-Type: application/json' -d '{\"order\":\"o-2\",\"amount\":25000,\"reason\":\"damaged\"}' http://127.0.0.1:8080/payments/refunds";
         let people = format!(
             "CALLGATE_TOKEN=$({}) {} approvals",
             self.token("bob", "console"),
@@ -274,7 +274,7 @@ impl Tour {
         vec![
             Step {
                 title: "1. Allowed, and masked: support reads a customer",
-                line: self.curl("alice", "http://127.0.0.1:8080/payments/customers/c-1"),
+                line: self.curl("alice", "http://127.0.0.1:8080/payments/customers/c-1001"),
                 must: &["[masked:"],
                 must_not: vec!["@example".to_owned(), "4111".to_owned()],
             },
@@ -282,7 +282,7 @@ impl Tour {
                 title: "2. Denied: nobody deletes a customer, and the function never hears of it",
                 line: self.curl(
                     "alice",
-                    "-X DELETE http://127.0.0.1:8080/payments/customers/c-1",
+                    "-X DELETE http://127.0.0.1:8080/payments/customers/c-1001",
                 ),
                 must: &["\"code\":\"denied\"", "\"executed\":\"no\""],
                 must_not: Vec::new(),

@@ -357,7 +357,7 @@ fn masks(
     let shared = compile(&settings.mask, format!("connections.{name}.mask"));
     let mut masks = BTreeMap::new();
     for function in catalogue.functions() {
-        let own = match function_mask(function) {
+        let own = match &function.mask {
             Some(config) => compile(
                 config,
                 format!("connections.{name}.functions: {}: mask", function.id.name()),
@@ -418,8 +418,4 @@ fn version(loaded: &Loaded, policies: &Policies) -> String {
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-fn function_mask(_function: &crate::call::Function) -> Option<&crate::mask::Config> {
-    None
 }

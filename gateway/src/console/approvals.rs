@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::Parts;
 use super::api::{Asker, Problem};
 use crate::approval::{
-    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, Verdict, VoteError, VoteNote,
+    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, RuleView, Verdict, VoteError, VoteNote,
 };
 use crate::call::FunctionId;
-use crate::policy::{PersonAction, PersonResource, RuleHash, Subject};
+use crate::policy::{GroupExpr, PersonAction, PersonResource, RuleHash, RuleTerms, Subject};
 use crate::record::{Event, Vote, Who};
 use crate::store::{Filter, State as ApprovalState};
 
@@ -103,14 +103,13 @@ async fn list(
     let next = (heads.len() == PAGE_MAX as usize)
         .then(|| heads.last().map(|head| head.id.clone()))
         .flatten();
-    // Only what this person may approve.
-    let approvals = heads
-        .into_iter()
-        .filter(|head| {
-            let function = head.function.parse::<FunctionId>();
-            function.is_ok_and(|function| may_see(&asker, &parts, &function).is_ok())
-        })
-        .collect();
+    // Only what this person may decide, or may read in the audit log.
+    let mut approvals = Vec::new();
+    for head in heads {
+        if look(&parts, &asker, &head.id).await.is_ok() {
+            approvals.push(head);
+        }
+    }
     Ok(axum::Json(Page { approvals, next }))
 }
 
@@ -141,7 +140,6 @@ async fn vote(
         .call
         .parse()
         .map_err(|_| Problem::new(500, "internal", "the approval names no call"))?;
-    let snapshot = parts.pipeline.snapshot();
     let ballot = Ballot {
         approval: &id,
         rule: &rule,
@@ -150,16 +148,7 @@ async fn vote(
         reason: &body.reason,
         seen: Some(&body.digest),
     };
-    let allowed = |rule: &crate::policy::RuleTerms| {
-        let subject = Subject::from(asker.who.as_ref());
-        let allowed = snapshot
-            .policies
-            .may_approve(&subject, rule, &function, asker.facts());
-        allowed.unwrap_or_else(|error| {
-            tracing::error!(%error, "the right to approve could not be judged: no");
-            false
-        })
-    };
+    let allowed = |rule: &RuleTerms| allowed(&asker, &parts, rule, &function);
     let record = &parts.pipeline.parts().record;
     let who = Who::from(asker.who.as_ref());
     let on_record = |note: VoteNote| async move {
@@ -203,16 +192,50 @@ async fn look(
         .await
         .map_err(|error| failed(&error))?;
     let function: FunctionId = view.head.function.parse().map_err(|_| none())?;
-    may_see(asker, parts, &function).map_err(|_| none())?;
+    let decides = view
+        .rules
+        .iter()
+        .any(|rule| may_decide(asker, parts, rule, &function));
+    if !decides {
+        asker
+            .may(
+                parts,
+                PersonAction::AuditReplay,
+                PersonResource::Function(&function),
+            )
+            .map_err(|_| none())?;
+    }
     Ok((id, view, function))
 }
 
-fn may_see(asker: &Asker, parts: &Parts, function: &FunctionId) -> Result<(), Problem> {
-    asker.may(
-        parts,
-        PersonAction::Approve,
-        PersonResource::Function(function),
-    )
+/// Whether this person may answer this rule, as far as policy says.
+fn may_decide(asker: &Asker, parts: &Parts, rule: &RuleView, function: &FunctionId) -> bool {
+    let Some(hash) = hash(&rule.hash) else {
+        return false;
+    };
+    let terms = RuleTerms {
+        id: rule.id.clone(),
+        hash,
+        who: GroupExpr {
+            any_of: rule.any_of.clone(),
+        },
+        quorum: rule.quorum,
+        decide_within: std::time::Duration::ZERO,
+        reason: None,
+    };
+    allowed(asker, parts, &terms, function)
+}
+
+fn allowed(asker: &Asker, parts: &Parts, rule: &RuleTerms, function: &FunctionId) -> bool {
+    let subject = Subject::from(asker.who.as_ref());
+    let snapshot = parts.pipeline.snapshot();
+    snapshot
+        .policies
+        .may_approve(&subject, rule, function, asker.facts())
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "the right to approve could not be judged: no");
+            false
+        })
 }
 
 fn hash(text: &str) -> Option<RuleHash> {
