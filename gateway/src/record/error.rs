@@ -109,6 +109,9 @@ pub enum Error {
     /// No such call in the log.
     #[error("no record of call `{0}`")]
     UnknownCall(crate::call::CallId),
+    /// The log has fewer records.
+    #[error("the log has no record {0}")]
+    NoRecord(u64),
     /// The content cannot be opened.
     #[error("the content of call `{0}` cannot be opened: its key was destroyed or is not here")]
     Unreadable(crate::call::CallId),

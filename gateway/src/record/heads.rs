@@ -50,20 +50,36 @@ pub(super) fn verify(text: &str, key: &VerifierKey) -> Result<Head, Error> {
     Ok(head_of(&note, &tree, Timestamp::from_nanos(0)))
 }
 
-/// The notes in one file's bytes. What a crash left unfinished at the end is not among them.
-pub(super) fn notes(bytes: &[u8]) -> Vec<String> {
+/// The notes in one file's bytes, and how many bytes behind them are an unfinished one.
+pub(super) fn notes(bytes: &[u8]) -> (Vec<String>, usize) {
     let text = String::from_utf8_lossy(bytes);
-    let mut parts = text.split("\n\n");
-    let mut notes = Vec::new();
-    while let (Some(body), Some(signatures)) = (parts.next(), parts.next()) {
-        notes.push(format!("{body}\n\n{signatures}\n"));
+    let mut parts: Vec<&str> = text.split("\n\n").collect();
+    // What follows the last empty line; and a text without its signatures.
+    parts.pop();
+    let pairs = parts.chunks_exact(2);
+    let notes: Vec<String> = pairs
+        .map(|pair| format!("{}\n", pair.join("\n\n")))
+        .collect();
+    let whole: usize = notes.iter().map(|note| note.len() + 1).sum();
+    (notes, bytes.len().saturating_sub(whole))
+}
+
+/// Cut off what a crash left unfinished behind the newest heads. It was never given out.
+pub(super) fn trim(disk: &dyn Disk, dir: &Files) -> Result<(), Error> {
+    for name in files(disk, dir)?.iter().rev().take(2) {
+        let bytes = read(disk, dir, name)?;
+        let (notes, unfinished) = notes(&bytes);
+        if unfinished == 0 {
+            continue;
+        }
+        let path = dir.heads.join(name);
+        let whole: usize = notes.iter().map(|note| note.len() + 1).sum();
+        let cut = disk
+            .open(&path, Access::Write)
+            .and_then(|file| file.truncate(whole as u64).and_then(|()| file.sync()));
+        cut.map_err(|source| Error::disk("trim", &path, source))?;
     }
-    // The last part is what follows the last empty line: it makes the count odd. An even count means
-    // that the last note has no empty line behind it: it is unfinished.
-    if text.split("\n\n").count() % 2 == 0 {
-        notes.pop();
-    }
-    notes
+    Ok(())
 }
 
 /// Names of the files of heads, oldest first.
@@ -91,7 +107,7 @@ pub(super) fn newest(
     key: &VerifierKey,
 ) -> Result<Option<Head>, Error> {
     for name in files(disk, dir)?.iter().rev() {
-        if let Some(text) = notes(&read(disk, dir, name)?).last() {
+        if let Some(text) = notes(&read(disk, dir, name)?).0.last() {
             let head = verify(text, key);
             return head
                 .map(Some)
@@ -151,11 +167,13 @@ mod tests {
             sign(&signer, &TreeHead { size, root }, at).unwrap()
         };
         let text = format!("{}\n{}\n", head(1).note, head(2).note);
-        assert_eq!(notes(text.as_bytes()), vec![head(1).note, head(2).note]);
+        assert_eq!(notes(text.as_bytes()).0, vec![head(1).note, head(2).note]);
         let first = head(1).note.len() + 1;
         for len in 0..text.len() {
             let expected = usize::from(len >= first);
-            assert_eq!(notes(&text.as_bytes()[..len]).len(), expected, "{len}");
+            let (found, unfinished) = notes(&text.as_bytes()[..len]);
+            assert_eq!(found.len(), expected, "{len}");
+            assert_eq!(unfinished, len - expected * first, "{len}");
         }
         assert_eq!(
             verify(&head(2).note, signer.verifier_key()).unwrap().size,

@@ -25,6 +25,7 @@ mod sealer;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod wal;
 
 use std::path::PathBuf;
@@ -39,6 +40,10 @@ pub use leaf::{LEAF_BYTES_MAX, TEXT_BYTES_MAX};
 pub use recorder::Recorder;
 pub use recovery::Recovery;
 pub use seal::PIECE_BYTES;
+pub use trail::{
+    CallSummary, Calls, Entry, Filter, Replayed, ReplayedPart, Report, Story, Trail, Verdict,
+    VerifyOptions,
+};
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.
 pub const QUEUE_JOBS_MAX: usize = 2048;

@@ -162,6 +162,7 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
         return Err(Error::Damaged(files.log_key()));
     }
     let keyring = Keyring::open(disk, &files.subjects(), &files::read_root(disk, files)?)?;
+    heads::trim(disk, files)?;
     let head = heads::newest(disk, files, &identity.verifier)?;
     let chain = Chain::find(disk, files, &identity.log_id)?;
     let mut scan = Scan {

@@ -225,24 +225,24 @@ pub(super) struct Walked {
 /// Something that looks at each frame in order.
 pub(super) type Visit<'v> = dyn FnMut(Position, &Frame<'_>) -> Result<(), Error> + 'v;
 
-/// Walk over one segment's bytes.
+/// Walk over one segment's bytes, which begin at the offset `base` of it.
 ///
 /// # Errors
 /// [`Error::Corrupt`] when bytes that are known to be durable are not a good log; what `visit` says.
 pub(super) fn walk_segment(
     link: &Link,
-    bytes: &[u8],
+    (base, bytes): (u64, &[u8]),
     stray: Position,
     expect: &mut Expect,
     visit: &mut Visit<'_>,
 ) -> Result<Walked, Error> {
     let place = |offset: usize| Position {
         segment: link.header.number,
-        offset: offset as u64,
+        offset: base + offset as u64,
     };
-    let mut at = usize::try_from(HEADER_BYTES).unwrap_or(0);
+    let mut at = 0;
     let stop = match link.end {
-        Some(end) => usize::try_from(end).unwrap_or(usize::MAX),
+        Some(end) => usize::try_from(end.saturating_sub(base)).unwrap_or(usize::MAX),
         None => usize::MAX,
     };
     let bad = loop {
@@ -307,25 +307,98 @@ pub(super) fn walk(
     chain: &Chain,
     visit: &mut Visit<'_>,
 ) -> Result<Walked, Error> {
-    let mut expect = Expect::default();
-    let mut walked = Walked {
+    let start = Walked {
         end: Position::default(),
-        next: expect,
+        next: Expect::default(),
         torn: false,
     };
-    for link in &chain.links {
-        let start = Position {
-            segment: link.header.number,
-            offset: 0,
-        };
-        if (link.header.first_seq, link.header.first_leaf) != (expect.seq, expect.leaf) {
-            return Err(corrupt(
-                start,
-                "the segment does not continue the one before",
-            ));
+    walk_on(disk, files, chain, start, visit)
+}
+
+/// Walk over what follows a place where an earlier walk ended.
+///
+/// # Errors
+/// As [`walk_segment`].
+pub(super) fn walk_on(
+    disk: &dyn Disk,
+    files: &Files,
+    chain: &Chain,
+    start: Walked,
+    visit: &mut Visit<'_>,
+) -> Result<Walked, Error> {
+    let mut expect = start.next;
+    let mut walked = start;
+    let old = |link: &&Link| link.header.number < start.end.segment;
+    for link in chain.links.iter().skip_while(old) {
+        let number = link.header.number;
+        let mut base = HEADER_BYTES;
+        if number == start.end.segment {
+            base = start.end.offset;
+        } else if (link.header.first_seq, link.header.first_leaf) != (expect.seq, expect.leaf) {
+            let at = Position {
+                segment: number,
+                offset: 0,
+            };
+            return Err(corrupt(at, "the segment does not continue the one before"));
         }
-        let bytes = read_file(disk, &files.segment(link.header.number))?;
-        walked = walk_segment(link, &bytes, chain.stray, &mut expect, visit)?;
+        let bytes = read_from(disk, &files.segment(number), base)?;
+        walked = walk_segment(link, (base, &bytes), chain.stray, &mut expect, visit)?;
     }
     Ok(walked)
+}
+
+/// Read a file from an offset to its end.
+fn read_from(disk: &dyn Disk, path: &Path, base: u64) -> Result<Vec<u8>, Error> {
+    let failed = |doing| move |source| Error::disk(doing, path, source);
+    let file = disk.open(path, Access::Read).map_err(failed("open"))?;
+    let len = file
+        .len_bytes()
+        .map_err(failed("read"))?
+        .min(SEGMENT_BYTES_MAX);
+    let mut bytes = vec![0; usize::try_from(len.saturating_sub(base)).unwrap_or(0)];
+    let read = file.read_at(&mut bytes, base).map_err(failed("read"))?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Look at every frame from one place up to another, both starts of frames.
+///
+/// # Errors
+/// [`Error::Corrupt`] when what lies there are not frames.
+pub(super) fn range(
+    disk: &dyn Disk,
+    files: &Files,
+    chain: &Chain,
+    (from, to): (Position, Position),
+    visit: &mut Visit<'_>,
+) -> Result<(), Error> {
+    for link in &chain.links {
+        let number = link.header.number;
+        if number < from.segment || number > to.segment {
+            continue;
+        }
+        let base = if number == from.segment {
+            from.offset.max(HEADER_BYTES)
+        } else {
+            HEADER_BYTES
+        };
+        let stop = if number == to.segment {
+            Some(to.offset)
+        } else {
+            link.end
+        };
+        let bytes = read_from(disk, &files.segment(number), base)?;
+        let mut at = 0;
+        while stop.is_none_or(|stop| base + (at as u64) < stop) {
+            let place = Position {
+                segment: number,
+                offset: base + at as u64,
+            };
+            let frame = frame::parse(bytes.get(at..).unwrap_or_default())
+                .map_err(|_| corrupt(place, "a frame is not intact"))?;
+            visit(place, &frame)?;
+            at += frame.len;
+        }
+    }
+    Ok(())
 }

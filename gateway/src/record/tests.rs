@@ -1,4 +1,6 @@
 mod support;
+mod tamper;
+mod trail;
 
 use super::{End, Outcome};
 use support::{begin, call, fresh, open};

@@ -360,9 +360,12 @@ fn confirms(bytes: &[u8], open: &Open) -> bool {
         seq: header.first_seq,
         leaf: header.first_leaf,
     };
+    let frames = usize::try_from(HEADER_BYTES)
+        .ok()
+        .and_then(|at| bytes.get(at..));
     segment::walk_segment(
         &link,
-        bytes,
+        (HEADER_BYTES, frames.unwrap_or_default()),
         Position::default(),
         &mut expect,
         &mut |_, _| Ok(()),

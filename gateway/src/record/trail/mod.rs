@@ -1,0 +1,236 @@
+//! Reading the evidence: beside a running gateway, or on a copy. Nothing here writes.
+
+mod prove;
+mod replay;
+mod story;
+mod verify;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tlog::note::VerifierKey;
+use tlog::tree::{Hash, leaf_hash};
+
+use super::files::{self, Files, Identity};
+use super::frame::{Frame, Kind, LeafFrame, Position};
+use super::health::Head;
+use super::keyring::Keyring;
+use super::seal::ContentId;
+use super::segment::{self, Chain, Expect, Walked};
+use super::{Error, heads};
+use crate::call::CallId;
+use crate::disk::{Disk, Kind as FileKind};
+
+pub use replay::{Part as ReplayedPart, Replayed};
+pub use story::{CallSummary, Calls, Entry, Filter, Story};
+pub use verify::{Report, Verdict, VerifyOptions};
+
+/// Looks at a log that is being written while it is read.
+const LOOKS_MAX: u32 = 5;
+
+/// Pause between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Where one leaf is.
+#[derive(Clone, Copy, Debug)]
+struct LeafAt {
+    at: Position,
+    hash: Hash,
+}
+
+/// What was read so far.
+#[derive(Debug, Default)]
+struct Index {
+    leaves: Vec<LeafAt>,
+    /// Leaves of each call, in order.
+    calls: HashMap<ContentId, Vec<u64>>,
+    /// Calls in the order of their first leaf.
+    order: Vec<ContentId>,
+}
+
+impl Index {
+    fn frame(&mut self, at: Position, frame: &Frame<'_>) {
+        if frame.kind != Kind::Leaf {
+            return;
+        }
+        let Some(leaf) = LeafFrame::parse(frame.payload) else {
+            return;
+        };
+        self.leaves.push(LeafAt {
+            at,
+            hash: leaf_hash(leaf.leaf),
+        });
+        if leaf.id == [0; 16] {
+            return;
+        }
+        let of_call = self.calls.entry(leaf.id).or_default();
+        if of_call.is_empty() {
+            self.order.push(leaf.id);
+        }
+        of_call.push(leaf.index);
+    }
+}
+
+/// The evidence, to read.
+#[derive(Debug)]
+pub struct Trail {
+    disk: Arc<dyn Disk>,
+    files: Files,
+    identity: Identity,
+    keyring: Option<Keyring>,
+    chain: Chain,
+    index: Index,
+    walked: Walked,
+}
+
+impl Trail {
+    /// Open the log in `dir`. The content can be opened when its keys are there and readable.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialised`] where no log is; [`Error::Corrupt`], [`Error::Missing`] when its frames
+    /// do not hold together: [`Trail::check`] tells more.
+    pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+        let files = Files::new(dir);
+        let identity = read_identity(disk.as_ref(), &files)?;
+        let keyring = files::read_root(disk.as_ref(), &files)
+            .and_then(|root| Keyring::open(disk.as_ref(), &files.subjects(), &root))
+            .ok();
+        let mut trail = Self {
+            disk,
+            files,
+            identity,
+            keyring,
+            chain: Chain::default(),
+            index: Index::default(),
+            walked: Walked {
+                end: Position::default(),
+                next: Expect::default(),
+                torn: false,
+            },
+        };
+        trail.refresh()?;
+        Ok(trail)
+    }
+
+    /// Read what was appended since.
+    ///
+    /// # Errors
+    /// As [`Trail::open`].
+    pub fn refresh(&mut self) -> Result<(), Error> {
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            match self.look() {
+                // The gateway may have been writing what we were reading.
+                Err(Error::Corrupt { .. } | Error::Missing(_)) if looks < LOOKS_MAX => {
+                    std::thread::sleep(LOOK_PAUSE);
+                }
+                other => break other,
+            }
+        }?;
+        // A subject's key may be new, or destroyed.
+        self.keyring = files::read_root(self.disk.as_ref(), &self.files)
+            .and_then(|root| Keyring::open(self.disk.as_ref(), &self.files.subjects(), &root))
+            .ok();
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), Error> {
+        let disk = self.disk.as_ref();
+        self.chain = Chain::find(disk, &self.files, &self.identity.log_id)?;
+        let mut found = Vec::new();
+        let walked = segment::walk_on(
+            disk,
+            &self.files,
+            &self.chain,
+            self.walked,
+            &mut |at, frame| {
+                if frame.kind == Kind::Leaf {
+                    found.push((at, frame.seq, frame.payload.to_vec()));
+                }
+                Ok(())
+            },
+        )?;
+        // Only a walk that came through counts: it may be walked again from its start.
+        for (at, seq, payload) in &found {
+            let frame = Frame {
+                kind: Kind::Leaf,
+                seq: *seq,
+                payload,
+                len: 0,
+            };
+            self.index.frame(*at, &frame);
+        }
+        self.walked = walked;
+        Ok(())
+    }
+
+    /// Records so far.
+    pub fn records(&self) -> u64 {
+        self.index.leaves.len() as u64
+    }
+
+    /// The log's origin.
+    pub fn origin(&self) -> &str {
+        &self.identity.origin
+    }
+
+    /// The key that the log's heads are signed with, as the directory says.
+    pub const fn verifier_key(&self) -> &VerifierKey {
+        &self.identity.verifier
+    }
+
+    /// The newest signed head.
+    ///
+    /// # Errors
+    /// [`Error::BadHead`] when it is not signed by the log's key.
+    pub fn head(&self) -> Result<Option<Head>, Error> {
+        heads::newest(self.disk.as_ref(), &self.files, &self.identity.verifier)
+    }
+
+    /// The exact bytes of one record.
+    ///
+    /// # Errors
+    /// [`Error::NoRecord`] beyond the end.
+    pub fn leaf(&self, index: u64) -> Result<Vec<u8>, Error> {
+        let at = self.leaf_at(index)?.at;
+        let path = self.files.segment(at.segment);
+        let failed = |source| Error::disk("read", &path, source);
+        let file = self
+            .disk
+            .open(&path, crate::disk::Access::Read)
+            .map_err(failed)?;
+        let mut bytes = vec![0; super::frame::HEADER_BYTES + 64 + super::LEAF_BYTES_MAX];
+        let read = file.read_at(&mut bytes, at.offset).map_err(failed)?;
+        let frame = super::frame::parse(bytes.get(..read).unwrap_or_default());
+        let leaf = frame.ok().and_then(|frame| LeafFrame::parse(frame.payload));
+        leaf.map(|leaf| leaf.leaf.to_vec())
+            .ok_or_else(|| segment::corrupt(at, "a frame is not intact"))
+    }
+
+    fn leaf_at(&self, index: u64) -> Result<LeafAt, Error> {
+        let found = usize::try_from(index)
+            .ok()
+            .and_then(|at| self.index.leaves.get(at));
+        found.copied().ok_or(Error::NoRecord(index))
+    }
+
+    fn of_call(&self, call: CallId) -> Result<&[u64], Error> {
+        let found = self.index.calls.get(call.as_bytes());
+        found.map(Vec::as_slice).ok_or(Error::UnknownCall(call))
+    }
+}
+
+fn read_identity(disk: &dyn Disk, files: &Files) -> Result<Identity, Error> {
+    for dir in [&files.dir, &files.wal] {
+        match disk.identity(dir) {
+            Ok(Some(found)) if found.kind == FileKind::Directory => {}
+            Ok(Some(_)) => return Err(Error::NotPlain(dir.clone())),
+            Ok(None) => return Err(Error::NotInitialised(files.dir.clone())),
+            Err(source) => return Err(Error::disk("look at", dir, source)),
+        }
+    }
+    Identity::read(disk, files)
+}

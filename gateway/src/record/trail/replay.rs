@@ -1,0 +1,257 @@
+//! Playback: what went up and what was released, out of the sealed frames. Nothing runs again.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::super::Error;
+use super::super::frame::{Frame, Kind, Position};
+use super::super::leaf::unhex;
+use super::super::seal::{self, ContentId, ContentKey, Field, Part as Sealed, SealedHead};
+use super::super::segment;
+use super::Trail;
+use crate::call::CallId;
+
+/// One thing that was committed to, played back.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Part {
+    /// The bytes that were kept.
+    pub bytes: Vec<u8>,
+    /// How many there were; `None` when the record does not say (the call has no end).
+    pub total: Option<u64>,
+    /// Why not all were kept: `limit` or `quota`.
+    pub cut: Option<String>,
+    /// Whether the bytes match the commitment in the record; `None` when it cannot be told because not
+    /// all are here.
+    pub verified: Option<bool>,
+}
+
+/// A call, played back.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Replayed {
+    /// The request's head as it went up, JSON.
+    pub request_head: Part,
+    /// The request's body.
+    pub request_body: Part,
+    /// The policy request, JSON.
+    pub context: Part,
+    /// Status and headers as released, JSON.
+    pub released_head: Part,
+    /// The body as released.
+    pub released_body: Part,
+    /// Trailers as released, JSON.
+    pub trailers: Part,
+}
+
+impl Replayed {
+    /// Whether everything that can be checked matches its commitment.
+    pub fn verified(&self) -> bool {
+        self.parts().iter().all(|part| part.verified != Some(false))
+    }
+
+    /// Whether content is missing.
+    pub fn truncated(&self) -> bool {
+        self.parts().iter().any(|part| part.cut.is_some())
+    }
+
+    const fn parts(&self) -> [&Part; 6] {
+        [
+            &self.request_head,
+            &self.request_body,
+            &self.context,
+            &self.released_head,
+            &self.released_body,
+            &self.trailers,
+        ]
+    }
+}
+
+/// Sealed frames of one content, by part and piece.
+type Pieces = BTreeMap<(Sealed, u32), Vec<u8>>;
+
+impl Trail {
+    /// Frames of content `id` between two places.
+    fn pieces(&self, id: ContentId, from: Position, to: Position) -> Result<Pieces, Error> {
+        let mut pieces = Pieces::new();
+        let disk = self.disk.as_ref();
+        let mut visit = |_: Position, frame: &Frame<'_>| {
+            if frame.kind == Kind::Sealed {
+                if let Some(head) = SealedHead::parse(frame.payload).filter(|head| head.id == id) {
+                    pieces.insert((head.part, head.piece), frame.payload.to_vec());
+                }
+            }
+            Ok(())
+        };
+        segment::range(disk, &self.files, &self.chain, (from, to), &mut visit)?;
+        Ok(pieces)
+    }
+
+    /// Where the record before `index` is: what is sealed with `index` lies behind it.
+    fn place_before(&self, index: u64) -> Position {
+        let before = index
+            .checked_sub(1)
+            .and_then(|before| self.leaf_at(before).ok());
+        let first = self.chain.links.first().map(|link| Position {
+            segment: link.header.number,
+            offset: 0,
+        });
+        before.map(|leaf| leaf.at).or(first).unwrap_or_default()
+    }
+
+    fn key(&self, id: ContentId, pieces: &Pieces) -> Option<ContentKey> {
+        let (salt, reference) = seal::key_parts(pieces.get(&(Sealed::Key, 0))?)?;
+        let subject = self.keyring.as_ref()?.by_reference(&reference)?;
+        ContentKey::derive(id, reference, salt, &subject.key).ok()
+    }
+
+    /// One part of what is sealed with record `index`; `None` when it cannot be opened.
+    pub(super) fn part_before(
+        &self,
+        index: u64,
+        fields: &Value,
+        part: Sealed,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let own = fields
+            .get("content_id")
+            .and_then(Value::as_str)
+            .and_then(unhex);
+        let call = fields.get("call").and_then(Value::as_str);
+        let call = call.and_then(|call| call.parse::<CallId>().ok());
+        let Some(id) = own.or_else(|| call.map(|call| *call.as_bytes())) else {
+            return Ok(None);
+        };
+        // The key of a call stands with its begin.
+        let begin = fields.get("begin").and_then(Value::as_u64).unwrap_or(index);
+        let to = self.leaf_at(index)?.at;
+        let mut pieces = self.pieces(id, self.place_before(begin), self.leaf_at(begin)?.at)?;
+        let Some(key) = self.key(id, &pieces) else {
+            return Ok(None);
+        };
+        if begin != index {
+            pieces = self.pieces(id, self.place_before(index), to)?;
+        }
+        Ok(open_part(&key, &pieces, part))
+    }
+
+    /// Play a call back.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCall`] for a call that never began; [`Error::Unreadable`] when its key is gone.
+    pub fn replay(&self, call: CallId) -> Result<Replayed, Error> {
+        let id = *call.as_bytes();
+        let mut begin = None;
+        let mut end = None;
+        for index in self.of_call(call)? {
+            let fields: Value = serde_json::from_slice(&self.leaf(*index)?).unwrap_or(Value::Null);
+            match fields.get("kind").and_then(Value::as_str) {
+                Some("call.begin") => begin = Some((*index, fields)),
+                Some("call.end") => end = Some((*index, fields)),
+                Some(_) | None => {}
+            }
+        }
+        let (first, begin) = begin.ok_or(Error::UnknownCall(call))?;
+        let to = match &end {
+            Some((index, _)) => self.leaf_at(*index)?.at,
+            None => self.walked.end,
+        };
+        let pieces = self.pieces(id, self.place_before(first), to)?;
+        let key = self.key(id, &pieces).ok_or(Error::Unreadable(call))?;
+        let end = end.map_or(Value::Null, |(_, fields)| fields);
+        Ok(assemble(&key, &pieces, &begin, &end))
+    }
+}
+
+/// All pieces of a part, joined; `None` when one does not open or none is there.
+fn open_part(key: &ContentKey, pieces: &Pieces, part: Sealed) -> Option<Vec<u8>> {
+    let range = pieces.range((part, 0)..=(part, u32::MAX));
+    let opened: Option<Vec<Vec<u8>>> = range.map(|(_, payload)| key.open(payload)).collect();
+    opened
+        .filter(|pieces| !pieces.is_empty())
+        .map(|pieces| pieces.concat())
+}
+
+/// A member's exact text in a sealed document.
+fn member(document: Option<&Vec<u8>>, name: &str) -> Option<Vec<u8>> {
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(document?).ok()?;
+    let text = members.get(name)?.get();
+    (text != "null").then(|| text.as_bytes().to_vec())
+}
+
+fn assemble(key: &ContentKey, pieces: &Pieces, begin: &Value, end: &Value) -> Replayed {
+    let context = open_part(key, pieces, Sealed::Context);
+    let ending = open_part(key, pieces, Sealed::Ending);
+    let text = |document: &Option<Vec<u8>>, name, field, commitment: Option<&Value>| {
+        let bytes = member(document.as_ref(), name);
+        let total = bytes.as_ref().map(|bytes| bytes.len() as u64);
+        whole(key, field, bytes.unwrap_or_default(), total, commitment)
+    };
+    // A body that streamed up is stated with the end.
+    let request = end.get("request").or_else(|| begin.get("request"));
+    Replayed {
+        request_head: text(
+            &context,
+            "request",
+            Field::RequestHead,
+            begin.pointer("/request/head"),
+        ),
+        context: text(&context, "policy", Field::Context, begin.get("context")),
+        request_body: body(key, pieces, Sealed::Request, Field::RequestBody, request),
+        released_head: text(
+            &ending,
+            "head",
+            Field::ReleasedHead,
+            end.pointer("/released/head"),
+        ),
+        released_body: body(
+            key,
+            pieces,
+            Sealed::Released,
+            Field::ReleasedBody,
+            end.get("released"),
+        ),
+        trailers: text(
+            &ending,
+            "trailers",
+            Field::ReleasedTrailers,
+            end.pointer("/released/trailers"),
+        ),
+    }
+}
+
+fn body(
+    key: &ContentKey,
+    pieces: &Pieces,
+    part: Sealed,
+    field: Field,
+    stated: Option<&Value>,
+) -> Part {
+    let bytes = open_part(key, pieces, part).unwrap_or_default();
+    let total = stated.and_then(|s| s.get("bytes")).and_then(Value::as_u64);
+    let partial = stated.is_some_and(|s| s.get("at_least").is_some());
+    let cut = stated.and_then(|s| s.get("cut")).and_then(Value::as_str);
+    let total = if partial { None } else { total };
+    let mut part = whole(key, field, bytes, total, stated.and_then(|s| s.get("body")));
+    part.cut = cut.map(ToOwned::to_owned);
+    part
+}
+
+fn whole(
+    key: &ContentKey,
+    field: Field,
+    bytes: Vec<u8>,
+    total: Option<u64>,
+    commitment: Option<&Value>,
+) -> Part {
+    let stated = commitment.and_then(Value::as_str).and_then(unhex::<32>);
+    let complete = total.is_some_and(|total| total == bytes.len() as u64);
+    let verified = stated
+        .filter(|_| complete)
+        .map(|stated| stated == key.commit(field, &bytes));
+    Part {
+        bytes,
+        total,
+        cut: None,
+        verified,
+    }
+}

@@ -1,0 +1,312 @@
+//! What the records tell of calls.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::Error;
+use super::super::entry::Outcome;
+use super::super::leaf::{hex, nanos_from_text};
+use super::super::seal::{ContentId, Part};
+use super::Trail;
+use crate::call::CallId;
+use crate::clock::Timestamp;
+
+/// Which calls.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Filter {
+    /// Exactly this function.
+    pub function: Option<String>,
+    /// Functions of this connection.
+    pub connection: Option<String>,
+    /// Issuer alias and subject.
+    pub principal: Option<(String, String)>,
+    /// This outcome (`ok`, `denied`, `indeterminate`, …); a call without an end is `open`.
+    pub outcome: Option<String>,
+    /// Not before this time.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// Only calls of functions that nobody declared.
+    pub unknown: bool,
+}
+
+/// One call in a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallSummary {
+    /// The call.
+    pub call: CallId,
+    /// Index of its first record.
+    pub index: u64,
+    /// When that was recorded.
+    pub at: Timestamp,
+    /// The function; `None` when it is unknown.
+    pub function: Option<String>,
+    /// Issuer alias of the caller.
+    pub issuer: String,
+    /// The caller's pseudonym.
+    pub subject_ref: String,
+    /// The caller, when the keys to know it are here.
+    pub subject: Option<String>,
+    /// `human`, `workload`, `agent`.
+    pub principal_kind: String,
+    /// The word for how it ended: an [`Outcome`], `denied`, `pending` (waits for people) or `open`.
+    pub outcome: String,
+    /// The refusal's code, of a denied call.
+    pub reason: Option<String>,
+    /// Status released to the caller.
+    pub status: Option<u64>,
+    /// The approval that it waited for.
+    pub approval: Option<String>,
+    /// Masked values by data class.
+    pub masked: BTreeMap<String, u64>,
+    /// Milliseconds from receipt to the end.
+    pub total_ms: Option<u64>,
+    /// What was tried, of an unknown function: method and target, when the keys are here.
+    pub tried: Option<Value>,
+}
+
+impl CallSummary {
+    /// The outcome of a call that ran and ended.
+    pub fn ended(&self) -> Option<Outcome> {
+        Outcome::from_word(&self.outcome)
+    }
+}
+
+/// One record of a call.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    /// Its index.
+    pub index: u64,
+    /// Its kind (`call.begin`, `approval.vote`, …).
+    pub kind: String,
+    /// Its exact text.
+    pub text: String,
+    /// The same, parsed.
+    pub fields: Value,
+    /// What is sealed with it, when the keys are here: for a begin the principal, the request's head
+    /// and the policy request.
+    pub content: Option<Value>,
+}
+
+/// All that is recorded of one call.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Story {
+    /// In short.
+    pub summary: CallSummary,
+    /// In full, in order.
+    pub entries: Vec<Entry>,
+}
+
+impl Story {
+    /// The first record of this kind.
+    pub fn entry(&self, kind: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.kind == kind)
+    }
+}
+
+/// Calls, newest first.
+#[derive(Debug)]
+pub struct Calls<'t> {
+    trail: &'t Trail,
+    filter: Filter,
+    reference: Option<String>,
+    left: usize,
+}
+
+impl Iterator for Calls<'_> {
+    type Item = Result<CallSummary, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.left > 0 {
+            self.left -= 1;
+            let id = *self.trail.index.order.get(self.left)?;
+            match self.trail.summary(id) {
+                Ok(Some(summary)) if self.wanted(&summary) => {
+                    return Some(Ok(self.trail.with_names(summary)));
+                }
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+}
+
+impl Calls<'_> {
+    fn wanted(&self, call: &CallSummary) -> bool {
+        let filter = &self.filter;
+        let function = call.function.as_deref();
+        let connection = function.and_then(|f| f.split_once('/')).map(|(c, _)| c);
+        let is = |want: &Option<String>, have: Option<&str>| {
+            want.as_deref().is_none_or(|want| have == Some(want))
+        };
+        is(&filter.function, function)
+            && is(&filter.connection, connection)
+            && is(&filter.outcome, Some(&call.outcome))
+            && is(&self.reference, Some(&call.subject_ref))
+            && filter.since.is_none_or(|since| call.at >= since)
+            && filter.until.is_none_or(|until| call.at < until)
+            && (!filter.unknown || call.reason.as_deref() == Some("not_found"))
+    }
+}
+
+fn text(fields: &Value, name: &str) -> Option<String> {
+    fields.get(name)?.as_str().map(ToOwned::to_owned)
+}
+
+impl Trail {
+    /// Calls that match, newest first.
+    pub fn calls(&self, filter: Filter) -> Calls<'_> {
+        let reference = filter.principal.as_ref().map(|(issuer, subject)| {
+            let known = self
+                .keyring
+                .as_ref()
+                .and_then(|ring| ring.reference(issuer, subject));
+            // Nobody has this one: a subject that was never seen, or was erased, has no calls.
+            known.map_or_else(|| "unknown".to_owned(), |reference| hex(&reference))
+        });
+        Calls {
+            trail: self,
+            filter,
+            reference,
+            left: self.index.order.len(),
+        }
+    }
+
+    /// Everything about one call.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCall`]; [`Error::Corrupt`] when its records do not read back.
+    pub fn show(&self, call: CallId) -> Result<Story, Error> {
+        let entries = self
+            .of_call(call)?
+            .iter()
+            .map(|index| self.entry(*index))
+            .collect::<Result<Vec<_>, _>>()?;
+        let summary = self
+            .summary(*call.as_bytes())?
+            .ok_or(Error::UnknownCall(call))?;
+        Ok(Story {
+            summary: self.with_names(summary),
+            entries,
+        })
+    }
+
+    /// One record, parsed and opened.
+    ///
+    /// # Errors
+    /// [`Error::NoRecord`] beyond the end.
+    pub fn entry(&self, index: u64) -> Result<Entry, Error> {
+        let bytes = self.leaf(index)?;
+        let fields: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Ok(Entry {
+            index,
+            kind: text(&fields, "kind").unwrap_or_default(),
+            content: self.content_of(index, &fields),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            fields,
+        })
+    }
+
+    fn content_of(&self, index: u64, fields: &Value) -> Option<Value> {
+        let part = match fields.get("kind")?.as_str()? {
+            "call.end" => Part::Ending,
+            _ => Part::Context,
+        };
+        let bytes = self.part_before(index, fields, part).ok()??;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// A call's records in short; `None` for an id that is no call's (an erased pseudonym).
+    fn summary(&self, id: ContentId) -> Result<Option<CallSummary>, Error> {
+        let call = CallId::from_bytes(id);
+        let mut summary: Option<CallSummary> = None;
+        for index in self.of_call(call)? {
+            let fields: Value = serde_json::from_slice(&self.leaf(*index)?).unwrap_or(Value::Null);
+            let kind = text(&fields, "kind").unwrap_or_default();
+            if text(&fields, "call").is_none() {
+                continue;
+            }
+            // Somebody read it before it was called: not its first record.
+            if summary.is_none() && kind == "admin.read" {
+                continue;
+            }
+            let known = summary.get_or_insert_with(|| first(call, *index, &fields));
+            tell(known, &kind, &fields);
+        }
+        Ok(summary)
+    }
+
+    fn with_names(&self, mut summary: CallSummary) -> CallSummary {
+        let unknown = summary.reason.as_deref() == Some("not_found");
+        if let Ok(entry) = self.entry(summary.index) {
+            let content = entry.content.unwrap_or(Value::Null);
+            let subject = content
+                .get("subject")
+                .or_else(|| content.pointer("/principal/subject"));
+            summary.subject = subject.and_then(Value::as_str).map(ToOwned::to_owned);
+            if unknown {
+                summary.tried = content.get("content").cloned();
+            }
+        }
+        summary
+    }
+}
+
+fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
+    let at = text(fields, "t").and_then(|t| nanos_from_text(&t));
+    CallSummary {
+        call,
+        index,
+        at: at.unwrap_or_else(|| Timestamp::from_nanos(0)),
+        function: None,
+        issuer: text(fields, "issuer").unwrap_or_default(),
+        subject_ref: text(fields, "subject_ref").unwrap_or_default(),
+        subject: None,
+        principal_kind: text(fields, "principal_kind").unwrap_or_default(),
+        outcome: "open".to_owned(),
+        reason: None,
+        status: None,
+        approval: None,
+        masked: BTreeMap::new(),
+        total_ms: None,
+        tried: None,
+    }
+}
+
+fn tell(summary: &mut CallSummary, kind: &str, fields: &Value) {
+    if summary.function.is_none() {
+        summary.function = text(fields, "function");
+    }
+    let approval = fields.pointer("/approval/id").and_then(Value::as_str);
+    let approval = approval
+        .map(ToOwned::to_owned)
+        .or_else(|| text(fields, "approval"));
+    summary.approval = approval.or_else(|| summary.approval.take());
+    match kind {
+        "call.begin" => "open".clone_into(&mut summary.outcome),
+        "call.end" => {
+            summary.outcome = text(fields, "outcome").unwrap_or_default();
+            summary.status = fields.get("status").and_then(Value::as_u64);
+            summary.total_ms = fields.get("total_ms").and_then(Value::as_u64);
+            let masked = fields.get("masked").and_then(Value::as_object);
+            summary.masked = masked
+                .into_iter()
+                .flatten()
+                .filter_map(|(class, count)| Some((class.clone(), count.as_u64()?)))
+                .collect();
+        }
+        "call.deny" => {
+            "denied".clone_into(&mut summary.outcome);
+            summary.reason = text(fields, "reason");
+        }
+        "approval.ask" => "pending".clone_into(&mut summary.outcome),
+        "approval.expire" => "expired".clone_into(&mut summary.outcome),
+        "approval.cancel" => {
+            summary.outcome = text(fields, "reason").unwrap_or_default();
+        }
+        // Votes, reads and the like do not say how the call stands.
+        _ => {}
+    }
+}
