@@ -2,6 +2,7 @@
 
 mod cases;
 mod cedar;
+mod docs;
 mod files;
 mod people;
 mod semantics;

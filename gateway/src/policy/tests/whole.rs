@@ -8,7 +8,7 @@ use cedar_policy::{
     Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityUid, Policy, PolicyId,
     PolicySet, Request as CedarRequest, Response, RestrictedExpression as Expr,
 };
-use proptest::prelude::*;
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::{select, subsequence};
 
 use super::*;
