@@ -123,3 +123,18 @@ fn every_field_is_described_in_the_schema() {
         assert!(field["description"].is_string(), "{name}");
     }
 }
+
+#[test]
+fn every_example_of_the_guide_has_no_faults() {
+    let guide = include_str!("../../../../docs/guide/identity.md");
+    let examples: Vec<&str> = guide
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(examples.len() >= 6, "{}", examples.len());
+    for example in examples {
+        let config: Config = serde_saphyr::from_str(example).expect(example);
+        assert_eq!(check(&config, Some("https://console.example.com")), []);
+    }
+}
