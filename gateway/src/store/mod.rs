@@ -199,3 +199,5 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::MemoryStore;

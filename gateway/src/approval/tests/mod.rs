@@ -1,7 +1,9 @@
 //! Tests of held calls.
 
+mod chaos;
 mod people;
 mod runs;
+mod simulation;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use crate::call::{CallId, Effect, FunctionId, Sameness};
 use crate::clock::ManualClock;
 use crate::identity::Kind;
 use crate::policy::{GroupExpr, RuleHash, RuleTerms, Terms};
-use crate::store::SqliteStore;
+use crate::store::{Filter, SqliteStore};
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 pub(super) const LEADS: &str = "corp/leads";

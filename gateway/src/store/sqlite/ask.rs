@@ -119,7 +119,7 @@ async fn with_result(
         false,
         "WHERE caller = $1 AND same = $2 AND state IN ('done', 'failed') \
          AND id IN (SELECT approval FROM results WHERE expires_ms > $3) \
-         ORDER BY created_ms DESC LIMIT 1",
+         ORDER BY created_ms DESC, id DESC LIMIT 1",
     ))
     .bind(&new.caller)
     .bind(&new.same)
@@ -137,7 +137,7 @@ async fn indeterminate(
 ) -> Result<Option<String>, Error> {
     let row = sqlx::query(
         "SELECT id FROM approvals WHERE caller = $1 AND same = $2 AND state = 'indeterminate' \
-         AND ended_ms > $3 ORDER BY ended_ms DESC LIMIT 1",
+         AND ended_ms > $3 ORDER BY ended_ms DESC, id DESC LIMIT 1",
     )
     .bind(&new.caller)
     .bind(&new.same)
@@ -157,7 +157,7 @@ async fn conflict(
     };
     let row = sqlx::query(
         "SELECT id FROM approvals WHERE issuer = $1 AND subject = $2 AND function = $3 \
-         AND idempotency = $4 AND same <> $5 AND created_ms > $6 ORDER BY created_ms DESC LIMIT 1",
+         AND idempotency = $4 AND same <> $5 AND created_ms > $6 ORDER BY created_ms DESC, id DESC LIMIT 1",
     )
     .bind(&new.issuer)
     .bind(&new.subject)
@@ -178,7 +178,7 @@ async fn cooling(
 ) -> Result<Option<Asked>, Error> {
     let denied = sqlx::query(
         "SELECT id, same, ended_ms FROM approvals WHERE issuer = $1 AND subject = $2 \
-         AND function = $3 AND state = 'denied' AND ended_ms > $4 ORDER BY ended_ms DESC LIMIT 64",
+         AND function = $3 AND state = 'denied' AND ended_ms > $4 ORDER BY ended_ms DESC, id DESC LIMIT 64",
     )
     .bind(&new.issuer)
     .bind(&new.subject)

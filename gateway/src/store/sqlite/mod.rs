@@ -173,6 +173,14 @@ impl SqliteStore {
     }
 }
 
+#[cfg(test)]
+impl SqliteStore {
+    /// The writer, for tests that do what this room never does.
+    pub(crate) const fn writer_for_tests(&self) -> &SqlitePool {
+        &self.writer
+    }
+}
+
 fn digest_of(text: &str) -> Vec<u8> {
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes())
         .as_ref()
