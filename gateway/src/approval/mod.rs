@@ -29,7 +29,9 @@
 //! changes). Does no I/O of its own but through [`crate::store`].
 
 mod ask;
+mod end;
 mod id;
+mod open;
 mod run;
 mod seal;
 mod tally;
@@ -53,8 +55,9 @@ use seal::{Broken, Fields, Keys};
 
 pub use crate::store::State;
 pub use ask::{AskError, Question, Ticket};
+pub use end::{Outcome, Voided};
 pub use id::ApprovalId;
-pub use run::{Execution, Outcome, TakeError, Voided, Voter};
+pub use run::{Execution, TakeError, Voter};
 pub use terminal::terminal_safe;
 pub use view::{ApprovalHead, ApprovalView, RequesterView, RuleView, VoteView};
 pub use vote::{Ballot, Verdict, VoteError, VoteNote};
@@ -226,7 +229,7 @@ struct Inner {
     clock: SharedClock,
     config: Config,
     waits: wait::Waits,
-    ends: Arc<run::Ends>,
+    ends: Arc<end::Ends>,
 }
 
 impl Approvals {
@@ -248,7 +251,7 @@ impl Approvals {
                 clock,
                 config,
                 waits: wait::Waits::default(),
-                ends: Arc::new(run::Ends::default()),
+                ends: Arc::new(end::Ends::default()),
             }),
         })
     }

@@ -1,9 +1,12 @@
 //! Tests of held calls.
 
+mod asks;
 mod chaos;
 mod people;
 mod runs;
 mod simulation;
+mod tampering;
+mod votes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use crate::call::{CallId, Effect, FunctionId, Sameness};
 use crate::clock::ManualClock;
 use crate::identity::Kind;
 use crate::policy::{GroupExpr, RuleHash, RuleTerms, Terms};
-use crate::store::{Filter, SqliteStore};
+use crate::store::SqliteStore;
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 pub(super) const LEADS: &str = "corp/leads";
@@ -28,10 +31,6 @@ pub(super) struct Bench {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) approvals: Approvals,
-}
-
-pub(super) fn approvals(store: &Arc<dyn Store>, clock: &Arc<ManualClock>) -> Approvals {
-    with(store, clock, Config::default())
 }
 
 pub(super) fn with(store: &Arc<dyn Store>, clock: &Arc<ManualClock>, config: Config) -> Approvals {
@@ -192,4 +191,12 @@ pub(super) async fn no(
     voter: &Principal,
 ) -> Result<State, VoteError> {
     cast(approvals, id, &terms.rules[0].hash, voter, Verdict::No).await
+}
+
+pub(super) async fn done(bench: &Bench, id: &ApprovalId, result: Option<&[u8]>) {
+    let execution = bench.approvals.take(id, &caller(), "i1").await.unwrap();
+    let outcome = Outcome::Done {
+        result: result.map(<[u8]>::to_vec),
+    };
+    bench.approvals.finish(execution, outcome).await.unwrap();
 }

@@ -144,7 +144,10 @@ async fn revocations_stand_until_lifted_or_over_and_move_the_epoch() {
     assert_eq!(epoch, 7);
     assert_eq!(standing.len(), 7);
     assert!(standing.contains(&short));
-    assert!(all.iter().all(|what| standing.iter().any(|r| r.what == *what)));
+    assert!(
+        all.iter()
+            .all(|what| standing.iter().any(|r| r.what == *what))
+    );
     assert_eq!(store.revocations(until).await.unwrap().1.len(), 6);
     assert_eq!(store.lift("r0", NOW).await.unwrap(), Some(8));
     assert_eq!(store.lift("r0", NOW).await.unwrap(), None);
@@ -161,6 +164,9 @@ async fn a_revocation_has_bounded_text() {
     let store = SqliteStore::init(dir.path()).await.unwrap();
     let mut long = revocation("r", Revoked::Issuer("ci".to_owned()));
     long.reason = "x".repeat(1_025);
-    assert!(matches!(store.revoke(long).await, Err(Error::TooLong(_, 1_024))));
+    assert!(matches!(
+        store.revoke(long).await,
+        Err(Error::TooLong(_, 1_024))
+    ));
     assert_eq!(store.revocation_epoch().await.unwrap(), 0);
 }

@@ -17,7 +17,10 @@ fn nothing_leaves_a_final_state() {
     for state in State::ALL.into_iter().filter(|state| state.is_final()) {
         for edge in Edge::ALL {
             for expires in [NOW, later(1)] {
-                assert!(!edge.may(state, expires, NOW, true), "{edge:?} from {state}");
+                assert!(
+                    !edge.may(state, expires, NOW, true),
+                    "{edge:?} from {state}"
+                );
             }
         }
     }

@@ -137,7 +137,11 @@ impl Book {
             matches!(row.state, State::Done | State::Failed)
                 && result.is_some_and(|r| r.expires.millis() > now.millis())
         };
-        if let Some(done) = self.same(&new).filter(kept).max_by_key(|row| (row.created, row.id.clone())) {
+        if let Some(done) = self
+            .same(&new)
+            .filter(kept)
+            .max_by_key(|row| (row.created, row.id.clone()))
+        {
             return Asked::Joined(Box::new(done.clone()));
         }
         if let Some(refusal) = self.refusal(&new, limits, now) {

@@ -199,8 +199,8 @@ async fn page(store: &dyn Store, now: Timestamp) -> Vec<String> {
 #[tokio::test]
 async fn sqlite_answers_as_the_model_for_random_histories() {
     // A share for every build; more with the variable.
-    let histories: u64 = std::env::var("CALLGATE_SIM_HISTORIES")
-        .map_or(12, |text| text.parse().unwrap());
+    let histories: u64 =
+        std::env::var("CALLGATE_SIM_HISTORIES").map_or(12, |text| text.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
     for seed in 0..histories {
         let folder = dir.path().join(seed.to_string());
