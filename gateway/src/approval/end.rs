@@ -33,7 +33,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub enum Voided {
     /// The other votes are enough; go on.
-    Still(Execution),
+    Still(Box<Execution>),
     /// People are asked again.
     Reopened,
 }
@@ -191,7 +191,7 @@ impl Approvals {
             execution
                 .voters
                 .retain(|voter| !voters.contains(&voter.key));
-            return Ok(Voided::Still(execution));
+            return Ok(Voided::Still(Box::new(execution)));
         }
         execution.held.on_drop = None;
         self.woken(execution.id.as_str());

@@ -75,27 +75,21 @@ async fn instances_that_race_for_an_approval_run_it_once() {
     }
 }
 
+/// The process dies and another one starts in its folder.
+async fn reopen(bench: Bench) -> Bench {
+    bench.store.close().await;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(bench.dir.path()).await.unwrap());
+    let approvals = with(&store, &bench.clock, Config::default());
+    Bench {
+        store,
+        approvals,
+        ..bench
+    }
+}
+
 // P6: the process dies at each edge; what comes back is what was, or `indeterminate`.
 #[tokio::test]
 async fn a_restart_at_each_edge_runs_nothing_twice() {
-    let reopen = |bench: Bench| async move {
-        let Bench {
-            dir,
-            store,
-            clock,
-            approvals,
-        } = bench;
-        drop(approvals);
-        store.close().await;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir.path()).await.unwrap());
-        let approvals = approvals_of(&store, &clock);
-        Bench {
-            dir,
-            store,
-            clock,
-            approvals,
-        }
-    };
     let bench = Bench::new().await;
     let id = bench.ask(&caller(), "refund").await.id;
     let bench = reopen(bench).await;
@@ -151,10 +145,6 @@ async fn a_restart_at_each_edge_runs_nothing_twice() {
         bench.approvals.state(&id).await.unwrap(),
         State::Indeterminate
     );
-}
-
-fn approvals_of(store: &Arc<dyn Store>, clock: &Arc<ManualClock>) -> Approvals {
-    with(store, clock, Config::default())
 }
 
 #[tokio::test]

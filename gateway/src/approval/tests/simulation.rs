@@ -135,7 +135,7 @@ impl World {
             3 => {
                 let whom = execution.voters().iter().min().unwrap().key.clone();
                 match approvals.void(execution, &[whom]).await {
-                    Ok(Voided::Still(execution)) => execution,
+                    Ok(Voided::Still(execution)) => *execution,
                     Ok(Voided::Reopened) | Err(_) => return,
                 }
             }

@@ -269,7 +269,7 @@ async fn a_voter_found_revoked_at_the_run_is_voided() {
         panic!("reopened");
     };
     assert_eq!(execution.voters().len(), 1);
-    bench.approvals.give_back(execution).await.unwrap();
+    bench.approvals.give_back(*execution).await.unwrap();
 }
 
 #[tokio::test]

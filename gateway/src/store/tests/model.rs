@@ -94,7 +94,8 @@ fn vote(dice: &mut Dice, id: String, approval: &str, now: Timestamp) -> VoteRow 
 async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String]) -> String {
     let mut dice = Dice(seed);
     let id = dice.pick(ids).clone();
-    let lease = Some(format!("lease-{id}"));
+    let held = format!("lease-{id}");
+    let lease = Some(held.clone());
     match dice.below(14) {
         0..=3 => {
             let new = question(&mut dice, &format!("apr_{n:04}"), now);
@@ -112,7 +113,7 @@ async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String
                 id,
                 version,
                 instance: "i1".to_owned(),
-                lease: lease.unwrap(),
+                lease: held,
             };
             format!("{:?}", store.take(taking, now).await)
         }
