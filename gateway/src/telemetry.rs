@@ -152,61 +152,65 @@ impl Metrics {
             reload_failures: Counter::default(),
             registry: Arc::new(Registry::default()),
         };
-        registry.register(
-            "calls",
-            "Finished calls by function and outcome",
-            this.calls.clone(),
-        );
-        registry.register(
-            "call_seconds",
-            "Whole duration of calls",
-            this.seconds.clone(),
-        );
-        registry.register(
-            "call_own_seconds",
-            "Duration of calls without the time spent in the function",
-            this.own_seconds.clone(),
-        );
-        registry.register(
-            "masked_values",
-            "Masked values by class",
-            this.masked.clone(),
-        );
-        registry.register(
-            "refusals",
-            "Requests refused before a function was known",
-            this.refusals.clone(),
-        );
-        registry.register(
-            "client_connections",
-            "Open client connections",
-            this.connections.clone(),
-        );
-        registry.register("calls_under_way", "Calls under way", this.under_way.clone());
-        registry.register(
-            "calls_held",
-            "Calls waiting for approval",
-            this.held.clone(),
-        );
-        registry.register(
-            "audit_admitting",
-            "1 when the audit log admits calls",
-            this.admitting.clone(),
-        );
-        registry.register(
-            "audit_free_bytes",
-            "Free bytes for the audit log",
-            this.free_bytes.clone(),
-        );
-        registry.register(
-            "reload_failures",
-            "Refused reloads",
-            this.reload_failures.clone(),
-        );
+        this.register(&mut registry);
         Self {
             registry: Arc::new(registry),
             ..this
         }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "calls",
+            "Finished calls by function and outcome",
+            self.calls.clone(),
+        );
+        registry.register(
+            "call_seconds",
+            "Whole duration of calls",
+            self.seconds.clone(),
+        );
+        registry.register(
+            "call_own_seconds",
+            "Duration of calls without the time spent in the function",
+            self.own_seconds.clone(),
+        );
+        registry.register(
+            "masked_values",
+            "Masked values by class",
+            self.masked.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Requests refused before a function was known",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "client_connections",
+            "Open client connections",
+            self.connections.clone(),
+        );
+        registry.register("calls_under_way", "Calls under way", self.under_way.clone());
+        registry.register(
+            "calls_held",
+            "Calls waiting for approval",
+            self.held.clone(),
+        );
+        registry.register(
+            "audit_admitting",
+            "1 when the audit log admits calls",
+            self.admitting.clone(),
+        );
+        registry.register(
+            "audit_free_bytes",
+            "Free bytes for the audit log",
+            self.free_bytes.clone(),
+        );
+        registry.register(
+            "reload_failures",
+            "Refused reloads",
+            self.reload_failures.clone(),
+        );
     }
 
     /// Count a finished call.

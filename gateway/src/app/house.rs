@@ -208,28 +208,11 @@ impl House {
         );
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&store_dir(&data)).await?);
         let settings = loaded.config.approvals.clone();
-        let approvals = Approvals::new(
-            Arc::clone(&store),
-            &state_key(&data)?,
-            Arc::clone(&clock),
-            settings,
-        )?;
-        let lost = approvals.recover(&instance).await?;
-        if !lost.is_empty() {
-            tracing::warn!(
-                approvals = lost.join(" "),
-                "approved calls were under way at the last stop: indeterminate"
-            );
-        }
+        let key = state_key(&data)?;
+        let approvals = Approvals::new(Arc::clone(&store), &key, Arc::clone(&clock), settings)?;
+        recover(&approvals, &instance).await?;
         snapshot.identity.start();
-        let event = Event::ConfigChange {
-            config_version: snapshot.version.clone(),
-            policy_version: snapshot.policies.version().to_owned(),
-            who: Who::operator(),
-            removed: Vec::new(),
-            content: serde_json::json!({ "start": true }),
-        };
-        record.note(event).await.map_err(Error::Unrecorded)?;
+        start_on_record(&record, &snapshot).await?;
         let parts = Parts {
             approvals: approvals.clone(),
             record: record.clone(),
@@ -432,6 +415,35 @@ impl House {
         self.pipeline.replace(new);
         Ok((loaded, report))
     }
+}
+
+/// Nothing may be taken before what the last run left under way is declared indeterminate.
+async fn recover(approvals: &Approvals, instance: &str) -> Result<(), Error> {
+    let lost = approvals.recover(instance).await?;
+    if !lost.is_empty() {
+        let lost = lost.join(" ");
+        tracing::warn!(
+            approvals = lost,
+            "approved calls were under way at the last stop: indeterminate"
+        );
+    }
+    Ok(())
+}
+
+/// The start is a config change too: recorded before the first call.
+async fn start_on_record(record: &Recorder, snapshot: &Snapshot) -> Result<(), Error> {
+    let event = Event::ConfigChange {
+        config_version: snapshot.version.clone(),
+        policy_version: snapshot.policies.version().to_owned(),
+        who: Who::operator(),
+        removed: Vec::new(),
+        content: serde_json::json!({ "start": true }),
+    };
+    record
+        .note(event)
+        .await
+        .map(|_| ())
+        .map_err(Error::Unrecorded)
 }
 
 /// A SHA-256 in hexadecimal; one that is not (no program of ours writes one) matches no token.

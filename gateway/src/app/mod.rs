@@ -141,15 +141,12 @@ pub async fn serve(path: PathBuf, demo: Demo) -> Result<(), Error> {
         config.version = house.pipeline().snapshot().version,
         "callgate is ready"
     );
-    loop {
-        match signals.next().await {
-            tasks::Signal::Reload => match house.reload(false).await {
-                Ok(report) => tracing::info!("reloaded: {report}"),
-                Err(error) => {
-                    tracing::error!("the reload was refused, everything stays as it is: {error}")
-                }
-            },
-            tasks::Signal::Stop => break,
+    while signals.next().await == tasks::Signal::Reload {
+        match house.reload(false).await {
+            Ok(report) => tracing::info!("reloaded: {report}"),
+            Err(error) => {
+                tracing::error!("the reload was refused, everything stays as it is: {error}")
+            }
         }
     }
     let at_most = house.drain_for();

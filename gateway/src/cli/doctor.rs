@@ -8,7 +8,9 @@ use super::check::snapshot;
 use super::{load, print};
 use crate::app;
 use crate::call::Durability;
+use crate::config::Loaded;
 use crate::mask::Mode;
+use crate::pipeline::{Connection, Snapshot};
 
 /// How long issuers may take to answer.
 const ISSUERS_WAIT: Duration = Duration::from_secs(6);
@@ -21,121 +23,137 @@ enum Grade {
     Bad,
 }
 
-pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
-    let loaded = load(config)?;
-    let snapshot = snapshot(&loaded)?;
-    let mut bad = 0;
-    let mut tell = |grade: Grade, text: &str| {
+/// Findings, printed as they come.
+#[derive(Default)]
+struct Findings {
+    bad: usize,
+}
+
+impl Findings {
+    fn tell(&mut self, grade: Grade, text: &str) {
         let mark = match grade {
             Grade::Good => "ok  ",
             Grade::Weak => "weak",
             Grade::Bad => "BAD ",
         };
-        bad += usize::from(grade == Grade::Bad);
+        self.bad += usize::from(grade == Grade::Bad);
         print(&format!("{mark}  {text}"));
-    };
-    tell(
+    }
+}
+
+pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
+    let loaded = load(config)?;
+    let snapshot = snapshot(&loaded)?;
+    let mut findings = Findings::default();
+    let version = &snapshot.version;
+    findings.tell(
         Grade::Good,
-        &format!(
-            "config, functions and policies load (version {})",
-            snapshot.version
-        ),
+        &format!("config, functions and policies load (version {version})"),
     );
+    settings(&loaded, &mut findings);
+    for connection in snapshot.connections.values() {
+        promises(connection, &mut findings);
+    }
+    findings.tell(
+        Grade::Weak,
+        "no head of the log is held outside: whoever owns this machine could rewind it unseen; \
+         keep receipts or checkpoints elsewhere",
+    );
+    issuers(&snapshot, &mut findings).await;
+    Ok(if findings.bad == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn settings(loaded: &Loaded, findings: &mut Findings) {
     match app::instance(&loaded.data()) {
-        Ok(instance) => tell(Grade::Good, &format!("data folder of instance {instance}")),
-        Err(error) => tell(Grade::Bad, &error.to_string()),
+        Ok(instance) => findings.tell(Grade::Good, &format!("data folder of instance {instance}")),
+        Err(error) => findings.tell(Grade::Bad, &error.to_string()),
     }
     for listen in &loaded.config.listen {
         if listen.tls.is_none() && !listen.address.ip().is_loopback() {
-            tell(
-                Grade::Weak,
-                &format!(
-                    "listener {} speaks plaintext: tokens travel in clear",
-                    listen.address
-                ),
+            let text = format!(
+                "listener {} speaks plaintext: tokens travel in clear",
+                listen.address
             );
+            findings.tell(Grade::Weak, &text);
         }
     }
-    for connection in snapshot.connections.values() {
-        for function in connection.catalogue.functions() {
-            let mode = connection
-                .upstream
-                .mask(&function.id)
-                .map_or(Mode::Off, |settings| settings.mode());
-            if mode != Mode::On {
-                tell(
-                    Grade::Weak,
-                    &format!(
-                        "{}: answers are not masked (mode {})",
-                        function.id,
-                        mode.as_str()
-                    ),
-                );
-            }
-            if function.durability != Durability::Both {
-                tell(
-                    Grade::Weak,
-                    &format!(
-                        "{}: an answer can be out before its record is on disk",
-                        function.id
-                    ),
-                );
-            }
+    match &loaded.config.console {
+        Some(console) if console.audience.is_none() => {
+            findings.tell(Grade::Weak, "the console has no audience: nobody can vote");
         }
-        if connection.origin.starts_with("http://")
-            && !connection.origin.contains("127.0.0.1")
-            && !connection.origin.contains("localhost")
-        {
-            tell(
-                Grade::Weak,
-                &format!(
-                    "{}: the credential travels in clear to {}",
-                    connection.name, connection.origin
-                ),
+        Some(_) => {}
+        None => findings.tell(
+            Grade::Weak,
+            "there is no console: nobody can vote or revoke",
+        ),
+    }
+}
+
+/// What of a connection weakens a promise.
+fn promises(connection: &Connection, findings: &mut Findings) {
+    for function in connection.catalogue.functions() {
+        let mode = connection
+            .upstream
+            .mask(&function.id)
+            .map_or(Mode::Off, |mask| mask.mode());
+        if mode != Mode::On {
+            let text = format!(
+                "{}: answers are not masked (mode {})",
+                function.id,
+                mode.as_str()
             );
+            findings.tell(Grade::Weak, &text);
+        }
+        if function.durability != Durability::Both {
+            let text = format!(
+                "{}: an answer can be out before its record is on disk",
+                function.id
+            );
+            findings.tell(Grade::Weak, &text);
         }
     }
-    if loaded
-        .config
-        .console
-        .as_ref()
-        .is_some_and(|console| console.audience.is_none())
-    {
-        tell(Grade::Weak, "the console has no audience: nobody can vote");
+    let host = connection.origin.strip_prefix("http://");
+    if host.is_some_and(|host| !host.starts_with("127.") && !host.starts_with("localhost")) {
+        let text = format!(
+            "{}: the credential travels in clear to {}",
+            connection.name, connection.origin
+        );
+        findings.tell(Grade::Weak, &text);
     }
-    tell(
-        Grade::Weak,
-        "no head of the log is held outside: whoever owns this machine could rewind it unseen; keep receipts or checkpoints elsewhere",
-    );
+}
+
+async fn issuers(snapshot: &Snapshot, findings: &mut Findings) {
     snapshot.identity.start();
     let patience = tokio::time::Instant::now() + ISSUERS_WAIT;
-    while tokio::time::Instant::now() < patience
-        && snapshot
+    let undecided = || {
+        snapshot
             .identity
             .status()
             .iter()
             .any(|issuer| !issuer.usable && issuer.last_error.is_none())
-    {
+    };
+    while tokio::time::Instant::now() < patience && undecided() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for issuer in snapshot.identity.status() {
         match issuer.last_error {
-            None if issuer.usable => tell(
-                Grade::Good,
-                &format!("issuer {}: {} keys", issuer.alias, issuer.keys),
-            ),
+            None if issuer.usable => {
+                findings.tell(
+                    Grade::Good,
+                    &format!("issuer {}: {} keys", issuer.alias, issuer.keys),
+                );
+            }
             error => {
                 let why = error.unwrap_or_else(|| "it has not answered yet".to_owned());
-                tell(
+                findings.tell(
                     Grade::Bad,
                     &format!("issuer {}: its callers are refused: {why}", issuer.alias),
                 );
             }
         }
     }
-    Ok(if bad == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }

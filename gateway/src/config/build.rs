@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderName;
 use wire::http::{Authority, Target};
 
 use super::{Config, ConnectionConfig, Fault, Loaded};
@@ -288,18 +289,12 @@ fn connection(
     let credential = Source::new(&settings.credential, &loaded.base, &context.version_key)
         .map_err(|error| faults.push(Fault::new(at("credential"), error)))
         .ok();
-    let present_header = match &settings.present_in {
-        PresentIn::Header(header) => match header.parse() {
-            Ok(header) => Some(header),
-            Err(_) => {
-                let fault =
-                    Fault::new(at("present_in"), format!("`{header}` is not a header name"));
-                faults.push(fault.help("one of authorization, proxy-authorization, basic-password, or a header such as x-api-key"));
-                return None;
-            }
-        },
-        PresentIn::Authorization | PresentIn::ProxyAuthorization | PresentIn::BasicPassword => None,
-    };
+    let present_header = present_header(&settings.present_in)
+        .map_err(|text| {
+            let help = "one of authorization, proxy-authorization, basic-password, or a header such as x-api-key";
+            faults.push(Fault::new(at("present_in"), text).help(help));
+        })
+        .ok()?;
     let route = route(&settings.route).ok()?;
     let (catalogue, masks, endpoint, credential) = (catalogue?, masks?, endpoint?, credential?);
     vocabulary
@@ -331,6 +326,20 @@ fn connection(
         cookies: settings.cookies,
         assert_caller: settings.assert_caller.clone(),
     })
+}
+
+fn present_header(present_in: &PresentIn) -> Result<Option<HeaderName>, String> {
+    match present_in {
+        PresentIn::Header(header) => {
+            let name = header
+                .parse()
+                .map_err(|_| format!("`{header}` is not a header name"))?;
+            Ok(Some(name))
+        }
+        PresentIn::Authorization | PresentIn::ProxyAuthorization | PresentIn::BasicPassword => {
+            Ok(None)
+        }
+    }
 }
 
 /// Mask settings of every function: its own, or the connection's.

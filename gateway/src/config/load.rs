@@ -6,9 +6,9 @@ use super::{Config, Fault};
 use crate::policy::PolicyFile;
 
 /// Largest config file, in bytes.
-pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+pub(super) const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// Most policy files.
-pub const POLICY_FILES_MAX: usize = 1000;
+pub(super) const POLICY_FILES_MAX: usize = 1000;
 
 /// A config that could be read, and what stands beside it.
 #[derive(Clone, Debug)]

@@ -34,18 +34,20 @@ pub struct Config {
 }
 
 type Key = (PrincipalKey, FunctionId);
+type UnderWay = Arc<Mutex<HashMap<Key, u32>>>;
+type Rate = RateLimiter<Key, HashMapStateStore<Key>, DefaultClock>;
 
 /// A connection's limits.
 #[derive(Debug)]
 pub struct Limits {
-    rate: Option<RateLimiter<Key, HashMapStateStore<Key>, DefaultClock>>,
+    rate: Option<Rate>,
     concurrent: Option<u32>,
-    under_way: Arc<Mutex<HashMap<Key, u32>>>,
+    under_way: UnderWay,
 }
 
 /// A place among the calls under way; dropped when the call ends.
 #[derive(Debug)]
-pub struct Place(Option<(Arc<Mutex<HashMap<Key, u32>>>, Key)>);
+pub struct Place(Option<(UnderWay, Key)>);
 
 impl Limits {
     /// From config.

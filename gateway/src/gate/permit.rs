@@ -41,6 +41,11 @@ impl<C: Call> Permitted<C> {
         &self.ongoing.principal
     }
 
+    /// Whether people approved this execution.
+    pub const fn is_approved_execution(&self) -> bool {
+        self.ongoing.is_approved_execution()
+    }
+
     /// Give the permit up without sending anything: closes the record.
     ///
     /// # Errors

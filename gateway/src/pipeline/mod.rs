@@ -95,7 +95,7 @@ impl Ending {
 /// A refusal on the way, with the receipt of the begin record when there is one.
 #[derive(Debug)]
 struct Refused {
-    refusal: Refusal,
+    refusal: Box<Refusal>,
     receipt: Option<String>,
     /// Status in place of the code's own (`approval_pending` only).
     status: Option<u16>,
@@ -104,7 +104,7 @@ struct Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         Self {
-            refusal,
+            refusal: Box::new(refusal),
             receipt: None,
             status: None,
         }
@@ -190,7 +190,7 @@ impl Pipeline {
                     tracing::warn!(call.id = %way.id, code = code.as_str(), "{operator}");
                 }
                 let status = refused.status.filter(|_| code == Code::ApprovalPending);
-                way.answer.refuse(refused.refusal, refused.receipt, status);
+                way.answer.refuse(*refused.refusal, refused.receipt, status);
                 Ending::refused(code.as_str())
             }
         };
@@ -234,7 +234,7 @@ impl Pipeline {
         };
         let admitted = self.gate.admit(who, call, terrain, &thaw).await;
         let admitted = admitted.map_err(|refusal| Refused {
-            refusal,
+            refusal: Box::new(refusal),
             receipt: None,
             status: Some(status),
         })?;
@@ -270,7 +270,7 @@ impl Pipeline {
         let admitted = self.gate.resume(who, approval, terrain, &thaw).await;
         let status = Some(connection.pending_status);
         let admitted = admitted.map_err(|refusal| Refused {
-            refusal,
+            refusal: Box::new(refusal),
             receipt: None,
             status,
         })?;
@@ -302,17 +302,25 @@ impl Pipeline {
             Ok(credentials) => credentials,
             Err(operator) => return Err(given_up(permitted, &operator).await),
         };
+        // An approved call runs to its end: its answer is kept for a caller that went away.
+        let approved = permitted.is_approved_execution();
+        let gone = async {
+            if approved {
+                std::future::pending::<()>().await;
+            }
+            way.answer.gone().await;
+        };
         let raw = match connection
             .upstream
-            .forward(permitted, credential, extra)
+            .forward(permitted, credential, extra, gone)
             .await
         {
             Ok(raw) => raw,
-            Err(failed) => return Err(closed(failed, way.received).await),
+            Err(failed) => return Err(closed(*failed, way.received).await),
         };
         let masked = match raw.mask() {
             Ok(masked) => masked,
-            Err(failed) => return Err(closed(failed, way.received).await),
+            Err(failed) => return Err(closed(*failed, way.received).await),
         };
         let revocations = &self.parts.revocations;
         let received = way.received;
@@ -404,10 +412,10 @@ fn no_such() -> Refusal {
 }
 
 fn kept_reply(bytes: &[u8], answer: &mut Answer) -> Result<Ending, Refused> {
-    let reply = kept::decode(bytes).ok_or_else(|| {
-        Refusal::new(Code::Internal, "the kept answer cannot be read")
-            .executed(crate::gate::Executed::Yes)
-    })?;
+    let Some(reply) = kept::decode(bytes) else {
+        let refusal = Refusal::new(Code::Internal, "the kept answer cannot be read");
+        return Err(refusal.executed(crate::gate::Executed::Yes).into());
+    };
     answer.kept(reply);
     Ok(Ending::answered("kept", Summary::default(), Duration::ZERO))
 }
@@ -434,7 +442,7 @@ async fn closed(failed: Failed, received: Instant) -> Refused {
         Err(error) => Refusal::audit_unavailable(error.to_string()).executed(executed),
     };
     Refused {
-        refusal,
+        refusal: Box::new(refusal),
         receipt,
         status: None,
     }

@@ -26,7 +26,7 @@ use crate::upstream::Cookies;
 const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
 /// A request body as it comes from the caller.
-pub type ArrivalBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+pub(super) type ArrivalBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A request whose head kept the rules (`wire::http::check`), before anybody knows who sent it.
 #[derive(Debug)]

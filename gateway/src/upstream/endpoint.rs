@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 /// How long connecting (and the TLS handshake, each) may take by default.
-pub const CONNECT_MAX: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long the first byte of an answer may take by default.
-pub const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);
+pub(super) const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);
 /// How long an answer may stand still by default.
-pub const IDLE_MAX: Duration = Duration::from_secs(60);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// TLS towards a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
 
 use super::endpoint::Endpoint;
 use super::pool::{Body, Lent, Pool, PoolKey, Sent};
@@ -14,7 +15,7 @@ use crate::call::{FunctionId, HttpCall, RequestBody};
 use crate::credential::Credential;
 use crate::gate::{Code, Executed, Ongoing, Permitted, Refusal};
 use crate::mask::{Mode, Settings};
-use crate::record::{RequestTap, Unavailable};
+use crate::record::{End, Outcome, RequestTap, Unavailable};
 
 /// A connection's way to its function.
 #[derive(Debug)]
@@ -41,10 +42,40 @@ pub(super) struct Surroundings {
 pub struct Failed {
     /// What the caller is told once the record is closed.
     pub refusal: Refusal,
-    pub(super) ongoing: Box<Ongoing>,
+    pub(super) ongoing: Ongoing,
+    pub(super) end: Outcome,
     pub(super) sent: bool,
     pub(super) upstream: Duration,
     pub(super) status: Option<u16>,
+}
+
+/// Why there is no answer.
+struct Unanswered {
+    refusal: Refusal,
+    end: Outcome,
+    /// Whether any byte of the call may have been written.
+    sent: bool,
+}
+
+impl Unanswered {
+    fn unsent(code: Code, operator: impl Into<String>) -> Self {
+        let text = "NOT executed: the function could not be reached";
+        Self {
+            refusal: Refusal::new(code, text).operator(operator),
+            end: Outcome::Failed,
+            sent: false,
+        }
+    }
+
+    fn unknown(code: Code, text: &str, operator: String) -> Self {
+        let refusal = Refusal::new(code, format!("{text}: it may have been executed"));
+        let refusal = refusal.executed(Executed::Unknown).operator(operator);
+        Self {
+            refusal,
+            end: Outcome::Indeterminate,
+            sent: true,
+        }
+    }
 }
 
 impl Failed {
@@ -59,13 +90,11 @@ impl Failed {
     /// [`Unavailable`] when the end cannot be recorded.
     pub async fn close(self, why: &'static str, whole: Duration) -> Result<Refusal, Unavailable> {
         if self.sent {
-            let end = super::raw::failed_end(
-                self.refusal.executed,
-                self.status,
-                why,
-                self.upstream,
-                whole,
-            );
+            let mut end = End::new(self.end);
+            end.status = self.status;
+            end.error = Some(why);
+            end.upstream_ms = Some(millis(self.upstream));
+            end.total_ms = millis(whole);
             self.ongoing.close(end, None).await?;
         } else {
             self.ongoing.close_unsent(why).await?;
@@ -108,7 +137,7 @@ impl Upstream {
         self.pool.sweep();
     }
 
-    /// Send a permitted call and wait for the head of its answer.
+    /// Send a permitted call and wait for the head of its answer, or until the caller is `gone`.
     ///
     /// # Errors
     /// [`Failed`], with the open record in it, when there is no answer.
@@ -117,22 +146,18 @@ impl Upstream {
         permitted: Permitted<HttpCall>,
         credential: Credential,
         extra: HeaderMap,
-    ) -> Result<Raw, Failed> {
+        gone: impl Future<Output = ()> + Send,
+    ) -> Result<Raw, Box<Failed>> {
         let (call, ongoing) = permitted.spend();
         let (slot, key, needles) = credential.spend();
-        let ongoing = Box::new(ongoing);
-        let Some(settings) = self.masks.get(&ongoing.function().id).map(Arc::clone) else {
-            return Err(unsent(
-                ongoing,
-                "the function has no mask settings",
-                Code::Internal,
-            ));
-        };
         let started = Instant::now();
-        let key = PoolKey(key);
-        let masked = settings.mode() == Mode::On;
+        let settings = self.masks.get(&ongoing.function().id).map(Arc::clone);
+        let masked = settings
+            .as_ref()
+            .is_some_and(|settings| settings.mode() == Mode::On);
         let (method, target, headers, body) = call.into_request();
-        let parts = Head {
+        let head_only = method == http::Method::HEAD;
+        let head = Head {
             method,
             path: target.as_str().to_owned(),
             headers,
@@ -140,100 +165,112 @@ impl Upstream {
             extra,
             masked,
         };
-        let mut body = Some(tapped(body, ongoing.request_tap()));
-        let mut tries = 0;
-        let (lent, answer) = loop {
-            tries += 1;
-            let lent = match self.pool.idle(&key).filter(|_| tries == 1) {
-                Some(lent) => Ok(lent),
-                None => self.pool.connect(&self.endpoint, &key).await,
-            };
-            let mut lent = match lent {
-                Ok(lent) => lent,
-                Err(error) => {
-                    let refusal = Refusal::new(
-                        Code::UpstreamFailed,
-                        "NOT executed: the function cannot be reached",
-                    )
-                    .operator(error.to_string());
-                    return Err(Failed {
-                        refusal,
-                        ongoing,
-                        sent: false,
-                        upstream: started.elapsed(),
-                        status: None,
-                    });
+        let body = tapped(body, ongoing.request_tap());
+        let key = PoolKey(key);
+        let sent = match settings {
+            Some(settings) => self
+                .exchange(&head, body, &key, gone)
+                .await
+                .map(|sent| (settings, sent)),
+            None => Err(Unanswered::unsent(
+                Code::Internal,
+                "the function has no mask settings",
+            )),
+        };
+        match sent {
+            Ok((settings, (lent, answer))) => {
+                let lease = super::raw::Lease {
+                    pool: Arc::clone(&self.pool),
+                    key,
+                    lent,
+                };
+                let raw = Raw::new(
+                    *answer,
+                    ongoing,
+                    settings,
+                    needles,
+                    lease,
+                    self.surroundings(),
+                );
+                Ok(raw.timed(started, head_only))
+            }
+            Err(Unanswered { refusal, end, sent }) => {
+                let upstream = started.elapsed();
+                Err(Box::new(Failed {
+                    refusal,
+                    ongoing,
+                    end,
+                    sent,
+                    upstream,
+                    status: None,
+                }))
+            }
+        }
+    }
+
+    /// Send once; a second time only when zero bytes were written.
+    async fn exchange(
+        &self,
+        head: &Head,
+        body: Body,
+        key: &PoolKey,
+        gone: impl Future<Output = ()> + Send,
+    ) -> Result<(Lent, Box<http::Response<Incoming>>), Unanswered> {
+        let mut gone = std::pin::pin!(gone);
+        let mut lent = match self.pool.idle(key) {
+            Some(lent) => lent,
+            None => self.connect(key).await?,
+        };
+        let mut body = body;
+        loop {
+            let request = self.request(head, body, &lent);
+            let request = request.ok_or_else(|| {
+                Unanswered::unsent(Code::Internal, "the request could not be built")
+            })?;
+            let sent = tokio::select! {
+                sent = tokio::time::timeout(self.endpoint.first_byte_max, lent.send(request)) => sent,
+                () = gone.as_mut() => {
+                    let mut left = Unanswered::unknown(Code::UpstreamFailed, "the caller went away", String::new());
+                    left.end = Outcome::Cut;
+                    return Err(left);
                 }
             };
-            let Some(request) = body
-                .take()
-                .and_then(|body| self.request(&parts, body, &lent))
-            else {
-                return Err(unsent(
-                    ongoing,
-                    "the request could not be built",
-                    Code::Internal,
-                ));
-            };
-            let sent = tokio::time::timeout(self.endpoint.first_byte_max, lent.send(request)).await;
             match sent {
-                Ok(Sent::Answer(answer)) => break (lent, answer),
+                Ok(Sent::Answer(answer)) => return Ok((lent, answer)),
                 // A connection that died while idle took no byte of the call: a new one may.
-                Ok(Sent::Unsent(request)) if lent.reused() && tries == 1 => {
-                    body = Some(request.into_body())
+                Ok(Sent::Unsent(request)) if lent.reused() => {
+                    body = request.into_body();
+                    lent = self.connect(key).await?;
                 }
                 Ok(Sent::Unsent(_)) => {
-                    return Err(unsent(
-                        ongoing,
-                        "the function closed the connection before the call",
+                    return Err(Unanswered::unsent(
                         Code::UpstreamFailed,
+                        "the function closed the connection at once",
                     ));
                 }
                 Ok(Sent::Broken(error)) => {
-                    let refusal = Refusal::new(
+                    let text = "the function broke off before it answered";
+                    return Err(Unanswered::unknown(
                         Code::UpstreamFailed,
-                        "the function broke off before it answered: it may have been executed",
-                    )
-                    .executed(Executed::Unknown)
-                    .operator(error.to_string());
-                    return Err(Failed {
-                        refusal,
-                        ongoing,
-                        sent: true,
-                        upstream: started.elapsed(),
-                        status: None,
-                    });
+                        text,
+                        error.to_string(),
+                    ));
                 }
                 Err(_) => {
-                    let refusal = Refusal::new(
+                    let text = "the function did not answer in time";
+                    return Err(Unanswered::unknown(
                         Code::UpstreamTimeout,
-                        "the function did not answer in time: it may have been executed",
-                    )
-                    .executed(Executed::Unknown);
-                    return Err(Failed {
-                        refusal,
-                        ongoing,
-                        sent: true,
-                        upstream: started.elapsed(),
-                        status: None,
-                    });
+                        text,
+                        "first byte".to_owned(),
+                    ));
                 }
             }
-        };
-        let place = super::raw::Lease {
-            pool: Arc::clone(&self.pool),
-            key,
-            lent,
-        };
-        let raw = Raw::new(
-            *answer,
-            ongoing,
-            settings,
-            needles,
-            place,
-            self.surroundings(),
-        );
-        Ok(raw.timed(started, parts.method == http::Method::HEAD))
+        }
+    }
+
+    async fn connect(&self, key: &PoolKey) -> Result<Lent, Unanswered> {
+        let connected = self.pool.connect(&self.endpoint, key).await;
+        connected.map_err(|error| Unanswered::unsent(Code::UpstreamFailed, error.to_string()))
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -280,6 +317,11 @@ impl Upstream {
             HeaderValue::from_static("identity"),
         );
         headers.insert(header::VIA, HeaderValue::from_static("1.1 callgate"));
+        if !headers.contains_key(TRACEPARENT)
+            && let Some(trace) = traceparent()
+        {
+            headers.insert(TRACEPARENT, trace);
+        }
         if head.masked && matches!(head.method, http::Method::GET | http::Method::HEAD) {
             // A partial or a conditional answer cannot be inspected as a whole.
             for name in CONDITIONAL {
@@ -291,6 +333,18 @@ impl Upstream {
         }
         Some(request)
     }
+}
+
+/// W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// A new trace, for callers that began none; not sampled, so that it costs nobody anything.
+fn traceparent() -> Option<HeaderValue> {
+    let mut ids = [0; 24];
+    aws_lc_rs::rand::fill(&mut ids).ok()?;
+    let hex: String = ids.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (trace, span) = hex.split_at(32);
+    HeaderValue::try_from(format!("00-{trace}-{span}-00")).ok()
 }
 
 /// Range and conditional headers (RFC 9110 sections 13 and 14).
@@ -312,15 +366,8 @@ struct Head {
     masked: bool,
 }
 
-fn unsent(ongoing: Box<Ongoing>, operator: &str, code: Code) -> Failed {
-    let refusal = Refusal::new(code, "NOT executed: the call could not be sent").operator(operator);
-    Failed {
-        refusal,
-        ongoing,
-        sent: false,
-        upstream: Duration::ZERO,
-        status: None,
-    }
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The body with a tap that commits to what goes up; buffered bytes are committed in the begin record.

@@ -19,9 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::endpoint::{ConnectError, Endpoint, Socket};
 
 /// Idle HTTP/1 connections kept per credential.
-pub const IDLE_PER_KEY_MAX: usize = 64;
+pub(super) const IDLE_PER_KEY_MAX: usize = 64;
 /// How long an idle connection is kept; shorter than common servers' own limits.
-pub const IDLE_FOR_MAX: Duration = Duration::from_secs(45);
+pub(super) const IDLE_FOR_MAX: Duration = Duration::from_secs(45);
 /// Largest response head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most response headers.

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::forward::{Failed, Surroundings};
+use super::forward::{Failed, Surroundings, millis};
 use super::pool::{Lent, Pool, PoolKey};
 use crate::gate::{Code, Executed, Ongoing, Refusal};
 use crate::mask::{Masker, Mode, Needles, ResponseFacts, Settings, Summary};
@@ -69,7 +69,7 @@ pub(super) struct Lease {
 #[derive(Debug)]
 pub struct Raw {
     answer: http::Response<Incoming>,
-    ongoing: Box<Ongoing>,
+    ongoing: Ongoing,
     settings: Arc<Settings>,
     needles: Arc<Needles>,
     lease: Lease,
@@ -98,7 +98,7 @@ pub struct Masked {
     head: MaskedHead,
     masker: Option<Masker>,
     body: Incoming,
-    ongoing: Box<Ongoing>,
+    ongoing: Ongoing,
     lease: Option<Lease>,
     idle_max: Duration,
     started: Instant,
@@ -129,7 +129,7 @@ impl std::fmt::Debug for Masked {
 impl Raw {
     pub(super) fn new(
         answer: http::Response<Incoming>,
-        ongoing: Box<Ongoing>,
+        ongoing: Ongoing,
         settings: Arc<Settings>,
         needles: Arc<Needles>,
         lease: Lease,
@@ -157,16 +157,19 @@ impl Raw {
     ///
     /// # Errors
     /// [`Failed`] with `response_withheld` when this answer cannot be inspected.
-    pub fn mask(self) -> Result<Masked, Failed> {
+    pub fn mask(self) -> Result<Masked, Box<Failed>> {
         let (parts, body) = self.answer.into_parts();
         let status = parts.status;
         let upstream = self.started.elapsed();
-        let withheld = |ongoing, operator: String| Failed {
-            refusal: response_withheld(operator),
-            ongoing,
-            sent: true,
-            upstream,
-            status: Some(status.as_u16()),
+        let withheld = |ongoing, operator: String| {
+            Box::new(Failed {
+                refusal: response_withheld(operator),
+                ongoing,
+                end: Outcome::Withheld,
+                sent: true,
+                upstream,
+                status: Some(status.as_u16()),
+            })
         };
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(withheld(
@@ -357,36 +360,6 @@ impl Masked {
         };
         self.ongoing.close(end, kept).await.map(|_| ())
     }
-}
-
-/// The end record of a call that got no deliverable answer.
-pub(super) fn failed_end(
-    executed: Executed,
-    status: Option<u16>,
-    why: &'static str,
-    upstream: Duration,
-    whole: Duration,
-) -> End {
-    let outcome = match executed {
-        Executed::Yes => Outcome::Withheld,
-        Executed::No => Outcome::Failed,
-        Executed::Unknown => Outcome::Indeterminate,
-    };
-    End {
-        outcome,
-        status,
-        response_head: None,
-        trailers: None,
-        masked: std::collections::BTreeMap::new(),
-        scrubbed: 0,
-        upstream_ms: Some(millis(upstream)),
-        total_ms: millis(whole),
-        error: Some(why),
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn response_withheld(operator: String) -> Refusal {

@@ -14,7 +14,7 @@ use crate::identity::Principal;
 use crate::pipeline::{Arrival, Pipeline, RefusalReply};
 
 /// Where the gateway's own paths begin (RFC 8615).
-pub const BASE: &str = "/.well-known/callgate";
+pub(super) const BASE: &str = "/.well-known/callgate";
 
 /// What follows [`BASE`], when the target lies below it.
 pub(super) fn path(target: &Target) -> Option<&str> {

@@ -16,7 +16,7 @@ pub const CALL: HeaderName = HeaderName::from_static("callgate-call");
 /// The receipt, on every answer of a recorded call.
 pub const RECEIPT: HeaderName = HeaderName::from_static("callgate-receipt");
 /// Media type of RFC 9457 problem details.
-pub const PROBLEM: &str = "application/problem+json";
+pub(super) const PROBLEM: &str = "application/problem+json";
 
 /// A body on its way to the caller.
 #[derive(Debug)]
