@@ -2,6 +2,7 @@
 //! it reaches a terminal.
 
 mod approvals;
+mod calls;
 
 mod check;
 #[cfg(feature = "demo")]
@@ -55,6 +56,12 @@ enum Command {
     /// Explain and test policies.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Show recorded calls.
+    #[command(subcommand)]
+    Calls(calls::Command),
+    /// Verify the audit log, and prove what is in it.
+    #[command(subcommand)]
+    Audit(calls::AuditCommand),
     /// List, look at and decide approvals.
     #[command(subcommand)]
     Approvals(approvals::Command),
@@ -99,6 +106,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Policy(command) => block_on(policy::run(&config, &command)),
+        Command::Calls(command) => calls::run(&config, &command),
+        Command::Audit(command) => calls::audit(&config, &command),
         Command::Approvals(command) => block_on(approvals::run(&command)),
         Command::Revocations(command) => block_on(revoke::run(&command)),
         Command::Mask(command) => mask::run(&config, &command),
