@@ -105,7 +105,7 @@ pub async fn init(data: &Path, origin: Option<&str>) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     let system = |what| move |source| Error::System { what, source };
     if data.join(NAME_FILE).exists() {
-        return Err(Error::Store(store::Error::Exists(data.to_owned())));
+        return Err(Error::Exists(data.to_owned()));
     }
     std::fs::create_dir_all(data).map_err(system("data folder"))?;
     std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700))

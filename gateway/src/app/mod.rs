@@ -40,6 +40,9 @@ pub enum Error {
         "data folder `{0}` is not there or was not made by `callgate init`: run `callgate init` once"
     )]
     NoData(PathBuf),
+    /// The data folder was made before.
+    #[error("data folder `{0}` was made before: `init` never makes one over another")]
+    Exists(PathBuf),
     /// The demo's parts in a real gateway.
     #[error("`{0}` belongs to the demo, whose keys everybody has: `serve` does not run with it")]
     Demo(String),

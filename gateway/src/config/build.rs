@@ -9,7 +9,7 @@ use http::header::HeaderName;
 use wire::http::{Authority, Target};
 
 use super::{Config, ConnectionConfig, Fault, Loaded};
-use crate::call::{Catalogue, ConnectionName, FunctionId};
+use crate::call::{Catalogue, ConnectionName, Function, FunctionId};
 use crate::clock::SharedClock;
 use crate::credential::Source;
 use crate::egress::Egress;
@@ -273,9 +273,8 @@ fn connection(
             None
         }
     };
-    let masks = catalogue
-        .as_ref()
-        .and_then(|catalogue| masks(name, catalogue, settings, vocabulary, faults));
+    let functions = catalogue.as_ref().map_or(&[][..], Catalogue::functions);
+    let masks = masks(name, functions, settings, vocabulary, faults);
     let endpoint = Endpoint::new(
         &settings.upstream,
         &settings.tls,
@@ -345,7 +344,7 @@ fn present_header(present_in: &PresentIn) -> Result<Option<HeaderName>, String> 
 /// Mask settings of every function: its own, or the connection's.
 fn masks(
     name: &ConnectionName,
-    catalogue: &Catalogue,
+    functions: &[Arc<Function>],
     settings: &ConnectionConfig,
     vocabulary: &mut Vocabulary,
     faults: &mut Vec<Fault>,
@@ -365,7 +364,7 @@ fn masks(
     };
     let shared = compile(&settings.mask, format!("connections.{name}.mask"));
     let mut masks = BTreeMap::new();
-    for function in catalogue.functions() {
+    for function in functions {
         let own = match &function.mask {
             Some(config) => compile(
                 config,
@@ -398,6 +397,16 @@ fn hosts(config: &Config, own: &[SocketAddr]) -> Vec<String> {
         ports.insert(bound.port());
         if listen.hosts.is_empty() {
             hosts.insert(bound.to_string());
+            // The port that goes without saying does not stand in `Host`.
+            let unsaid = if listen.tls.is_some() { 443 } else { 80 };
+            if bound.port() == unsaid {
+                hosts.insert(
+                    bound
+                        .to_string()
+                        .trim_end_matches(&format!(":{unsaid}"))
+                        .to_owned(),
+                );
+            }
             if bound.ip().is_loopback() {
                 hosts.insert(format!("localhost:{}", bound.port()));
             }

@@ -28,7 +28,7 @@ pub struct Loaded {
 impl Loaded {
     /// The data folder.
     pub fn data(&self) -> PathBuf {
-        self.base.join(&self.config.data)
+        plain(&self.base.join(&self.config.data))
     }
 }
 
@@ -47,7 +47,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
     } else {
         base
     };
-    let policies = policies(&base.join(&config.policies))?;
+    let policies = policies(&plain(&base.join(&config.policies)))?;
     Ok(Loaded {
         config,
         path: path.to_owned(),
@@ -62,12 +62,27 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Config).to_value()
 }
 
+/// The path without `.` components, for people to read.
+fn plain(path: &Path) -> PathBuf {
+    let named = path
+        .components()
+        .filter(|part| *part != std::path::Component::CurDir);
+    let plain: PathBuf = named.collect();
+    if plain.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        plain
+    }
+}
+
 fn yaml(shown: &str, error: &serde_saphyr::Error) -> Fault {
     let place = match error.location() {
         Some(location) => format!("{shown}:{}:{}", location.line(), location.column()),
         None => shown.to_owned(),
     };
     let text = error.without_snippet().to_string();
+    // The place is told in front already.
+    let text = text.split(" at line ").next().unwrap_or(&text).to_owned();
     let help = if text.contains("unknown field") {
         "keys are strict; `callgate schema` prints all of them"
     } else {
