@@ -248,11 +248,7 @@ fn bind_all(
 
 fn check_config(config: &FunctionsConfig, place: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for name in config
-        .headers
-        .iter()
-        .filter(|name| *name != "cookie" && !is_forwardable(name))
-    {
+    for name in config.headers.iter().filter(|name| !is_forwardable(name)) {
         faults.push(Fault::new(
             format!("{place}.headers"),
             format!("header `{name}` is never forwarded"),

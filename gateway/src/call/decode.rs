@@ -38,6 +38,7 @@ pub const PASSED_HEADERS: &[&str] = &[
     "content-encoding",
     "content-language",
     "content-type",
+    "cookie",
     "idempotency-key",
     "if-match",
     "if-modified-since",
@@ -131,8 +132,8 @@ impl Catalogue {
         let mut out = HeaderMap::with_capacity(headers.len());
         for (name, value) in headers {
             let text = name.as_str();
-            let credential = matches!(text, "authorization" | "accept-encoding")
-                || (text == "cookie" && !self.passed.contains(text));
+            // Whether cookies pass is the connection's setting: they are gone by now, or wanted.
+            let credential = matches!(text, "authorization" | "accept-encoding");
             let about_body = text.starts_with("content-") && matches!(body, RequestBody::Empty);
             if credential || about_body || wire::http::fields::strip(text).is_some() {
                 continue;

@@ -281,7 +281,6 @@ fn only_declared_and_listed_headers_are_forwarded() {
         ("accept", "application/json"),
         ("idempotency-key", "k1"),
         ("authorization", "Bearer caller"),
-        ("cookie", "a=b"),
         ("accept-encoding", "gzip"),
         ("x-forwarded-for", "1.2.3.4"),
         ("x-user-id", "root"),
@@ -318,7 +317,7 @@ fn only_declared_and_listed_headers_are_forwarded() {
 fn additional_input_is_forwarded_only_where_allowed() {
     let open = catalogue(
         r#"
-        headers: [cookie, x-tenant]
+        headers: [x-tenant]
         inline:
           search:
             method: POST
