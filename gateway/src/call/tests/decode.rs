@@ -332,12 +332,27 @@ fn additional_input_is_forwarded_only_where_allowed() {
         ("x-any", "1"),
         ("cookie", "a=b"),
         ("authorization", "Bearer x"),
+        ("x-user", "root"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("forwarded", "for=1.2.3.4"),
+        ("x_user", "root"),
+        ("te", "trailers"),
     ];
     let body = br#"{"term":"a","more":{"deep":[1]}}"#;
     let call = send(&open, "POST", "/search?limit=1&x=1&x=2", &headers, body).unwrap();
     assert_eq!(call.target().as_str(), "/search?limit=1&x=1&x=2");
     assert!(call.headers().contains_key("x-any") && call.headers().contains_key("cookie"));
-    assert!(!call.headers().contains_key("authorization"));
+    // I6, I7: whatever is allowed, these are not.
+    for name in [
+        "authorization",
+        "x-user",
+        "x-forwarded-for",
+        "forwarded",
+        "x_user",
+        "te",
+    ] {
+        assert!(!call.headers().contains_key(name), "{name}");
+    }
     assert_eq!(call.input().members.len(), 2);
     // Even there nothing may stand beside a declared name and differ in case only.
     assert!(bad(post(&open, "/search?Limit=5", "{}")).contains("differs only in case"));
