@@ -234,22 +234,19 @@ fn rsa(
 }
 
 fn elliptic(jwk: &Map<String, Value>) -> Option<(Algorithm, ParsedPublicKey)> {
-    let (algorithm, length) = match text(jwk, "crv")?? {
-        "P-256" => (Algorithm::ES256, 32),
-        "P-384" => (Algorithm::ES384, 48),
+    let curve: (_, _, &'static dyn aws::VerificationAlgorithm) = match text(jwk, "crv")?? {
+        "P-256" => (Algorithm::ES256, 32, &aws::ECDSA_P256_SHA256_FIXED),
+        "P-384" => (Algorithm::ES384, 48, &aws::ECDSA_P384_SHA384_FIXED),
         _ => return None,
     };
+    let (algorithm, length, verification) = curve;
     let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
     if x.len() != length || y.len() != length {
         return None;
     }
-    let point = [&[4][..], &x, &y].concat();
     // Parsing checks that the point is on the curve.
-    let public = match algorithm {
-        Algorithm::ES256 => ParsedPublicKey::new(&aws::ECDSA_P256_SHA256_FIXED, &point),
-        _ => ParsedPublicKey::new(&aws::ECDSA_P384_SHA384_FIXED, &point),
-    };
-    Some((algorithm, public.ok()?))
+    let point = [&[4][..], &x, &y].concat();
+    Some((algorithm, ParsedPublicKey::new(verification, &point).ok()?))
 }
 
 fn edwards(jwk: &Map<String, Value>) -> Option<(Algorithm, ParsedPublicKey)> {

@@ -156,9 +156,10 @@ impl Rejection {
 
     /// When another try is worth it, where that helps.
     pub const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::IssuerUnavailable { retry_after, .. } => Some(*retry_after),
-            _ => None,
+        if let Self::IssuerUnavailable { retry_after, .. } = self {
+            Some(*retry_after)
+        } else {
+            None
         }
     }
 

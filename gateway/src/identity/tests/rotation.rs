@@ -395,3 +395,33 @@ async fn an_explicit_place_of_keys_needs_no_discovery() {
     verifier.verify(&token, Plane::Data).await.unwrap();
     assert_eq!(idp.hits("/.well-known/openid-configuration"), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_are_never_mixed_up_while_keys_rotate() {
+    // I11
+    let world = Arc::new(World::new().await);
+    let twin = Signer::es256("k2");
+    world.idp.publish(&[world.signer.jwk(), twin.jwk()]);
+    let callers = (0..8).map(|n| {
+        let (world, twin) = (Arc::clone(&world), twin.clone());
+        tokio::spawn(async move {
+            let subject = format!("caller-{n}");
+            let change = json!({ "sub": subject, "exp": super::NOW_S + 86_000, "iat": null });
+            let claims = merge(world.claims(), change);
+            for round in 0..200 {
+                let signer = if round % 2 == 0 { &world.signer } else { &twin };
+                let principal = world.verify(&signer.token(&claims)).await.unwrap();
+                assert_eq!(principal.key().subject, subject);
+                if n == 0 && round % 20 == 19 {
+                    let key = Signer::es256(&round.to_string()).jwk();
+                    world.idp.publish(&[world.signer.jwk(), twin.jwk(), key]);
+                    world.advance(301);
+                }
+            }
+        })
+    });
+    for caller in futures_util::future::join_all(callers).await {
+        caller.unwrap();
+    }
+    assert!(world.idp.hits("/keys") >= 5);
+}
