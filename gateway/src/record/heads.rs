@@ -16,6 +16,9 @@ use crate::disk::{Access, Disk, File, read_all};
 /// Largest file of heads.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// Longest signed head, with room for cosignatures.
+const HEAD_BYTES_MAX: usize = 4096;
+
 /// A file of heads is followed by the next one after this many bytes.
 const FILE_BYTES_FULL: u64 = 1024 * 1024;
 
@@ -52,7 +55,9 @@ pub(super) fn verify(text: &str, key: &VerifierKey) -> Result<Head, Error> {
 
 /// The notes in one file's bytes, and how many bytes behind them are an unfinished one.
 pub(super) fn notes(bytes: &[u8]) -> (Vec<String>, usize) {
-    let text = String::from_utf8_lossy(bytes);
+    // A write that the power cut short leaves zeroes where its blocks did not arrive.
+    let written = memchr::memchr(0, bytes).and_then(|end| bytes.get(..end));
+    let text = String::from_utf8_lossy(written.unwrap_or(bytes));
     let mut parts: Vec<&str> = text.split("\n\n").collect();
     // What follows the last empty line; and a text without its signatures.
     parts.pop();
@@ -73,6 +78,10 @@ pub(super) fn trim(disk: &dyn Disk, dir: &Files) -> Result<(), Error> {
             continue;
         }
         let path = dir.heads.join(name);
+        // One write is one head; more than that was not lost by a crash.
+        if unfinished > HEAD_BYTES_MAX {
+            return Err(Error::BadHead(path));
+        }
         let whole: usize = notes.iter().map(|note| note.len() + 1).sum();
         let cut = disk
             .open(&path, Access::Write)
@@ -123,6 +132,8 @@ pub(super) struct HeadFile {
     disk: Arc<dyn Disk>,
     files: Files,
     open: Option<(Box<dyn File>, u64)>,
+    /// A file whose last write failed, and its good length.
+    broken: Option<(Box<dyn File>, u64)>,
 }
 
 impl HeadFile {
@@ -131,11 +142,18 @@ impl HeadFile {
             disk,
             files,
             open: None,
+            broken: None,
         }
     }
 
-    /// Put one head, synced. After an error the next one goes to a new file.
+    /// Put one head, synced. After an error the next one goes to a new file, once the old one is
+    /// without the unfinished write.
     pub(super) fn put(&mut self, head: &Head) -> std::io::Result<()> {
+        if let Some((file, at)) = &self.broken {
+            file.truncate(*at)?;
+            file.sync()?;
+            self.broken = None;
+        }
         let (file, at) = match self.open.take() {
             Some((file, at)) if at < FILE_BYTES_FULL => (file, at),
             Some(_) | None => {
@@ -147,10 +165,19 @@ impl HeadFile {
             }
         };
         let bytes = format!("{}\n", head.note);
-        file.write_at(bytes.as_bytes(), at)?;
-        file.sync()?;
-        self.open = Some((file, at + bytes.len() as u64));
-        Ok(())
+        match file
+            .write_at(bytes.as_bytes(), at)
+            .and_then(|()| file.sync())
+        {
+            Ok(()) => {
+                self.open = Some((file, at + bytes.len() as u64));
+                Ok(())
+            }
+            Err(error) => {
+                self.broken = Some((file, at));
+                Err(error)
+            }
+        }
     }
 }
 

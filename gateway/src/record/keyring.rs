@@ -226,6 +226,16 @@ impl Keyring {
         written.map(drop)
     }
 
+    /// Write anew what was read: entries may lie in the kernel's memory only, after a sync that failed.
+    pub(super) fn settle(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let failed = |source| Error::disk("write", &self.path, source);
+        let len = self.lock_file();
+        let file = disk.open(&self.path, Access::Read).map_err(failed)?;
+        let mut bytes = read_all(file.as_ref(), u64::MAX).map_err(failed)?;
+        bytes.truncate(usize::try_from(*len).unwrap_or(usize::MAX));
+        disk.write_atomic(&self.path, &bytes).map_err(failed)
+    }
+
     /// A descriptor of its own each time: one whose sync has failed is not asked again.
     fn append(&self, disk: &dyn Disk, at: u64, bytes: &[u8]) -> std::io::Result<u64> {
         let file = disk.open(&self.path, Access::Write)?;

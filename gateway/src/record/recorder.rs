@@ -58,6 +58,14 @@ pub(super) struct Inner {
     keeper: Arc<AtomicBool>,
 }
 
+impl Drop for Inner {
+    /// Nobody can record any more: the threads may stop trying when the disk refuses.
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.keeper.store(true, Ordering::Release);
+    }
+}
+
 /// What is counted instead of waited for.
 #[derive(Debug, Default)]
 pub(super) struct Lazy {

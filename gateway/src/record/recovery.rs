@@ -7,7 +7,7 @@ use tlog::note::Signer;
 use tlog::tree::{Tree, leaf_hash};
 
 use super::files::{self, Files, Identity};
-use super::frame::{Frame, Kind, LeafFrame, Position, le64};
+use super::frame::{self, Frame, Kind, LeafFrame, Position, le64};
 use super::heads;
 use super::health::Head;
 use super::keyring::Keyring;
@@ -76,6 +76,8 @@ struct Scan {
     tree: Tree,
     head: Option<Head>,
     mismatch: bool,
+    /// The furthest place that a batch says was stable.
+    mark: Position,
     open: HashMap<ContentId, OrphanJob>,
     erased: HashSet<ContentId>,
 }
@@ -83,7 +85,10 @@ struct Scan {
 impl Scan {
     fn frame(&mut self, at: Position, frame: &Frame<'_>) -> Result<(), Error> {
         match frame.kind {
-            Kind::Batch => {}
+            Kind::Batch => {
+                let mark = frame::batch_mark(frame.payload);
+                self.mark = self.mark.max(mark.unwrap_or_default());
+            }
             Kind::Leaf => {
                 let leaf = LeafFrame::parse(frame.payload)
                     .ok_or_else(|| segment::corrupt(at, "a record's frame is malformed"))?;
@@ -169,6 +174,7 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
         tree: Tree::new(),
         head,
         mismatch: false,
+        mark: Position::default(),
         open: HashMap::new(),
         erased: HashSet::new(),
     };
@@ -183,7 +189,8 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     if scan.mismatch {
         return Err(Error::HeadMismatch { size: head_size });
     }
-    settle_on_disk(disk, files, walked.end)?;
+    settle_on_disk(disk, files, scan.mark, walked.end)?;
+    keyring.settle(disk)?;
     let erased = keyring.destroy(disk, &|reference| scan.erased.contains(reference))?;
     let mut orphans: Vec<OrphanJob> = scan.open.into_values().collect();
     orphans.sort_by_key(|orphan| orphan.begin);
@@ -216,15 +223,33 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     })
 }
 
-/// What was read may lie in memory only, after a crash of the process: put it on stable storage before
-/// anything is built on it.
-fn settle_on_disk(disk: &dyn Disk, files: &Files, end: Position) -> Result<(), Error> {
+/// What was read and is not below a mark may lie in the kernel's memory only: after a crash of the
+/// process, and even after a sync that failed, when the kernel takes its pages for written. So it is
+/// written again, the same bytes in the same place, and synced, before anything is built on it.
+fn settle_on_disk(
+    disk: &dyn Disk,
+    files: &Files,
+    mark: Position,
+    end: Position,
+) -> Result<(), Error> {
     if end.segment == 0 {
         return Ok(());
     }
     let path = files.segment(end.segment);
-    let synced = disk.open(&path, Access::Write).and_then(|file| file.sync());
-    synced.map_err(|source| Error::disk("sync", &path, source))
+    let from = if mark.segment == end.segment {
+        mark.offset
+    } else {
+        0
+    };
+    let settled = disk.open(&path, Access::Write).and_then(|file| {
+        let len = usize::try_from(end.offset.saturating_sub(from)).unwrap_or(0);
+        let mut bytes = vec![0; len];
+        let read = file.read_at(&mut bytes, from)?;
+        file.write_at(bytes.get(..read).unwrap_or_default(), from)?;
+        file.sync()?;
+        disk.sync_dir(&files.wal)
+    });
+    settled.map_err(|source| Error::disk("sync", &path, source))
 }
 
 /// Give back what the last run had allocated and not used. The new segment's header says where the old

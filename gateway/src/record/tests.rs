@@ -1,3 +1,5 @@
+mod crash;
+mod sim;
 mod support;
 mod tamper;
 mod trail;

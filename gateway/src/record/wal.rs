@@ -32,7 +32,7 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Attempts to write what is left once the recorder is closed.
-const CLOSING_ATTEMPTS_MAX: u32 = 5;
+const CLOSING_ATTEMPTS_MAX: u32 = 3;
 
 /// Encoded frames that belong together, numbered.
 #[derive(Debug)]
@@ -279,18 +279,16 @@ impl Writer {
         let number = self.highest;
         let path = self.files.segment(number);
         let (file, capacity) = self.take_zeroed(&path)?;
-        let header = Header {
-            log_id: self.log_id,
-            number,
-            first_seq: self.next.seq,
-            first_leaf: self.next.leaf,
-            previous: self.durable,
+        let started = self.put_header(file.as_ref(), number);
+        let identity = match started.and_then(|()| file.identity()) {
+            Ok(identity) => identity,
+            Err(error) => {
+                // It holds nothing and takes room; if it cannot go, its header makes no claim that is
+                // not true.
+                let _ = self.disk.remove(&path);
+                return Err(error);
+            }
         };
-        file.write_at(&header.to_bytes(), 0)?;
-        file.sync()?;
-        // Before this no frame may be written: the name could be lost, and with it the frames.
-        self.disk.sync_dir(&self.files.wal)?;
-        let identity = file.identity()?;
         *self.shared.lock_current() = Some((path, identity));
         self.open = Some(Open {
             number,
@@ -304,6 +302,20 @@ impl Writer {
             offset: HEADER_BYTES,
         };
         Ok(())
+    }
+
+    fn put_header(&self, file: &dyn File, number: u64) -> io::Result<()> {
+        let header = Header {
+            log_id: self.log_id,
+            number,
+            first_seq: self.next.seq,
+            first_leaf: self.next.leaf,
+            previous: self.durable,
+        };
+        file.write_at(&header.to_bytes(), 0)?;
+        file.sync()?;
+        // Before this no frame may be written: the name could be lost, and with it the frames.
+        self.disk.sync_dir(&self.files.wal)
     }
 
     /// A zeroed file under this name: the spare, or a new one, or at the very end the reserve.
