@@ -13,6 +13,7 @@ mod compile_fail;
 #[cfg(feature = "demo")]
 mod demo_idp;
 mod http_corpus;
+mod http_promises;
 mod identity;
 mod peers;
 mod support;

@@ -12,14 +12,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::support::gateway::{Gateway, Setup, caller};
 use super::support::raw::{self, Answer, End};
 use super::support::recorder::{Recorder, Seen};
+use super::support::root;
 use super::support::servers::Nginx;
 
 use cases::{Case, Expect, PREFIX};
+use serde_json::{Value, json};
 
 /// Cases that run at a time.
-const AT_A_TIME: usize = 12;
+const AT_A_TIME: usize = 24;
 /// How long an answer may be awaited; then the case counts as unanswered.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 /// How long to listen for a further answer behind the last one.
@@ -209,11 +212,17 @@ fn nginx_reads_the_corpus() {
     let Replayed { outcomes, orphans } = replay(nginx.address, &upstream, "", &all);
     println!("orphans: {orphans:?}");
     // Shown with `--nocapture`: where a widely used proxy forwards what we refuse.
+    let mut disagreements = 0;
     for (case, outcome) in all.iter().zip(&outcomes) {
         if let Some(fault) = fault(case, outcome, &upstream) {
+            disagreements += 1;
             println!("{}: {fault}", case.name);
         }
     }
+    println!(
+        "nginx differs from us in {disagreements} of {} cases",
+        all.len()
+    );
     let sane = all
         .iter()
         .zip(&outcomes)
@@ -226,4 +235,108 @@ fn nginx_reads_the_corpus() {
             case.name
         );
     }
+}
+
+/// Everything that can be passed through is passed through: so most of it reaches the function.
+fn functions() -> Value {
+    json!({
+        "headers": ["x-case"],
+        "inline": {
+            "getThing": { "method": "GET", "path": "/things/{id}", "additional": "allow" },
+            "listThings": { "method": "GET", "path": "/things", "additional": "allow" },
+            "postThing": { "method": "POST", "path": "/things", "additional": "allow", "body": { "required": false } },
+            "streamThing": { "method": "POST", "path": "/things/{id}", "additional": "allow", "body": { "stream": true } },
+        },
+    })
+}
+
+/// A gateway for the hosts and the route of the corpora, before `upstream`.
+fn gateway(upstream: &Recorder, functions: &Value) -> Gateway {
+    Setup::new()
+        .with("listen", json!([{ "address": "127.0.0.1:0", "hosts": ["h"] }]))
+        .connection(PREFIX.trim_start_matches('/'), upstream.address, &json!({ "functions": functions }))
+        .policy("@id(\"all\") permit (principal in Group::\"corp/staff\", action in Action::\"call\", resource);")
+        .start()
+}
+
+/// Replay a corpus against a gateway: the bar of every case, and a record for each request served and for no other.
+fn hold(all: &[Case], functions: &Value) {
+    let upstream = Recorder::start(answer());
+    let gateway = gateway(&upstream, functions);
+    let auth = format!("Authorization: Bearer {}\r\n", caller("corpus", &["staff"]));
+    let Replayed { outcomes, orphans } = replay(gateway.address, &upstream, &auth, all);
+    let faults: Vec<String> = all
+        .iter()
+        .zip(&outcomes)
+        .filter_map(|(case, outcome)| {
+            let fault = fault(case, outcome, &upstream).or_else(|| other_body(case, outcome))?;
+            Some(format!("{}: {fault}", case.name))
+        })
+        .collect();
+    assert!(
+        faults.is_empty(),
+        "{} of {}:\n{}",
+        faults.len(),
+        all.len(),
+        faults.join("\n")
+    );
+    assert!(orphans.is_empty(), "{orphans:?}");
+    let served: usize = outcomes.iter().map(|outcome| outcome.seen.len()).sum();
+    assert!(
+        served > all.len() / 20,
+        "only {served} of {} were served",
+        all.len()
+    );
+    assert_eq!(gateway.ends(), served);
+}
+
+/// A body of announced length that reached the function must be the one that was sent.
+fn other_body(case: &Case, outcome: &Outcome) -> Option<String> {
+    let at = case.bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&case.bytes[..at]).to_ascii_lowercase();
+    if case.expect != Expect::Serve(1) || head.contains("chunked") {
+        return None;
+    }
+    let seen = outcome.seen.first()?;
+    (seen.body != case.bytes[at..]).then(|| format!("another body: {seen:?}"))
+}
+
+// X1 X3 X4 X7 I6
+#[test]
+fn the_gateway_refuses_or_forwards_what_it_judged() {
+    hold(&cases::all(), &functions());
+}
+
+// X1 X3 X4 I6 P3
+#[test]
+fn the_gateway_judges_typed_functions_by_what_it_forwards() {
+    let folder = root().join("gateway/tests/corpus");
+    let functions = std::fs::read_to_string(folder.join("functions.yaml")).expect("the functions");
+    let mut functions: Value = serde_saphyr::from_str(&functions).expect("YAML");
+    functions["headers"] = json!(["x-case"]);
+    let mut all: Vec<Case> = std::fs::read_dir(folder.join("http1"))
+        .expect("the corpus")
+        .map(|entry| {
+            let path = entry.expect("a case").path();
+            let name = path
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            let expect = match name.split('-').next() {
+                Some("refuse") => Expect::Refuse,
+                Some("one") => Expect::Serve(1),
+                Some("two") => Expect::Serve(2),
+                _ => panic!("{name} says no verdict"),
+            };
+            Case {
+                name,
+                bytes: std::fs::read(&path).expect("its bytes"),
+                expect,
+            }
+        })
+        .collect();
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    assert!(all.len() > 400, "{} cases", all.len());
+    hold(&all, &functions);
 }

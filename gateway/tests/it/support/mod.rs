@@ -5,8 +5,11 @@
     reason = "a helper stays while the stories that use it come and go"
 )]
 
+pub(crate) mod caller;
 pub(crate) mod child;
 pub(crate) mod faults;
+pub(crate) mod function;
+pub(crate) mod gateway;
 pub(crate) mod raw;
 pub(crate) mod recorder;
 pub(crate) mod servers;
