@@ -2,7 +2,7 @@
 //! for. On by default is what is a secret or proves itself by a checksum strong enough that ordinary
 //! numbers do not pass it.
 
-use super::detect::secrets;
+use super::detect::{self, secrets};
 
 /// A class that a detector finds by value.
 #[derive(Clone, Copy, Debug)]
@@ -23,21 +23,36 @@ const fn entry(name: &'static str, group: &'static str, default_on: bool) -> Ent
     }
 }
 
-/// Everything but the secrets, which have a table of their own.
+/// Everything but the secrets and the identifiers, which have tables of their own.
 const OTHERS: &[Entry] = &[
     entry("payment-card", "payment", true),
     entry("iban", "payment", true),
     entry("email", "contact", false),
+    entry("phone", "contact", false),
+    entry("ip-address", "device", false),
+    entry("hardware-address", "device", false),
 ];
+
+/// Identifiers that are not of people.
+const DEVICES: &[&str] = &["imei", "sim-card", "vehicle-number"];
+/// Identifiers of accounts.
+const PAYMENTS: &[&str] = &["us-routing-number"];
 
 /// Group of a class that no detector finds.
 pub(super) const CUSTOM: &str = "custom";
 
 /// All classes that can be found by value.
 pub(super) fn entries() -> impl Iterator<Item = Entry> {
-    secrets::classes()
-        .map(|name| entry(name, "secret", true))
-        .chain(OTHERS.iter().copied())
+    let secrets = secrets::classes().map(|name| entry(name, "secret", true));
+    let identifiers = detect::identifiers().map(|name| {
+        let group = match name {
+            _ if DEVICES.contains(&name) => "device",
+            _ if PAYMENTS.contains(&name) => "payment",
+            _ => "identity",
+        };
+        entry(name, group, false)
+    });
+    secrets.chain(OTHERS.iter().copied()).chain(identifiers)
 }
 
 /// The group of a class.

@@ -300,6 +300,13 @@ fn run(
     }
 }
 
+/// Decodes a whole run in either alphabet.
+pub(super) fn base64(run: &[u8]) -> Option<Vec<u8>> {
+    let url = run.iter().any(|byte| matches!(byte, b'-' | b'_'));
+    let engine = if url { &URL } else { &STANDARD };
+    engine.decode(run).ok()
+}
+
 fn decode_base64(run: &[u8]) -> Option<Vec<u8>> {
     let url = run.iter().any(|byte| matches!(byte, b'-' | b'_'));
     let engine = if url { &URL } else { &STANDARD };

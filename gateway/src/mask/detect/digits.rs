@@ -2,6 +2,7 @@
 //! the text finds the digits for all of them.
 
 use super::super::config::ClassId;
+use super::numbers::{self, NumberRule};
 use super::{Hit, before, is_word};
 
 /// Fewest and most digits of a payment card number (ISO/IEC 7812).
@@ -14,6 +15,7 @@ const GROUPS_MAX: usize = 6;
 pub(super) struct Digits {
     card: Option<ClassId>,
     iban: Option<ClassId>,
+    numbers: Vec<(NumberRule, ClassId)>,
 }
 
 /// A run of digits.
@@ -28,6 +30,10 @@ impl Digits {
         Self {
             card: number("payment-card"),
             iban: number("iban"),
+            numbers: numbers::RULES
+                .iter()
+                .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
+                .collect(),
         }
     }
 
@@ -37,10 +43,8 @@ impl Digits {
         while let Some(group) = next_group(text, at) {
             at = group.end;
             let length = group.end - group.start;
-            if length < 2 {
-                continue;
-            }
             if let Some(class) = self.iban
+                && length >= 2
                 && before(text, group.start).is_some_and(u8::is_ascii_alphabetic)
                 && let Some(hit) = iban(text, group, class)
             {
@@ -52,6 +56,9 @@ impl Digits {
                 && let Some(hit) = card(text, group, class)
             {
                 hits.push(hit);
+            }
+            if !self.numbers.is_empty() {
+                numbers::find(text, group.start, group.end, &self.numbers, hits);
             }
         }
     }

@@ -7,13 +7,18 @@
 pub(super) mod contact;
 pub(super) mod digits;
 mod marks;
+mod network;
+mod numbers;
+mod rules;
 pub(super) mod secrets;
+mod words;
 
 use super::config::ClassId;
 use super::view;
 use digits::Digits;
 use marks::Marks;
 use secrets::Secrets;
+use words::WordRule;
 
 /// Shorter text holds nothing that any detector looks for (`a@b.cd` is six bytes).
 const TEXT_BYTES_MIN: usize = 6;
@@ -50,6 +55,10 @@ pub(super) struct Detectors {
     secrets: Option<Secrets>,
     digits: Digits,
     email: Option<ClassId>,
+    phone: Option<ClassId>,
+    ip: Option<ClassId>,
+    hardware: Option<ClassId>,
+    words: Vec<(WordRule, ClassId)>,
 }
 
 impl Detectors {
@@ -59,6 +68,13 @@ impl Detectors {
             secrets: Secrets::new(number),
             digits: Digits::new(number),
             email: number("email"),
+            phone: number("phone"),
+            ip: number("ip-address"),
+            hardware: number("hardware-address"),
+            words: words::RULES
+                .iter()
+                .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
+                .collect(),
         }
     }
 
@@ -112,6 +128,15 @@ impl Detectors {
         }
         if marks.digit() {
             self.digits.scan(text, hits);
+            if !self.words.is_empty() {
+                words::find(text, &self.words, hits);
+            }
+            if let Some(class) = self.phone {
+                network::phones(text, class, hits);
+            }
+        }
+        if self.ip.is_some() || self.hardware.is_some() {
+            network::addresses(text, self.ip, self.hardware, hits);
         }
         if let Some(secrets) = &self.secrets
             && (text.len() >= secrets::TOKEN_BYTES_MIN || marks.at())
@@ -133,6 +158,17 @@ impl Detectors {
             .as_ref()
             .and_then(|_| secrets::unfinished_key(text))
     }
+}
+
+/// The classes of identifiers, each once.
+pub(super) fn identifiers() -> impl Iterator<Item = &'static str> {
+    let words = words::RULES.iter().enumerate().filter_map(|(at, rule)| {
+        let first = words::RULES
+            .iter()
+            .position(|other| other.class == rule.class);
+        (first == Some(at)).then_some(rule.class)
+    });
+    numbers::RULES.iter().map(|rule| rule.class).chain(words)
 }
 
 /// Sorts spans and joins those that overlap; the class of the first (of the longest, if several

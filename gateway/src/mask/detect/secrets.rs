@@ -2,116 +2,8 @@
 //! URLs. All literals are searched for at once; what follows a literal is checked byte by byte.
 
 use super::super::config::ClassId;
+use super::rules::{RULES, Rule, Set, Shape};
 use super::{Hit, before, is_word};
-
-/// Bytes that may follow a prefix.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Set {
-    /// `0-9a-fA-F`
-    Hex,
-    /// `A-Z0-9`
-    Upper,
-    /// `A-Za-z0-9`
-    Alnum,
-    /// `A-Za-z0-9_-`
-    Url,
-    /// `A-Za-z0-9_-.`
-    Dotted,
-    /// `A-Za-z0-9+/=_-`
-    Base64,
-}
-
-impl Set {
-    fn has(self, byte: u8) -> bool {
-        match self {
-            Self::Hex => byte.is_ascii_hexdigit(),
-            Self::Upper => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
-            Self::Alnum => byte.is_ascii_alphanumeric(),
-            Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
-            Self::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'),
-            Self::Base64 => {
-                byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-')
-            }
-        }
-    }
-}
-
-/// A literal and what must follow it.
-#[derive(Clone, Copy, Debug)]
-struct Rule {
-    class: &'static str,
-    literal: &'static str,
-    shape: Shape,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Shape {
-    /// So many bytes of a set, at least and at most; the run may not go on.
-    Run(Set, usize, usize),
-    /// Looked at by code: gets the text and the place of the literal, gives the span.
-    Code(fn(&mut Runs<'_>, usize) -> Option<(usize, usize)>),
-}
-
-/// Longest run that is taken for one credential.
-const ANY: usize = usize::MAX;
-
-const fn run(class: &'static str, literal: &'static str, set: Set, min: usize, max: usize) -> Rule {
-    Rule {
-        class,
-        literal,
-        shape: Shape::Run(set, min, max),
-    }
-}
-
-const RULES: &[Rule] = &[
-    Rule {
-        class: "secret.jwt",
-        literal: "eyJ",
-        shape: Shape::Code(jwt),
-    },
-    Rule {
-        class: "secret.private-key",
-        literal: "-----BEGIN ",
-        shape: Shape::Code(private_key),
-    },
-    Rule {
-        class: "secret.url-password",
-        literal: "://",
-        shape: Shape::Code(url_password),
-    },
-    run("secret.aws-key", "AKIA", Set::Upper, 16, 16),
-    run("secret.aws-key", "ASIA", Set::Upper, 16, 16),
-    run("secret.aws-key", "ABIA", Set::Upper, 16, 16),
-    run("secret.aws-key", "ACCA", Set::Upper, 16, 16),
-    run("secret.gcp-key", "AIza", Set::Url, 35, 35),
-    run("secret.gcp-key", "GOCSPX-", Set::Url, 28, 28),
-    run("secret.gcp-token", "ya29.", Set::Dotted, 20, ANY),
-    run("secret.github-token", "ghp_", Set::Alnum, 36, 255),
-    run("secret.github-token", "gho_", Set::Alnum, 36, 255),
-    run("secret.github-token", "ghu_", Set::Alnum, 36, 255),
-    run("secret.github-token", "ghs_", Set::Dotted, 36, ANY),
-    run("secret.github-token", "ghr_", Set::Alnum, 36, 255),
-    run("secret.github-token", "github_pat_", Set::Url, 22, 255),
-    run("secret.gitlab-token", "glpat-", Set::Dotted, 20, 255),
-    run("secret.gitlab-token", "gldt-", Set::Dotted, 20, 255),
-    run("secret.gitlab-token", "glrt-", Set::Dotted, 20, 255),
-    run("secret.gitlab-token", "glptt-", Set::Dotted, 20, 255),
-    run("secret.gitlab-token", "glcbt-", Set::Dotted, 20, 255),
-    run("secret.gitlab-token", "glsoat-", Set::Dotted, 20, 255),
-    run("secret.slack-token", "xoxb-", Set::Url, 20, 255),
-    run("secret.slack-token", "xoxp-", Set::Url, 20, 255),
-    run("secret.slack-token", "xoxa-", Set::Url, 20, 255),
-    run("secret.slack-token", "xoxr-", Set::Url, 20, 255),
-    run("secret.slack-token", "xoxs-", Set::Url, 20, 255),
-    run("secret.slack-token", "xoxe-", Set::Url, 20, 255),
-    run("secret.slack-token", "xoxe.xox", Set::Url, 20, 255),
-    run("secret.slack-token", "xapp-", Set::Url, 20, 255),
-    run("secret.stripe-key", "sk_live_", Set::Alnum, 16, 255),
-    run("secret.stripe-key", "sk_test_", Set::Alnum, 16, 255),
-    run("secret.stripe-key", "rk_live_", Set::Alnum, 16, 255),
-    run("secret.stripe-key", "rk_test_", Set::Alnum, 16, 255),
-    run("secret.stripe-key", "whsec_", Set::Base64, 24, 255),
-];
 
 /// The classes of the table, each once.
 pub(in crate::mask) fn classes() -> impl Iterator<Item = &'static str> {
@@ -210,7 +102,7 @@ const SLOTS: usize = 7;
 const LATER_PART: usize = 6;
 
 /// Knows where runs end, so that a long run full of literals is walked once and not once for each.
-struct Runs<'a> {
+pub(super) struct Runs<'a> {
     text: &'a [u8],
     /// The last run seen of each set: from, to.
     known: [(usize, usize); SLOTS],
@@ -250,7 +142,7 @@ impl Runs<'_> {
 
 /// A signed or encrypted JSON web token in compact form (RFC 7515, 7516): base64url parts with dots,
 /// the first of which holds a JSON object.
-fn jwt(runs: &mut Runs<'_>, start: usize) -> Option<(usize, usize)> {
+pub(super) fn jwt(runs: &mut Runs<'_>, start: usize) -> Option<(usize, usize)> {
     if is_word(before(runs.text, start)) {
         return None;
     }
@@ -279,7 +171,7 @@ const KEY_WORD_BYTES_MIN: usize = 16;
 
 /// A private key in PEM or OpenPGP armour, up to its end line or the end of what looks like its body:
 /// a log that cut the key short still shows most of it.
-fn private_key(runs: &mut Runs<'_>, start: usize) -> Option<(usize, usize)> {
+pub(super) fn private_key(runs: &mut Runs<'_>, start: usize) -> Option<(usize, usize)> {
     let (_, end) = private_key_span(runs.text, start)?;
     Some((start, end))
 }
@@ -375,7 +267,7 @@ pub(super) fn unfinished_key(text: &[u8]) -> Option<usize> {
 }
 
 /// The password in `scheme://user:password@host`.
-fn url_password(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+pub(super) fn url_password(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
     let text = runs.text;
     const USER_INFO_BYTES_MAX: usize = 512;
     let start = at + 3;
@@ -390,4 +282,126 @@ fn url_password(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
     let password = authority.get(colon + 1..sign)?;
     let masked = password.is_empty() || password.starts_with(b"[masked:");
     (!masked && is_word(before(text, at))).then_some((start + colon + 1, start + sign))
+}
+
+/// The token in `Bearer …`: long enough and not a word.
+pub(super) fn bearer(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    let start = at + "Bearer ".len();
+    let end = runs.end(LATER_PART, Set::Base64, start);
+    let dotted = runs.end(Set::Dotted as usize, Set::Dotted, start);
+    if jwt(runs, start).is_some() {
+        return None; // found as what it is
+    }
+    let mut end = end.max(dotted);
+    while before(runs.text, end) == Some(&b'.') {
+        end -= 1;
+    }
+    let token = runs.text.get(start..end)?;
+    let random = token.len() >= TOKEN_BYTES_MIN && token.iter().any(u8::is_ascii_digit);
+    (random && !is_word(before(runs.text, at))).then_some((start, end))
+}
+
+/// The credentials in `Basic …`: base64 of something with a colon.
+pub(super) fn basic(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    const CREDENTIALS_BYTES_MAX: usize = 1024;
+    let start = at + "Basic ".len();
+    let end = runs.end(LATER_PART, Set::Base64, start);
+    let encoded = runs
+        .text
+        .get(start..end.min(start + CREDENTIALS_BYTES_MAX))?;
+    let decoded = super::super::view::base64(encoded)?;
+    let pair = encoded.len() >= 4 && decoded.contains(&b':');
+    (pair && !is_word(before(runs.text, at))).then_some((start, end))
+}
+
+/// The forty characters after `aws_secret_access_key` and its spellings.
+pub(super) fn aws_secret(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    const BETWEEN_BYTES_MAX: usize = 6;
+    let mut start = at + "ecretAccessKey".len();
+    if runs
+        .text
+        .get(start..start + 2)
+        .is_some_and(|rest| rest.eq_ignore_ascii_case(b"ey"))
+    {
+        start += 2;
+    }
+    let between = runs.text.get(start..)?.iter().take(BETWEEN_BYTES_MAX);
+    start += between
+        .take_while(|byte| matches!(byte, b'"' | b'\'' | b':' | b'=' | b' ' | b'\\'))
+        .count();
+    let end = runs.end(LATER_PART, Set::Base64, start);
+    (end - start == AWS_SECRET_BYTES).then_some((start, end))
+}
+
+/// Length of an AWS secret access key.
+pub(super) const AWS_SECRET_BYTES: usize = 40;
+
+/// A token of Terraform Cloud: 14 characters, `.atlasv1.`, 60 to 80 more.
+pub(super) fn terraform_token(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    let start = at.checked_sub(14)?;
+    let id = runs
+        .text
+        .get(start..at)?
+        .iter()
+        .all(u8::is_ascii_alphanumeric);
+    let body = at + ".atlasv1.".len();
+    let end = runs.end(LATER_PART, Set::Url, body);
+    let whole = id && (60..=80).contains(&(end - body));
+    (whole && !is_word(before(runs.text, start))).then_some((start, end))
+}
+
+/// The signature of a shared access URL.
+pub(super) fn azure_signature(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    const SIGNATURE_BYTES: std::ops::RangeInclusive<usize> = 43..=80;
+    let start = at + "sig=".len();
+    let rest = runs.text.get(start..)?;
+    let length = rest
+        .iter()
+        .take(*SIGNATURE_BYTES.end() + 1)
+        .take_while(|byte| Set::Base64.has(**byte) || **byte == b'%')
+        .count();
+    let parameter = matches!(before(runs.text, at), None | Some(b'?' | b'&' | b';'));
+    (parameter && SIGNATURE_BYTES.contains(&length)).then_some((start, start + length))
+}
+
+/// A key of the older form `sk-…T3BlbkFJ…`.
+pub(super) fn openai_key(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    const HALF_BYTES_MAX: usize = 128;
+    let floor = at.saturating_sub(HALF_BYTES_MAX);
+    let ahead = runs.text.get(floor..at)?;
+    let back = ahead
+        .iter()
+        .rev()
+        .take_while(|byte| Set::Url.has(**byte))
+        .count();
+    let start = at - back;
+    let end = runs.end(LATER_PART, Set::Url, at);
+    let key = runs.text.get(start..end)?;
+    (key.starts_with(b"sk-") && key.len() >= 40).then_some((start, end))
+}
+
+/// A bot's token: its number, a colon, 35 characters.
+pub(super) fn telegram_token(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    let ahead = runs.text.get(at.saturating_sub(11)..at)?;
+    let digits = ahead
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let end = runs.end(LATER_PART, Set::Url, at + 1);
+    let whole = (8..=10).contains(&digits) && end - at - 1 == 35;
+    (whole && !is_word(before(runs.text, at - digits))).then_some((at - digits, end))
+}
+
+/// 32 hexadecimal digits and the data centre, as in `…-us12`.
+pub(super) fn mailchimp_key(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    let start = at.checked_sub(32)?;
+    let hex = runs.text.get(start..at)?.iter().all(u8::is_ascii_hexdigit);
+    let place = runs.text.get(at + 3..)?;
+    let digits = place
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let alone = !is_word(before(runs.text, start)) && !is_word(runs.text.get(at + 3 + digits));
+    (hex && alone && (1..=2).contains(&digits)).then_some((start, at + 3 + digits))
 }

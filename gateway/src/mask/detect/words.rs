@@ -1,0 +1,248 @@
+//! Identifiers of letters and digits in one word, proved by a check character or a strict form.
+
+use super::super::config::ClassId;
+use super::Hit;
+
+/// One kind of identifier.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WordRule {
+    /// What it is.
+    pub(super) class: &'static str,
+    /// How each character looks: `9` a digit, `A` a letter, `X` either; any case.
+    form: &'static str,
+    /// Whether the word (in upper case) is such an identifier.
+    valid: fn(&[u8]) -> bool,
+}
+
+const fn rule(class: &'static str, form: &'static str, valid: fn(&[u8]) -> bool) -> WordRule {
+    WordRule { class, form, valid }
+}
+
+/// All rules.
+pub(super) const RULES: &[WordRule] = &[
+    rule("es-dni", "99999999A", |w| es_letter(number(w, 0, 8), w, 8)),
+    rule("es-nie", "A9999999A", es_nie),
+    rule("uk-nino", "AA999999A", uk_nino),
+    rule("it-fiscal-code", "AAAAAAXXAXXAXXXA", it_fiscal_code),
+    rule("mx-curp", "AAAA999999AAAAAAX9", mx_curp),
+    rule("in-pan", "AAAAA9999A", |w| {
+        at(w, 3).is_some_and(|b| b"ABCFGHJLPT".contains(&b))
+    }),
+    rule("sg-nric", "A9999999A", sg_nric),
+    rule("tw-id", "A999999999", tw_id),
+    rule("cn-resident-id", "99999999999999999X", cn_resident),
+    rule("ie-pps", "9999999A", |w| ie_pps(w)),
+    rule("ie-pps", "9999999AA", |w| ie_pps(w)),
+    rule("vehicle-number", "XXXXXXXXXXXXXXXXX", vehicle),
+];
+
+/// Shortest and longest form.
+const WORD_BYTES: std::ops::RangeInclusive<usize> = 8..=18;
+
+/// Finds the identifiers of `rules`.
+pub(super) fn find(text: &[u8], rules: &[(WordRule, ClassId)], hits: &mut Vec<Hit>) {
+    let mut at = 0;
+    while at < text.len() {
+        let rest = text.get(at..).unwrap_or_default();
+        let Some(skipped) = rest.iter().position(u8::is_ascii_alphanumeric) else {
+            return;
+        };
+        let start = at + skipped;
+        let rest = text.get(start..).unwrap_or_default();
+        let length = rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_alphanumeric())
+            .count();
+        at = start + length;
+        let word = rest.get(..length).unwrap_or_default();
+        if !WORD_BYTES.contains(&length) || !word.iter().any(u8::is_ascii_digit) {
+            continue;
+        }
+        let word = word.to_ascii_uppercase();
+        let found = rules
+            .iter()
+            .find(|(rule, _)| has_form(&word, rule.form) && (rule.valid)(&word));
+        if let Some((_, class)) = found {
+            hits.push(Hit {
+                start,
+                end: at,
+                class: *class,
+            });
+        }
+    }
+}
+
+fn has_form(word: &[u8], form: &str) -> bool {
+    word.len() == form.len()
+        && word
+            .iter()
+            .zip(form.bytes())
+            .all(|(byte, kind)| match kind {
+                b'9' => byte.is_ascii_digit(),
+                b'A' => byte.is_ascii_uppercase(),
+                _ => true,
+            })
+}
+
+fn at(word: &[u8], place: usize) -> Option<u8> {
+    word.get(place).copied()
+}
+
+fn value(byte: u8) -> u32 {
+    char::from(byte).to_digit(36).unwrap_or(0)
+}
+
+fn number(word: &[u8], from: usize, to: usize) -> u64 {
+    let digits = word.get(from..to).unwrap_or_default();
+    digits.iter().fold(0, |number, byte| {
+        number * 10 + u64::from(byte.wrapping_sub(b'0'))
+    })
+}
+
+fn weighted(word: &[u8], weights: &[u32]) -> u32 {
+    word.iter()
+        .zip(weights)
+        .map(|(byte, weight)| value(*byte) * weight)
+        .sum()
+}
+
+fn letter(alphabet: &[u8], index: u64) -> Option<u8> {
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| alphabet.get(index))
+        .copied()
+}
+
+fn es_letter(number: u64, word: &[u8], place: usize) -> bool {
+    letter(b"TRWAGMYFPDXBNJZSQVHLCKE", number % 23) == at(word, place)
+}
+
+fn es_nie(word: &[u8]) -> bool {
+    let first = match at(word, 0) {
+        Some(b'X') => 0,
+        Some(b'Y') => 1,
+        Some(b'Z') => 2,
+        _ => return false,
+    };
+    es_letter(first * 10_000_000 + number(word, 1, 8), word, 8)
+}
+
+fn uk_nino(word: &[u8]) -> bool {
+    let [first, second, .., last] = word else {
+        return false;
+    };
+    let barred = [*b"BG", *b"GB", *b"KN", *b"NK", *b"NT", *b"TN", *b"ZZ"];
+    !b"DFIQUV".contains(first)
+        && !b"DFIQUVO".contains(second)
+        && !barred.contains(&[*first, *second])
+        && (b'A'..=b'D').contains(last)
+}
+
+/// Letters in odd places have values of their own (decree of 23 December 1976).
+fn it_fiscal_code(word: &[u8]) -> bool {
+    const ODD: [u32; 26] = [
+        1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24,
+        23,
+    ];
+    let Some((check, rest)) = word.split_last() else {
+        return false;
+    };
+    let sum: u32 = rest
+        .iter()
+        .enumerate()
+        .map(|(place, byte)| {
+            let even = if byte.is_ascii_digit() {
+                value(*byte)
+            } else {
+                value(*byte) - 10
+            };
+            if place % 2 == 1 {
+                even
+            } else {
+                ODD.get(even as usize).copied().unwrap_or(0)
+            }
+        })
+        .sum();
+    letter(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", u64::from(sum % 26)) == Some(*check)
+}
+
+/// Character values follow the Spanish alphabet, in which the letter after N moves the rest by one.
+fn mx_curp(word: &[u8]) -> bool {
+    let Some((check, rest)) = word.split_last() else {
+        return false;
+    };
+    let sum: u32 = rest
+        .iter()
+        .zip((2..=18).rev())
+        .map(|(byte, weight)| {
+            (value(*byte) + u32::from(*byte > b'N' && byte.is_ascii_uppercase())) * weight
+        })
+        .sum();
+    let sex = matches!(at(word, 10), Some(b'H' | b'M' | b'X'));
+    sex && (10 - sum % 10) % 10 == value(*check)
+}
+
+fn sg_nric(word: &[u8]) -> bool {
+    let digits = word.get(1..8).unwrap_or_default();
+    let sum = weighted(digits, &[2, 7, 6, 5, 4, 3, 2]);
+    let (offset, letters): (u32, &[u8]) = match at(word, 0) {
+        Some(b'S') => (0, b"JZIHGFEDCBA"),
+        Some(b'T') => (4, b"JZIHGFEDCBA"),
+        Some(b'F') => (0, b"XWUTRQPNMLK"),
+        Some(b'G') => (4, b"XWUTRQPNMLK"),
+        _ => return false,
+    };
+    letter(letters, u64::from((sum + offset) % 11)) == at(word, 8)
+}
+
+fn tw_id(word: &[u8]) -> bool {
+    const REGIONS: &[u8] = b"ABCDEFGHJKLMNPQRSTUVXYWZIO";
+    let Some(region) = REGIONS.iter().position(|known| Some(*known) == at(word, 0)) else {
+        return false;
+    };
+    let Ok(region) = u32::try_from(region + 10) else {
+        return false;
+    };
+    let digits = word.get(1..).unwrap_or_default();
+    let sum = region / 10 + region % 10 * 9 + weighted(digits, &[8, 7, 6, 5, 4, 3, 2, 1, 1]);
+    matches!(at(word, 1), Some(b'1' | b'2' | b'8' | b'9')) && sum.is_multiple_of(10)
+}
+
+/// ISO 7064 MOD 11-2.
+fn cn_resident(word: &[u8]) -> bool {
+    let Some((check, rest)) = word.split_last() else {
+        return false;
+    };
+    let sum = weighted(rest, &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]);
+    let date = (1800..2200).contains(&number(word, 6, 10))
+        && (1..=12).contains(&number(word, 10, 12))
+        && (1..=31).contains(&number(word, 12, 14));
+    date && letter(b"10X98765432", u64::from(sum % 11)) == Some(*check)
+}
+
+fn ie_pps(word: &[u8]) -> bool {
+    let second = at(word, 8).map_or(0, |byte| value(byte) - 9);
+    let sum = weighted(word, &[8, 7, 6, 5, 4, 3, 2]) + second * 9;
+    letter(b"WABCDEFGHIJKLMNOPQRSTUV", u64::from(sum % 23)) == at(word, 7)
+}
+
+/// The check digit of ISO 3779 as North America uses it.
+fn vehicle(word: &[u8]) -> bool {
+    let letters = word.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    if letters == 0 || word.iter().any(|byte| matches!(byte, b'I' | b'O' | b'Q')) {
+        return false;
+    }
+    let worth = |byte: u8| match byte {
+        b'A'..=b'I' => u32::from(byte - b'A') + 1,
+        b'J'..=b'R' => u32::from(byte - b'J') + 1,
+        b'S'..=b'Z' => u32::from(byte - b'S') + 2,
+        _ => value(byte),
+    };
+    let weights = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2];
+    let sum: u32 = word
+        .iter()
+        .zip(weights)
+        .map(|(byte, weight)| worth(*byte) * weight)
+        .sum();
+    letter(b"0123456789X", u64::from(sum % 11)) == at(word, 8)
+}
