@@ -20,8 +20,6 @@ use crate::pipeline::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 use crate::policy::{ConnectionFacts, Policies, Vocabulary};
 use crate::upstream::{Endpoint, Upstream};
 
-/// How long a caller is held while people decide, by default.
-const HOLD: Duration = Duration::from_secs(25);
 /// Where the gateway's own paths begin; no route may lie there.
 const OWN: &str = "/.well-known/callgate";
 
@@ -50,6 +48,12 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
     let config = &loaded.config;
     let mut faults = Vec::new();
     listeners(config, &mut faults);
+    let approvals = config.approvals.faults();
+    faults.extend(
+        approvals
+            .iter()
+            .map(|(field, text)| Fault::new(format!("approvals.{field}"), text)),
+    );
     routes(config, &mut faults);
     let identity = verifier(loaded, context, &mut faults);
     let mut vocabulary = vocabulary(config);
@@ -318,7 +322,7 @@ fn connection(
         limits: Limits::new(&settings.limits),
         present_in: settings.present_in.clone(),
         present_header,
-        hold: settings.hold_s.map_or(HOLD, Duration::from_secs),
+        hold: Duration::from_secs(settings.hold_s.unwrap_or(loaded.config.approvals.hold_secs)),
         pending_status: settings
             .pending_status
             .map_or(429, super::PendingStatus::code),

@@ -30,7 +30,7 @@ use crate::gate::{Admitted, Code, Gate, Permitted, Refusal, Terrain};
 use crate::identity::assertion::{Signer, Statement};
 use crate::identity::{Principal, Revocations};
 use crate::mask::Summary;
-use crate::record::Recorder;
+use crate::record::{Event, Recorder, Who};
 use crate::telemetry::{CallLabels, Metrics};
 use crate::upstream::Failed;
 use release::Release;
@@ -117,6 +117,7 @@ struct Way {
     answer: Answer,
     received: Instant,
     function: Option<FunctionId>,
+    who: Option<Arc<Principal>>,
 }
 
 impl Pipeline {
@@ -160,6 +161,7 @@ impl Pipeline {
             answer,
             received: Instant::now(),
             function: None,
+            who: None,
         };
         tokio::spawn(async move {
             this.parts.metrics.under_way.inc();
@@ -186,6 +188,7 @@ impl Pipeline {
             Ok(ending) => ending,
             Err(refused) => {
                 let code = refused.refusal.code;
+                self.note(&way, &refused);
                 if let Some(operator) = &refused.refusal.operator {
                     tracing::warn!(call.id = %way.id, code = code.as_str(), "{operator}");
                 }
@@ -206,6 +209,7 @@ impl Pipeline {
         let who = self
             .identify(&snapshot, &connection, &arrival.headers)
             .await?;
+        way.who = Some(Arc::clone(&who));
         let facts = arrival.facts();
         let respond_async = arrival.respond_async;
         let call = self
@@ -259,6 +263,7 @@ impl Pipeline {
             .ok_or_else(no_such)?;
         let who = self.identify(&snapshot, connection, &headers).await?;
         way.function = Some(function.clone());
+        way.who = Some(Arc::clone(&who));
         let _place = connection.limits.admit(who.key(), &function)?;
         let thaw = |bytes: &[u8]| {
             connection
@@ -364,6 +369,30 @@ impl Pipeline {
             extra.insert(ASSERTION, value);
         }
         Ok((credential, extra))
+    }
+
+    /// A refusal of a verified caller is on the record, as far as no other step put it there: policy's
+    /// own and unknown functions are, and a call that waits is not refused.
+    fn note(&self, way: &Way, refused: &Refused) {
+        let code = refused.refusal.code;
+        let elsewhere = matches!(code, Code::Denied | Code::NotFound | Code::ApprovalPending);
+        let (Some(who), None, false) = (&way.who, &refused.receipt, elsewhere) else {
+            return;
+        };
+        self.parts.record.note_lazily(Event::Denied {
+            call: way.id,
+            who: Who::from(who.as_ref()),
+            connection: way
+                .function
+                .as_ref()
+                .map(|function| function.connection().clone()),
+            function: way.function.clone(),
+            reason: code.as_str(),
+            policies: Vec::new(),
+            config_version: self.snapshot().version.clone(),
+            policy_version: String::new(),
+            content: serde_json::json!({ "detail": refused.refusal.detail }),
+        });
     }
 
     fn count(&self, way: &Way, ending: &Ending) {

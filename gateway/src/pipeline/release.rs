@@ -23,6 +23,8 @@ use crate::upstream::{Chunk, Masked};
 const GATHER_BYTES_MAX: u64 = 64 * 1024;
 /// Frames that wait for a slow caller.
 const FRAMES_MAX: usize = 8;
+/// How long an approved call's answer is gathered for a caller that went away.
+const KEEP_FOR_MAX: Duration = Duration::from_secs(60);
 /// How long a caller may take no byte before the answer is cut.
 const CALLER_IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -155,8 +157,10 @@ impl Release<'_> {
         let approved = self.masked.ongoing().is_approved_execution();
         let mut keep = approved.then(BytesMut::new);
         let mut withheld: Option<Bytes> = None;
+        let mut left: Option<Instant> = None;
         let trailers = loop {
-            if gone && keep.is_none() {
+            let late = gone && left.get_or_insert_with(Instant::now).elapsed() > KEEP_FOR_MAX;
+            if late || (gone && keep.is_none()) {
                 return self.cut("caller_gone").await;
             }
             match self.next().await {
