@@ -121,8 +121,6 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Calls under way.
     pub under_way: Gauge,
-    /// Calls that wait for people.
-    pub held: Gauge,
     /// Whether the record admits calls: 1 or 0.
     pub admitting: Gauge,
     /// Free bytes on the record's file system.
@@ -146,7 +144,6 @@ impl Metrics {
             refusals: Family::default(),
             connections: Gauge::default(),
             under_way: Gauge::default(),
-            held: Gauge::default(),
             admitting: Gauge::default(),
             free_bytes: Gauge::default(),
             reload_failures: Counter::default(),
@@ -191,11 +188,6 @@ impl Metrics {
             self.connections.clone(),
         );
         registry.register("calls_under_way", "Calls under way", self.under_way.clone());
-        registry.register(
-            "calls_held",
-            "Calls waiting for approval",
-            self.held.clone(),
-        );
         registry.register(
             "audit_admitting",
             "1 when the audit log admits calls",

@@ -167,12 +167,17 @@ fn line(summary: &CallSummary) -> String {
     } else {
         format!(" masked {}", masked.join(","))
     };
+    let reason = summary
+        .reason
+        .as_deref()
+        .filter(|reason| *reason != summary.outcome);
+    let reason = reason.map_or_else(String::new, |reason| format!(" {reason}"));
     let tried = summary
         .tried
         .as_ref()
         .map_or_else(String::new, |tried| format!(" tried {tried}"));
     terminal_safe(&format!(
-        "{}  {}  {function}  {}/{subject} ({})  {}{status}{took}{approval}{masked}{tried}",
+        "{}  {}  {function}  {}/{subject} ({})  {}{reason}{status}{took}{approval}{masked}{tried}",
         summary.at, summary.call, summary.issuer, summary.principal_kind, summary.outcome
     ))
 }
