@@ -287,6 +287,3 @@ fn unzstd(
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -76,6 +76,12 @@ impl Inspector {
         out.extend_from_slice(text.get(copied..).unwrap_or_default());
     }
 
+    /// The class of a value that its name announces as an AWS secret key, if that is masked.
+    pub(super) fn aws_secret(&self) -> Option<ClassId> {
+        let class = self.plan.settings.detectors.aws_secret;
+        class.filter(|class| self.plan.covers(*class))
+    }
+
     /// Whether there are field rules.
     pub(super) fn has_fields(&self) -> bool {
         !self.plan.settings.fields.is_empty()

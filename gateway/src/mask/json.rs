@@ -7,6 +7,7 @@ use wire::json::stream::{Documents, Kind, Scanner, StreamLimits, Token, Verdict,
 
 use super::automaton::Walker;
 use super::config::ClassId;
+use super::detect::AWS_SECRET_BYTES;
 use super::inspector::Inspector;
 use super::view;
 use super::withheld::Withheld;
@@ -21,6 +22,7 @@ const DEPTH_MAX: usize = 512;
 pub(super) struct JsonCodec {
     scanner: Scanner,
     walker: Walker,
+    after_secret_name: bool,
 }
 
 impl JsonCodec {
@@ -33,6 +35,7 @@ impl JsonCodec {
         Self {
             scanner: Scanner::new(limits),
             walker: Walker::default(),
+            after_secret_name: false,
         }
     }
 
@@ -45,6 +48,7 @@ impl JsonCodec {
         let mut masking = Masking {
             inspector,
             walker: &mut self.walker,
+            after_secret_name: &mut self.after_secret_name,
         };
         Ok(self.scanner.push(chunk, &mut masking, out)?)
     }
@@ -57,6 +61,7 @@ impl JsonCodec {
         let mut masking = Masking {
             inspector,
             walker: &mut self.walker,
+            after_secret_name: &mut self.after_secret_name,
         };
         Ok(self.scanner.finish(&mut masking, out)?)
     }
@@ -65,6 +70,8 @@ impl JsonCodec {
 struct Masking<'a> {
     inspector: &'a mut Inspector,
     walker: &'a mut Walker,
+    /// The last name announces an AWS secret key, whose value alone does not show what it is.
+    after_secret_name: &'a mut bool,
 }
 
 impl Visitor for Masking<'_> {
@@ -85,10 +92,15 @@ impl Visitor for Masking<'_> {
                 self.close();
                 Verdict::Keep
             }
-            Kind::String => match self.rule() {
-                Some(class) => self.replace(class),
-                None => self.string(token),
-            },
+            Kind::String => {
+                let announced = std::mem::take(self.after_secret_name)
+                    && token.raw.len() == AWS_SECRET_BYTES + 2;
+                let announced = announced.then(|| self.inspector.aws_secret()).flatten();
+                match self.rule().or(announced) {
+                    Some(class) => self.replace(class),
+                    None => self.string(token),
+                }
+            }
             Kind::Number => match self.rule() {
                 Some(class) => self.replace(class),
                 None => self.number(token.raw),
@@ -108,6 +120,7 @@ impl Visitor for Masking<'_> {
 
 impl Masking<'_> {
     fn name(&mut self, token: &Token<'_>) {
+        *self.after_secret_name = names_aws_secret(token.inner());
         let rules = &self.inspector.plan().settings.fields;
         if !rules.is_empty() {
             self.walker.key(rules, token.inner(), token.escaped);
@@ -202,4 +215,22 @@ fn integer_digits(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
             Some(Cow::Owned(text.strip_suffix(".0")?.as_bytes().to_vec()))
         }
     }
+}
+
+/// Whether a member's name says that its value is an AWS secret access key, in any of the usual
+/// spellings (`SecretAccessKey`, `aws_secret_access_key`).
+fn names_aws_secret(name: &[u8]) -> bool {
+    const LETTERS: &[u8] = b"secretaccesskey";
+    const NAME_BYTES: std::ops::RangeInclusive<usize> = LETTERS.len()..=32;
+    if !NAME_BYTES.contains(&name.len()) || !name.last().is_some_and(|b| matches!(b, b'y' | b'Y')) {
+        return false;
+    }
+    let letters = name
+        .iter()
+        .filter(|byte| !matches!(byte, b'_' | b'-'))
+        .map(u8::to_ascii_lowercase);
+    letters
+        .rev()
+        .take(LETTERS.len())
+        .eq(LETTERS.iter().rev().copied())
 }

@@ -334,6 +334,3 @@ fn unfinished_escape(text: &[u8]) -> usize {
     };
     if cut { from + at } else { text.len() }
 }
-
-#[cfg(test)]
-mod tests;

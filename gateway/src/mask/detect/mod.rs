@@ -17,6 +17,7 @@ use super::config::ClassId;
 use super::view;
 use digits::Digits;
 use marks::Marks;
+pub(super) use secrets::AWS_SECRET_BYTES;
 use secrets::Secrets;
 use words::WordRule;
 
@@ -59,6 +60,8 @@ pub(super) struct Detectors {
     ip: Option<ClassId>,
     hardware: Option<ClassId>,
     words: Vec<(WordRule, ClassId)>,
+    /// What a value is whose name says that it is an AWS secret key.
+    pub(super) aws_secret: Option<ClassId>,
 }
 
 impl Detectors {
@@ -71,6 +74,7 @@ impl Detectors {
             phone: number("phone"),
             ip: number("ip-address"),
             hardware: number("hardware-address"),
+            aws_secret: number("secret.aws-key"),
             words: words::RULES
                 .iter()
                 .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
@@ -199,4 +203,4 @@ fn before(text: &[u8], at: usize) -> Option<&u8> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::mask) mod tests;

@@ -334,7 +334,7 @@ pub(super) fn aws_secret(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize
 }
 
 /// Length of an AWS secret access key.
-pub(super) const AWS_SECRET_BYTES: usize = 40;
+pub(in crate::mask) const AWS_SECRET_BYTES: usize = 40;
 
 /// A token of Terraform Cloud: 14 characters, `.atlasv1.`, 60 to 80 more.
 pub(super) fn terraform_token(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {

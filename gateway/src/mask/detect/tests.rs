@@ -163,6 +163,16 @@ fn context(class: &str) -> &'static str {
     }
 }
 
+/// A text for every detector that holds its value where it is found.
+pub(in crate::mask) fn detected() -> impl Iterator<Item = (&'static str, String)> {
+    EXAMPLES
+        .iter()
+        .map(|(class, value, _)| match context(class) {
+            "value: " => (*class, (*value).to_owned()),
+            before => (*class, format!("{before}{value}")),
+        })
+}
+
 #[test]
 fn every_detector_finds_its_value_and_not_the_look_alike() {
     let mut wrong = Vec::new();

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::super::{Config, DataClass, Mode, Needles, Settings};
 use super::{Masker, ResponseFacts, Summary, Withheld};
@@ -18,6 +18,7 @@ struct Case {
     content_type: &'static str,
     coding: Option<&'static str>,
     status: u16,
+    settings: OnceLock<Arc<Settings>>,
 }
 
 fn json() -> Case {
@@ -39,6 +40,7 @@ fn typed(content_type: &'static str) -> Case {
         content_type,
         coding: None,
         status: 200,
+        settings: OnceLock::new(),
     }
 }
 
@@ -74,7 +76,9 @@ impl Case {
     }
 
     fn masker(&self) -> Result<Masker, Withheld> {
-        let settings = Arc::new(Settings::compile(&self.config).unwrap());
+        let settings = self
+            .settings
+            .get_or_init(|| Arc::new(Settings::compile(&self.config).unwrap()));
         let unmask: BTreeSet<DataClass> = self
             .unmask
             .iter()
@@ -121,6 +125,22 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(body).unwrap();
     encoder.finish().unwrap()
+}
+
+fn deflate(body: &[u8], zlib: bool) -> Vec<u8> {
+    let level = flate2::Compression::fast();
+    if zlib {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+        encoder.write_all(body).unwrap();
+        return encoder.finish().unwrap();
+    }
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(body: &[u8]) -> Vec<u8> {
+    zstd::stream::encode_all(body, 3).unwrap()
 }
 
 #[test]

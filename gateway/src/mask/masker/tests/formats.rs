@@ -1,6 +1,6 @@
 //! Which bodies can be read.
 
-use super::{gzip, json, text, typed};
+use super::{deflate, gzip, json, text, typed, zstd};
 
 // M4, M5
 #[test]
@@ -40,6 +40,46 @@ fn a_truncated_or_damaged_gzip_stream_is_withheld() {
     let mut trailing = packed;
     trailing.extend_from_slice(b"garbage");
     assert_eq!(case.withheld(&trailing), "broken-coding");
+}
+
+// M4
+#[test]
+fn deflate_and_zstd_are_decoded_from_any_chunks_and_only_whole() {
+    let filler = "lorem ipsum dolor sit amet ".repeat(4000);
+    let body = format!("{{\"a\":\"bob@example.com\",\"b\":\"{filler}\"}}");
+    let masked = body.replace("bob@example.com", "[masked:email]");
+    for (coding, packed) in [
+        ("deflate", deflate(body.as_bytes(), true)),
+        ("deflate", deflate(body.as_bytes(), false)),
+        ("zstd", zstd(body.as_bytes())),
+        (
+            "zstd",
+            [zstd(&body.as_bytes()[..500]), zstd(&body.as_bytes()[500..])].concat(),
+        ),
+    ] {
+        let case = json().coding(coding);
+        for at in 0..packed.len() {
+            let (left, right) = packed.split_at(at);
+            let (out, _) = case.chunks(&[left, right]).unwrap();
+            assert!(out == masked.as_bytes(), "{coding} split at {at}");
+            if at > 0 {
+                assert!(case.chunks(&[left]).is_err(), "{coding} cut at {at}");
+            }
+        }
+        let trailing = [packed, b"garbage".to_vec()].concat();
+        assert_eq!(case.withheld(&trailing), "broken-coding");
+    }
+    let zeros = format!("[0{}]", ",0".repeat(4 << 20));
+    assert_eq!(
+        json().coding("zstd").withheld(&zstd(zeros.as_bytes())),
+        "inflated"
+    );
+    assert_eq!(
+        json()
+            .coding("deflate")
+            .withheld(&deflate(zeros.as_bytes(), true)),
+        "inflated"
+    );
 }
 
 // M4

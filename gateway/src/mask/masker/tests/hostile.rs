@@ -72,6 +72,20 @@ fn names_are_searched_too() {
     );
 }
 
+#[test]
+fn a_name_announces_a_key_that_does_not_show_what_it_is() {
+    let key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    for name in [
+        "SecretAccessKey",
+        "aws_secret_access_key",
+        "AWS_SECRET_ACCESS_KEY",
+    ] {
+        let body = format!("{{\"{name}\": \"{key}\", \"x\": \"{key}\"}}");
+        let masked = format!("{{\"{name}\": \"[masked:secret.aws-key]\", \"x\": \"{key}\"}}");
+        assert_eq!(json().masked(&body), masked);
+    }
+}
+
 // M8
 #[test]
 fn broken_json_is_withheld() {

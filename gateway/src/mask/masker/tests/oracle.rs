@@ -3,6 +3,7 @@
 
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
+use super::super::super::detect::tests::detected;
 use super::{Case, Mode, gzip, json, text, typed};
 
 /// Values, their class, and a part that must not be seen.
@@ -98,6 +99,42 @@ fn no_split_leaks_past_a_field_rule() {
     let masked = case.masked(body);
     assert!(!masked.contains("hid"));
     check_splits(&case, body.as_bytes(), masked.as_bytes());
+}
+
+/// A masker that looks for everything.
+fn everything(content_type: &'static str) -> Case {
+    let mut case = typed(content_type);
+    case.config.detect = ["secret", "payment", "contact", "identity", "device"]
+        .map(str::to_owned)
+        .to_vec();
+    case
+}
+
+// M1: every detector, every two-way split, JSON, text and events
+#[test]
+fn no_split_leaks_what_any_detector_finds() {
+    let (json, text) = (everything("application/json"), everything("text/plain"));
+    let events = everything("text/event-stream");
+    for (class, value) in detected() {
+        let quoted = serde_json::to_string(&value).unwrap();
+        for (case, body) in [
+            (&json, format!("[{quoted},{{{quoted}:1}}]")),
+            (&text, format!("a\n{value}\nb")),
+            (
+                &events,
+                format!("data: {{\"a\":{quoted}}}\n\n: {value}\n\n"),
+            ),
+        ] {
+            let masked = case.masked(&body);
+            assert!(masked.contains("[masked:"), "{class}: {masked}");
+            assert!(!masked.contains(&value), "{class}: {masked}");
+            for at in 0..=body.len() {
+                let (left, right) = body.as_bytes().split_at(at);
+                let (out, _) = case.chunks(&[left, right]).unwrap();
+                assert_eq!(out, masked.as_bytes(), "{class} split at {at}");
+            }
+        }
+    }
 }
 
 proptest! {
