@@ -1,6 +1,7 @@
 //! The question: freeze the call, keep apart who must not vote, join what is open.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,15 +14,14 @@ use crate::store::{self, AskLimits, Asked, Full, NewApproval};
 
 use super::seal::{Broken, Fields, Part};
 use super::{
-    ApprovalId, Approvals, CHANGES_MAX, DECIDE_WITHIN_MAX, Error, FROZEN_BYTES_MAX, OWNER_CLAIM,
-    PENDING_MAX, RESULT_KEPT, SUMMARY_BYTES_MAX, State, TERMS_BYTES_MAX,
+    ApprovalId, Approvals, CHANGES_MAX, Error, FROZEN_BYTES_MAX, OWNER_CLAIM, PENDING_MAX,
+    RESULT_KEPT, SUMMARY_BYTES_MAX, State, TERMS_BYTES_MAX,
 };
 
 /// How long a caller is told to wait before it comes again, when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What people are asked.
-#[derive(Debug)]
 pub struct Question<'a> {
     /// Who calls.
     pub principal: &'a Principal,
@@ -41,6 +41,17 @@ pub struct Question<'a> {
     pub call: CallId,
     /// People who must not vote, beside those that the principal itself names.
     pub apart: Vec<PrincipalKey>,
+}
+
+impl fmt::Debug for Question<'_> {
+    /// Without the call's content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("function", &self.function)
+            .field("call", &self.call)
+            .field("frozen_bytes", &self.frozen.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a question stands.
@@ -289,16 +300,11 @@ impl Approvals {
         Ok(new)
     }
 
-    /// The shortest of the rules' times.
+    /// The shortest of the rules' times, within the config's.
     fn decide_within(&self, terms: &Terms) -> Duration {
-        terms
-            .rules
-            .iter()
-            .map(|rule| rule.decide_within)
-            .filter(|within| !within.is_zero())
-            .min()
-            .unwrap_or(self.inner.config.decide_within())
-            .min(DECIDE_WITHIN_MAX)
+        let max = Duration::from_secs(self.inner.config.decide_within_max_secs);
+        let rules = terms.rules.iter().map(|rule| rule.decide_within);
+        rules.min().unwrap_or_default().min(max)
     }
 }
 

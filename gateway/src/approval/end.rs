@@ -1,5 +1,6 @@
 //! How an execution ends, also when the database is away or the holder is.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::identity::{Principal, PrincipalKey};
@@ -15,7 +16,7 @@ use super::{ApprovalId, Approvals, Error, RESULT_BYTES_MAX, RESULT_KEPT, State, 
 const ENDS_MAX: usize = 10_000;
 
 /// How an execution ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It ran and its end is on record.
     Done {
@@ -27,6 +28,17 @@ pub enum Outcome {
     Failed,
     /// It may have happened.
     Indeterminate,
+}
+
+impl fmt::Debug for Outcome {
+    /// Without the result's content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done { .. } => "Done",
+            Self::Failed => "Failed",
+            Self::Indeterminate => "Indeterminate",
+        })
+    }
 }
 
 /// What voiding left.

@@ -74,7 +74,7 @@ pub const REASON_BYTES_MAX: usize = 2_000;
 pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
 /// How long a result is kept for a caller that has gone, and an unknown outcome answers repetitions.
 pub const RESULT_KEPT: Duration = Duration::from_secs(600);
-/// Longest time to decide, whatever a rule says.
+/// Longest time to decide, whatever a rule or the config says.
 pub const DECIDE_WITHIN_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Open approvals in all.
 pub const PENDING_MAX: u32 = 10_000;
@@ -92,9 +92,10 @@ pub const OWNER_CLAIM: &str = "owner";
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How long people have to decide when an approval rule has no `@decide_within`, in seconds.
-    /// Default 900 (15 minutes), at most 604800 (7 days).
-    pub decide_within_secs: u64,
+    /// Longest time that people have to decide, in seconds: a longer `@decide_within` of an approval
+    /// rule is cut to it. Default 604800 (7 days), which is also the most. A rule without
+    /// `@decide_within` gives 15 minutes.
+    pub decide_within_max_secs: u64,
     /// How long an approved call waits for its caller to run it, in seconds. Default 300 (5 minutes),
     /// at most 86400.
     pub execute_within_secs: u64,
@@ -117,7 +118,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            decide_within_secs: 900,
+            decide_within_max_secs: DECIDE_WITHIN_MAX.as_secs(),
             execute_within_secs: 300,
             pending_per_principal_max: 5,
             asks_per_hour_max: 60,
@@ -134,8 +135,8 @@ impl Config {
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let checks = [
             (
-                "decide_within_secs",
-                (1..=DECIDE_WITHIN_MAX.as_secs()).contains(&self.decide_within_secs),
+                "decide_within_max_secs",
+                (1..=DECIDE_WITHIN_MAX.as_secs()).contains(&self.decide_within_max_secs),
                 "must be 1 to 604800",
             ),
             (
@@ -180,11 +181,6 @@ impl Config {
     /// How long a caller's connection is held.
     pub const fn hold(&self) -> Duration {
         Duration::from_secs(self.hold_secs)
-    }
-
-    /// How long people have to decide when a rule does not say.
-    pub const fn decide_within(&self) -> Duration {
-        Duration::from_secs(self.decide_within_secs)
     }
 }
 

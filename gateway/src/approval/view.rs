@@ -1,6 +1,8 @@
 //! What people see of an approval. Nothing here is made safe for a terminal or a page yet: text of
 //! callers goes through [`super::terminal_safe`] or the page's own escaping.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -90,7 +92,7 @@ pub struct RuleView {
 }
 
 /// All that an approver needs.
-#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ApprovalView {
     /// What a list shows of it.
     pub head: ApprovalHead,
@@ -111,6 +113,16 @@ pub struct ApprovalView {
     pub successor: Option<String>,
     /// Whether a result is kept for its caller.
     pub result_kept: bool,
+}
+
+impl fmt::Debug for ApprovalView {
+    /// Without the call's content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApprovalView")
+            .field("head", &self.head)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Approvals {

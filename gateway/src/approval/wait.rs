@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{ApprovalId, Approvals, Error, State};
 
 /// How often a waiting caller looks again without being woken.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Approvals that are waited for at a time; further ones are only looked at now and then.
 const WAITED_MAX: usize = 20_000;
 

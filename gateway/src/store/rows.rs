@@ -97,7 +97,7 @@ pub struct ApprovalRow {
     pub ended: Option<Timestamp>,
     /// Who runs it.
     pub instance: Option<String>,
-    /// The secret of the one who runs it.
+    /// A random mark of the one who runs it; nothing outside of the database knows it.
     pub lease: Option<String>,
     /// How often it was taken.
     pub fence: i64,
@@ -259,7 +259,7 @@ pub struct Taking {
     pub version: i64,
     /// The instance.
     pub instance: String,
-    /// A fresh secret.
+    /// A fresh random mark.
     pub lease: String,
 }
 

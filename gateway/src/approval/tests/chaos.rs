@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -51,10 +51,11 @@ struct Yield(bool);
 impl Future for Yield {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if std::mem::replace(&mut self.0, true) {
             Poll::Ready(())
         } else {
+            context.waker().wake_by_ref();
             Poll::Pending
         }
     }
@@ -82,6 +83,19 @@ pub(super) struct Chaos {
     pub(super) inner: MemoryStore,
     dice: Dice,
     pub(super) calm: AtomicBool,
+    /// What befalls the next transaction, whatever the dice say.
+    pub(super) next: Mutex<Option<Fate>>,
+    /// So many transactions go well before that.
+    skip: AtomicU64,
+}
+
+/// What befalls a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// It does not happen.
+    Fails,
+    /// It happens, and nobody is told.
+    AnswerLost,
 }
 
 impl Chaos {
@@ -90,10 +104,28 @@ impl Chaos {
             inner: MemoryStore::default(),
             dice,
             calm: AtomicBool::new(false),
+            next: Mutex::new(None),
+            skip: AtomicU64::new(0),
         }
     }
 
-    fn luck(&self) -> Result<(), Error> {
+    /// The fate waits until so many transactions went well.
+    pub(super) fn skip(&self, transactions: u64) {
+        self.skip.store(transactions, Ordering::SeqCst);
+    }
+
+    fn luck(&self, fate: Fate) -> Result<(), Error> {
+        let skip = self.skip.load(Ordering::SeqCst);
+        if skip > 0 {
+            // A transaction has passed when its answer has.
+            let passed = u64::from(fate == Fate::AnswerLost);
+            self.skip.store(skip - passed, Ordering::SeqCst);
+            return Ok(());
+        }
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.take_if(|next| *next == fate).is_some() {
+            return Err(Error::Database(sqlx::Error::PoolTimedOut));
+        }
         if !self.calm.load(Ordering::SeqCst) && self.dice.below(40) == 0 {
             return Err(Error::Database(sqlx::Error::PoolTimedOut));
         }
@@ -106,10 +138,10 @@ impl Chaos {
         act: impl FnOnce(&'a MemoryStore) -> Answer<'a, T> + Send,
     ) -> Result<T, Error> {
         self.dice.pause(2).await;
-        self.luck()?;
+        self.luck(Fate::Fails)?;
         let answer = act(&self.inner).await?;
         self.dice.pause(2).await;
-        self.luck()?;
+        self.luck(Fate::AnswerLost)?;
         Ok(answer)
     }
 }

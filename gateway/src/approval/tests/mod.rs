@@ -2,6 +2,8 @@
 
 mod asks;
 mod chaos;
+mod kill;
+mod outages;
 mod people;
 mod runs;
 mod simulation;

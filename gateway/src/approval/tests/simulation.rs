@@ -75,7 +75,7 @@ impl World {
     fn approvals(&self) -> Approvals {
         let store: Arc<dyn Store> = Arc::clone(&self.chaos) as Arc<dyn Store>;
         let config = Config {
-            decide_within_secs: 60,
+            decide_within_max_secs: 60,
             execute_within_secs: 20,
             cooldown_secs: 5,
             ..Config::default()
