@@ -11,9 +11,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::sync::oneshot;
 
 use super::entry::{Closed, End, Outcome};
+use super::job::{EndJob, Flow, Job, PieceJob};
 use super::recorder::Recorder;
 use super::seal::{self, ContentKey, Field, PIECE_BYTES, Part};
-use super::sealer::{EndJob, Flow, Job, PieceJob};
 use super::{CLOSE_WAIT_MAX, PROGRESS_EVERY, Unavailable, Why};
 use crate::call::{CallId, Durability};
 

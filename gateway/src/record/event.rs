@@ -13,7 +13,7 @@ use crate::call::CallId;
 #[derive(Clone, Debug)]
 pub(super) enum Recorded {
     /// What other rooms note.
-    Public(Event),
+    Public(Box<Event>),
     /// The log was opened.
     LogOpen {
         /// Calls that were found without an end.
@@ -35,7 +35,7 @@ pub(super) enum Recorded {
 }
 
 impl Recorded {
-    pub(super) const fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::LogOpen { .. } => "log.open",
             Self::LogClose => "log.close",
@@ -43,7 +43,7 @@ impl Recorded {
             Self::Refusals { .. } => "refusals",
             Self::Lost { .. } => "log.gap",
             Self::Erased { .. } => "erase.subject",
-            Self::Public(event) => match event {
+            Self::Public(event) => match event.as_ref() {
                 Event::Denied { .. } => "call.deny",
                 Event::ApprovalAsked { .. } => "approval.ask",
                 Event::ApprovalVoted { .. } => "approval.vote",
@@ -59,29 +59,31 @@ impl Recorded {
         }
     }
 
-    fn call(&self) -> Option<CallId> {
+    fn public(&self) -> Option<&Event> {
         match self {
-            Self::Public(
-                Event::Denied { call, .. }
-                | Event::ApprovalAsked { call, .. }
-                | Event::ApprovalVoted { call, .. }
-                | Event::ApprovalExecuted { call, .. }
-                | Event::ApprovalExpired { call, .. }
-                | Event::ApprovalCancelled { call, .. },
-            ) => Some(*call),
-            Self::Public(Event::AdminRead { call, .. }) => *call,
-            Self::Public(
-                Event::ConfigChange { .. }
-                | Event::Revoked { .. }
-                | Event::Lifted { .. }
-                | Event::KeyRotated { .. },
-            )
-            | Self::LogOpen { .. }
+            Self::Public(event) => Some(event),
+            Self::LogOpen { .. }
             | Self::LogClose
             | Self::ClockStep { .. }
             | Self::Refusals { .. }
             | Self::Lost { .. }
             | Self::Erased { .. } => None,
+        }
+    }
+
+    fn call(&self) -> Option<CallId> {
+        match self.public()? {
+            Event::Denied { call, .. }
+            | Event::ApprovalAsked { call, .. }
+            | Event::ApprovalVoted { call, .. }
+            | Event::ApprovalExecuted { call, .. }
+            | Event::ApprovalExpired { call, .. }
+            | Event::ApprovalCancelled { call, .. } => Some(*call),
+            Event::AdminRead { call, .. } => *call,
+            Event::ConfigChange { .. }
+            | Event::Revoked { .. }
+            | Event::Lifted { .. }
+            | Event::KeyRotated { .. } => None,
         }
     }
 
@@ -98,55 +100,35 @@ impl Recorded {
         }
     }
 
-    pub(super) const fn who(&self) -> Option<&Who> {
-        match self {
-            Self::Public(
-                Event::Denied { who, .. }
-                | Event::ApprovalAsked { who, .. }
-                | Event::ApprovalVoted { who, .. }
-                | Event::ConfigChange { who, .. }
-                | Event::Revoked { who, .. }
-                | Event::Lifted { who, .. }
-                | Event::AdminRead { who, .. },
-            ) => Some(who),
-            Self::Public(Event::ApprovalCancelled { who, .. }) => who.as_ref(),
-            Self::Public(
-                Event::ApprovalExecuted { .. }
-                | Event::ApprovalExpired { .. }
-                | Event::KeyRotated { .. },
-            )
-            | Self::LogOpen { .. }
-            | Self::LogClose
-            | Self::ClockStep { .. }
-            | Self::Refusals { .. }
-            | Self::Lost { .. }
-            | Self::Erased { .. } => None,
+    pub(super) fn who(&self) -> Option<&Who> {
+        match self.public()? {
+            Event::Denied { who, .. }
+            | Event::ApprovalAsked { who, .. }
+            | Event::ApprovalVoted { who, .. }
+            | Event::ConfigChange { who, .. }
+            | Event::Revoked { who, .. }
+            | Event::Lifted { who, .. }
+            | Event::AdminRead { who, .. } => Some(who),
+            Event::ApprovalCancelled { who, .. } => who.as_ref(),
+            Event::ApprovalExecuted { .. }
+            | Event::ApprovalExpired { .. }
+            | Event::KeyRotated { .. } => None,
         }
     }
 
-    pub(super) const fn content(&self) -> Option<&Value> {
-        match self {
-            Self::Public(
-                Event::Denied { content, .. }
-                | Event::ApprovalAsked { content, .. }
-                | Event::ApprovalVoted { content, .. }
-                | Event::ConfigChange { content, .. }
-                | Event::Revoked { content, .. }
-                | Event::Lifted { content, .. }
-                | Event::AdminRead { content, .. },
-            ) => Some(content),
-            Self::Public(
-                Event::ApprovalExecuted { .. }
-                | Event::ApprovalExpired { .. }
-                | Event::ApprovalCancelled { .. }
-                | Event::KeyRotated { .. },
-            )
-            | Self::LogOpen { .. }
-            | Self::LogClose
-            | Self::ClockStep { .. }
-            | Self::Refusals { .. }
-            | Self::Lost { .. }
-            | Self::Erased { .. } => None,
+    pub(super) fn content(&self) -> Option<&Value> {
+        match self.public()? {
+            Event::Denied { content, .. }
+            | Event::ApprovalAsked { content, .. }
+            | Event::ApprovalVoted { content, .. }
+            | Event::ConfigChange { content, .. }
+            | Event::Revoked { content, .. }
+            | Event::Lifted { content, .. }
+            | Event::AdminRead { content, .. } => Some(content),
+            Event::ApprovalExecuted { .. }
+            | Event::ApprovalExpired { .. }
+            | Event::ApprovalCancelled { .. }
+            | Event::KeyRotated { .. } => None,
         }
     }
 
@@ -198,6 +180,32 @@ fn put_public(event: &Event, leaf: &mut Fields) {
             leaf.word("config_version", config_version);
             leaf.word("policy_version", policy_version);
         }
+        Event::ApprovalAsked { .. }
+        | Event::ApprovalVoted { .. }
+        | Event::ApprovalExecuted { .. }
+        | Event::ApprovalExpired { .. }
+        | Event::ApprovalCancelled { .. } => put_approval(event, leaf),
+        Event::ConfigChange {
+            config_version,
+            policy_version,
+            removed,
+            ..
+        } => {
+            leaf.word("config_version", config_version);
+            leaf.word("policy_version", policy_version);
+            leaf.words("removed", removed);
+        }
+        Event::Revoked { target, .. } | Event::Lifted { target, .. } => leaf.word("target", target),
+        Event::AdminRead { what, .. } => leaf.word("what", what),
+        Event::KeyRotated { key, id } => {
+            leaf.word("key", key);
+            leaf.word("id", id);
+        }
+    }
+}
+
+fn put_approval(event: &Event, leaf: &mut Fields) {
+    match event {
         Event::ApprovalAsked {
             approval,
             function,
@@ -235,21 +243,11 @@ fn put_public(event: &Event, leaf: &mut Fields) {
             leaf.word("approval", approval);
             leaf.word("reason", reason);
         }
-        Event::ConfigChange {
-            config_version,
-            policy_version,
-            removed,
-            ..
-        } => {
-            leaf.word("config_version", config_version);
-            leaf.word("policy_version", policy_version);
-            leaf.words("removed", removed);
-        }
-        Event::Revoked { target, .. } | Event::Lifted { target, .. } => leaf.word("target", target),
-        Event::AdminRead { what, .. } => leaf.word("what", what),
-        Event::KeyRotated { key, id } => {
-            leaf.word("key", key);
-            leaf.word("id", id);
-        }
+        Event::Denied { .. }
+        | Event::ConfigChange { .. }
+        | Event::Revoked { .. }
+        | Event::Lifted { .. }
+        | Event::AdminRead { .. }
+        | Event::KeyRotated { .. } => {}
     }
 }

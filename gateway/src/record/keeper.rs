@@ -17,8 +17,8 @@ use super::event::Recorded;
 use super::files::Files;
 use super::heads::{self, HeadFile};
 use super::health::Shared;
+use super::job::{EventJob, Job};
 use super::recorder::Lazy;
-use super::sealer::{EventJob, Job};
 use crate::clock::SharedClock;
 use crate::disk::{Disk, Identity};
 
@@ -127,7 +127,8 @@ impl Keeper {
                 // Unless the writer went on to the next one meanwhile.
                 || *self.shared.lock_current() != current
         });
-        if !(same_dir && same_file) && !self.shared.replaced.swap(true, Ordering::AcqRel) {
+        let same = same_dir && same_file;
+        if !same && !self.shared.replaced.swap(true, Ordering::AcqRel) {
             tracing::error!("the audit log's directory or file was replaced; no call is admitted");
         }
     }

@@ -150,7 +150,7 @@ impl Fields {
     /// # Errors
     /// When it is too long: the fields without what was taken out (`moved` names it), and what was
     /// taken out, which is to be sealed.
-    pub(super) fn finish(mut self) -> Result<Vec<u8>, (Self, Value)> {
+    pub(super) fn finish(mut self) -> Result<Vec<u8>, Box<(Self, Value)>> {
         let mut moved = Map::new();
         let long: Vec<String> = self
             .0
@@ -179,7 +179,7 @@ impl Fields {
         if moved.is_empty() {
             Ok(text)
         } else {
-            Err((self, moved.into()))
+            Err(Box::new((self, moved.into())))
         }
     }
 
@@ -312,7 +312,7 @@ mod tests {
         let mut leaf = fields();
         leaf.word("upstream", &"u".repeat(TEXT_BYTES_MAX + 1));
         leaf.words("policies", &vec!["p".repeat(100); 1000]);
-        let (leaf, moved) = leaf.finish().unwrap_err();
+        let (leaf, moved) = *leaf.finish().unwrap_err();
         let text = leaf.text();
         assert!(text.len() <= LEAF_BYTES_MAX);
         assert_eq!(moved["policies"].as_array().unwrap().len(), 1000);

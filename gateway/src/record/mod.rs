@@ -15,6 +15,7 @@ mod files;
 mod frame;
 mod heads;
 mod health;
+mod job;
 mod keeper;
 mod keyring;
 mod leaf;

@@ -13,11 +13,12 @@ use super::entry::{Begin, End, Event, Outcome, Who};
 use super::event::Recorded;
 use super::files::{self, Files};
 use super::health::{Head, Health, Shared};
+use super::job::{BeginJob, EventJob, Job, OrphanJob};
 use super::keeper::Keeper;
 use super::keyring::Keyring;
 use super::recovery::{self, Recovery};
 use super::seal::ContentKey;
-use super::sealer::{BeginJob, EventJob, Job, OrphanJob, Sealer, Settings};
+use super::sealer::{Sealer, Settings};
 use super::wal::Writer;
 use super::{
     Config, Error, LAZY_EVENTS_MAX, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX, SYNC_LIMIT, Unavailable, Why,
@@ -97,6 +98,10 @@ impl Recorder {
     /// # Errors
     /// [`Error::Locked`] names the process that has it; [`Error::Corrupt`], [`Error::Rewound`] and
     /// their like mean that the evidence was changed: nothing is appended to it.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a config is given once, to the log that it describes"
+    )]
     pub fn open(
         config: Config,
         disk: Arc<dyn Disk>,
@@ -307,7 +312,7 @@ impl Recorder {
     /// # Errors
     /// [`Unavailable`]: what was to be recorded must not happen.
     pub async fn note(&self, event: Event) -> Result<u64, Unavailable> {
-        self.note_recorded(Recorded::Public(event)).await
+        self.note_recorded(Recorded::Public(Box::new(event))).await
     }
 
     async fn note_recorded(&self, event: Recorded) -> Result<u64, Unavailable> {

@@ -10,10 +10,10 @@ use super::files::{self, Files, Identity};
 use super::frame::{self, Frame, Kind, LeafFrame, Position, le64};
 use super::heads;
 use super::health::Head;
+use super::job::OrphanJob;
 use super::keyring::Keyring;
 use super::leaf::{Tag, digest_frame};
 use super::seal::{ContentId, Part, SealedHead};
-use super::sealer::OrphanJob;
 use super::segment::{self, Chain};
 use super::wal::Takeover;
 use super::{Config, Error, SEGMENT_BYTES_MIN};
@@ -154,18 +154,7 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
         },
         LockError::Io(source) => Error::disk("lock", &files.lock(), source),
     })?;
-    let identity = Identity::read(disk, files)?;
-    if identity.origin != config.origin {
-        return Err(Error::Origin {
-            dir: files.dir.clone(),
-            found: identity.origin,
-            expected: config.origin.clone(),
-        });
-    }
-    let signer = files::read_signer(disk, files, &identity.origin)?;
-    if *signer.verifier_key() != identity.verifier {
-        return Err(Error::Damaged(files.log_key()));
-    }
+    let (identity, signer) = who_signs(config, files, disk)?;
     let keyring = Keyring::open(disk, &files.subjects(), &files::read_root(disk, files)?)?;
     heads::trim(disk, files)?;
     let head = heads::newest(disk, files, &identity.verifier)?;
@@ -221,6 +210,23 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
         },
         orphans,
     })
+}
+
+/// The log's identity, which must be the configured one, and its signing key, which must be its own.
+fn who_signs(config: &Config, files: &Files, disk: &dyn Disk) -> Result<(Identity, Signer), Error> {
+    let identity = Identity::read(disk, files)?;
+    if identity.origin != config.origin {
+        return Err(Error::Origin {
+            dir: files.dir.clone(),
+            found: identity.origin,
+            expected: config.origin.clone(),
+        });
+    }
+    let signer = files::read_signer(disk, files, &identity.origin)?;
+    if *signer.verifier_key() != identity.verifier {
+        return Err(Error::Damaged(files.log_key()));
+    }
+    Ok((identity, signer))
 }
 
 /// What was read and is not below a mark may lie in the kernel's memory only: after a crash of the

@@ -1,4 +1,5 @@
 mod crash;
+mod faults;
 mod sim;
 mod support;
 mod tamper;

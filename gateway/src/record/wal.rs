@@ -320,10 +320,10 @@ impl Writer {
 
     /// A zeroed file under this name: the spare, or a new one, or at the very end the reserve.
     fn take_zeroed(&self, path: &Path) -> io::Result<(Box<dyn File>, u64)> {
-        if self.shared.spare_ready.swap(false, Ordering::AcqRel) {
-            if let Ok(taken) = self.adopt(&self.files.spare(), path) {
-                return Ok(taken);
-            }
+        let spare = self.shared.spare_ready.swap(false, Ordering::AcqRel);
+        let adopted = spare.then(|| self.adopt(&self.files.spare(), path));
+        if let Some(Ok(taken)) = adopted {
+            return Ok(taken);
         }
         match self.disk.create_zeroed(path, self.segment_bytes) {
             Ok(file) => Ok((file, self.segment_bytes)),
@@ -351,10 +351,11 @@ impl Writer {
         let mut buffer = Vec::new();
         self.begin_batch(&mut buffer, self.next);
         let usable = self.open.as_ref().is_some_and(|open| !open.poisoned);
-        if usable && self.fits(&[], buffer.len()) {
-            if let Err(error) = self.flush(&mut buffer, self.next) {
-                tracing::warn!(error = %error, "cannot write the audit log's last mark");
-            }
+        if !usable || !self.fits(&[], buffer.len()) {
+            return;
+        }
+        if let Err(error) = self.flush(&mut buffer, self.next) {
+            tracing::warn!(error = %error, "cannot write the audit log's last mark");
         }
     }
 }

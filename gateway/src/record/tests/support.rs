@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::entry::Who;
-use super::super::sealer::BeginJob;
+use super::super::job::BeginJob;
 use super::super::{Config, Error, OpenRecord, Recorder, Recovery, Unavailable};
 use crate::call::{CallId, Durability};
 use crate::clock::{SystemClock, Timestamp};

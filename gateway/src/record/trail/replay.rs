@@ -76,10 +76,9 @@ impl Trail {
         let mut pieces = Pieces::new();
         let disk = self.disk.as_ref();
         let mut visit = |_: Position, frame: &Frame<'_>| {
-            if frame.kind == Kind::Sealed {
-                if let Some(head) = SealedHead::parse(frame.payload).filter(|head| head.id == id) {
-                    pieces.insert((head.part, head.piece), frame.payload.to_vec());
-                }
+            let head = SealedHead::parse(frame.payload).filter(|head| head.id == id);
+            if let (Kind::Sealed, Some(head)) = (frame.kind, head) {
+                pieces.insert((head.part, head.piece), frame.payload.to_vec());
             }
             Ok(())
         };
@@ -253,5 +252,24 @@ fn whole(
         total,
         cut: None,
         verified,
+    }
+}
+
+#[cfg(test)]
+impl Trail {
+    /// The commitment that a call's record must state for these released bytes.
+    pub(in super::super) fn released_commitment<'b>(
+        &self,
+        call: CallId,
+        chunks: &mut dyn Iterator<Item = &'b Vec<u8>>,
+    ) -> String {
+        let id = *call.as_bytes();
+        let first = self.of_call(call).unwrap()[0];
+        let to = self.leaf_at(first).unwrap().at;
+        let pieces = self.pieces(id, self.place_before(first), to).unwrap();
+        let key = self.key(id, &pieces).unwrap();
+        let mut commitment = key.commitment(Field::ReleasedBody);
+        chunks.for_each(|chunk| commitment.update(chunk));
+        super::super::leaf::hex(&seal::finish(commitment))
     }
 }
