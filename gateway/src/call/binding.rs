@@ -7,7 +7,7 @@ use super::config::{Additional, Method};
 use super::decode::PASSED_HEADERS;
 use super::definition::{Body, Definition, In, Parameter, TextKind, When, check_parameters};
 use super::fault::Fault;
-use super::schema::{Arena, Kinds, NodeId, Shaper};
+use super::schema::{Arena, DEPTH_MAX, Kinds, MEMBERS_MAX, NodeId, Shaper};
 use super::shape::{Member, Record};
 use super::template::Template;
 use super::{ConnectionName, Function, FunctionId};
@@ -195,14 +195,51 @@ fn bind_parameters(
     out
 }
 
-/// The input's shape as policies see it.
+/// The input's shape as policies see it: as deep as the number of members allows.
 fn shape(
     definition: &Definition,
     parameters: &BTreeMap<(In, String), ParameterBinding>,
     arena: &Arena,
     faults: &mut Vec<Fault>,
 ) -> Record {
-    let mut shaper = Shaper::new(arena, &definition.opaque);
+    let at = |depth: usize| {
+        let mut shaper = Shaper::new(arena, &definition.opaque, depth);
+        let (record, same) = members(definition, parameters, &mut shaper);
+        let unmet: Vec<String> = shaper.unmet().map(str::to_owned).collect();
+        (record, same, unmet, shaper.count() <= MEMBERS_MAX)
+    };
+    let mut best = at(DEPTH_MAX);
+    if !best.3 {
+        best = at(1);
+        let deeper = (2..DEPTH_MAX).map(at).take_while(|found| found.3);
+        best = deeper.last().unwrap_or(best);
+        // Places below the levels that are seen were not met, and are opaque anyway.
+        best.2.clear();
+    }
+    let (record, same, unmet, _) = best;
+    if !same {
+        faults.push(Fault::new(
+            &definition.place,
+            "its media types have different schemas",
+            "choose those that share one by `media_types` in `overrides`",
+        ));
+    }
+    for place in unmet {
+        faults.push(Fault::new(
+            &definition.place,
+            format!("`opaque` names `{place}`, which the function does not declare"),
+            "write it as in `body.position.latitude`",
+        ));
+    }
+    record
+}
+
+/// The members of the input, and whether all media types of the body have one shape.
+fn members(
+    definition: &Definition,
+    parameters: &BTreeMap<(In, String), ParameterBinding>,
+    shaper: &mut Shaper<'_>,
+) -> (Record, bool) {
     let mut members: BTreeMap<String, Member> = BTreeMap::new();
     for place in [In::Path, In::Query, In::Header] {
         let list: Vec<_> = parameters
@@ -211,37 +248,20 @@ fn shape(
             .map(|((_, name), bound)| (name.as_str(), bound.schema, bound.required))
             .collect();
         if !list.is_empty() {
-            members.insert(
-                place.as_str().to_owned(),
-                shaper.record(place.as_str(), &list),
-            );
+            let record = shaper.record(place.as_str(), &list);
+            members.insert(place.as_str().to_owned(), record);
         }
     }
+    let mut same = true;
     if let Body::Typed { forms, required } = &definition.body {
         let mut shapes = forms
             .iter()
             .map(|form| shaper.member("body", form.schema, *required));
         let first = shapes.next();
-        let mut same = true;
         for other in shapes {
             same &= Some(&other) == first.as_ref();
         }
-        if !same {
-            faults.push(Fault::new(
-                &definition.place,
-                "its media types have different schemas",
-                "choose those that share one by `media_types` in `overrides`",
-            ));
-        }
         members.extend(first.map(|member| ("body".to_owned(), member)));
     }
-    let unmet: BTreeSet<&str> = shaper.unmet().collect();
-    for place in unmet {
-        faults.push(Fault::new(
-            &definition.place,
-            format!("`opaque` names `{place}`, which the function does not declare"),
-            "write it as in `body.position.latitude`",
-        ));
-    }
-    Record { members }
+    (Record { members }, same)
 }

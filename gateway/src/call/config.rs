@@ -27,6 +27,9 @@ pub struct FunctionsConfig {
     /// Names of further request headers that are forwarded though no function declares them, in
     /// lower case. Policies do not see them. Example: `[x-tenant-hint]`.
     pub headers: Vec<String>,
+    /// Names of header parameters of the document, in lower case, that callers do not send because the
+    /// gateway does: the header of the connection's credential. Example: `[x-api-key]`.
+    pub provided: Vec<String>,
     /// What a `+` in a query means. Default: `refuse`.
     pub plus: Plus,
 }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value as Json};
 use wire::json::{Limits, Value as Strict};
 
 use super::config::{FunctionsConfig, Method, OverrideConfig};
-use super::definition::{Body, Codec, Definition, Form, In, Parameter, When};
+use super::definition::{Body, Codec, Definition, Form, In, Parameter, When, is_forwardable};
 use super::fault::Fault;
-use super::schema::{Compiler, Dialect, NodeId};
+use super::schema::{Compiler, Dialect, Kinds, NodeId};
 use super::{Effect, NAME_BYTES_MAX};
 
 /// Largest document, in bytes.
@@ -276,15 +276,16 @@ impl<'d> Importer<'_, 'd> {
             let mut here = BTreeSet::new();
             for (index, value) in list.iter().enumerate() {
                 let at = format!("{at}/parameters/{index}");
-                let Some(parameter) = self.parameter(value, at.clone()) else {
-                    continue;
-                };
-                let key = (parameter.place, parameter.name.clone());
-                if !here.insert(key.clone()) {
-                    self.compiler
-                        .fault(&at, "the parameter is declared twice", "remove one");
+                let parameter = self.parameter(value, at.clone());
+                let spread = parameter.map(|found| self.spread(found));
+                for parameter in spread.unwrap_or_default() {
+                    let key = (parameter.place, parameter.name.clone());
+                    if !here.insert(key.clone()) {
+                        self.compiler
+                            .fault(&at, "the parameter is declared twice", "remove one");
+                    }
+                    by_name.insert(key, parameter);
                 }
-                by_name.insert(key, parameter);
             }
         }
         by_name.into_values().collect()
@@ -320,6 +321,10 @@ impl<'d> Importer<'_, 'd> {
                 return None;
             }
         };
+        let required = map.get("required") == Some(&Json::Bool(true));
+        if place == In::Header && self.is_withheld(&name.to_ascii_lowercase(), required, &at) {
+            return None;
+        }
         if !matches!(text("style"), "" | "simple" | "form") || !["", style].contains(&text("style"))
         {
             let what = format!("style `{}` is not supported", text("style"));
@@ -345,10 +350,46 @@ impl<'d> Importer<'_, 'd> {
             } else {
                 name
             },
-            required: place == In::Path || map.get("required") == Some(&Json::Bool(true)),
+            required: place == In::Path || required,
             schema,
             explode: place == In::Query && explode.unwrap_or(true),
         })
+    }
+
+    /// A query parameter that is an object has each member as a parameter of its own (style `form`,
+    /// exploded: the default).
+    fn spread(&self, parameter: Parameter) -> Vec<Parameter> {
+        let arena = self.compiler.arena();
+        let id = parameter.schema;
+        let object = arena.kinds(id).solid() == Kinds::OBJECT && !arena.is_union(id);
+        if parameter.place != In::Query || !parameter.explode || !object || arena.is_open(id) {
+            return vec![parameter];
+        }
+        let members = arena.members(id).into_iter();
+        members
+            .map(|(name, schema, required)| Parameter {
+                place: In::Query,
+                name: name.to_owned(),
+                required: parameter.required && required,
+                schema,
+                explode: true,
+            })
+            .collect()
+    }
+
+    /// Whether a header parameter is none of the caller's business: the gateway sets it, or it never
+    /// goes on and need not.
+    fn is_withheld(&mut self, name: &str, required: bool, at: &str) -> bool {
+        if self.config.provided.iter().any(|known| known == name) {
+            return true;
+        }
+        let stripped = !required && !is_forwardable(name);
+        if stripped {
+            let note =
+                format!("{at}: left out, because header `{name}` never goes on to a function");
+            self.notes.push(note);
+        }
+        stripped
     }
 
     fn body(

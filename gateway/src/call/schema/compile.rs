@@ -31,6 +31,8 @@ pub(crate) struct Compiler<'d> {
     dialect: Dialect,
     arena: Arena,
     by_pointer: HashMap<String, NodeId>,
+    /// Referred to, but not built yet: documents refer in chains longer than a stack.
+    open_ends: Vec<(NodeId, String, &'d Json)>,
     nesting: usize,
     faults: Vec<Fault>,
 }
@@ -44,6 +46,7 @@ impl<'d> Compiler<'d> {
             dialect: Dialect::JsonSchema,
             arena: Arena::default(),
             by_pointer: HashMap::new(),
+            open_ends: Vec::new(),
             nesting: 0,
             faults: Vec::new(),
         }
@@ -62,9 +65,19 @@ impl<'d> Compiler<'d> {
         (self.arena, self.faults)
     }
 
+    /// What is compiled so far.
+    pub(crate) const fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
     /// Compile the schema that stands at `place`.
     pub(crate) fn compile(&mut self, schema: &'d Json, place: &str) -> NodeId {
-        self.compile_all(&[(schema, place.to_owned())])
+        let id = self.compile_all(&[(schema, place.to_owned())]);
+        while let Some((id, pointer, target)) = self.open_ends.pop() {
+            let node = self.build(&[(target, self.place(&pointer))]);
+            self.arena.nodes[id.0] = node;
+        }
+        id
     }
 
     /// A schema that takes any string.
@@ -132,8 +145,7 @@ impl<'d> Compiler<'d> {
         // Known before it is built, so that a schema may refer to itself.
         let id = self.push(Node::default());
         self.by_pointer.insert(pointer.clone(), id);
-        let node = self.build(&[(target, self.place(&pointer))]);
-        self.arena.nodes[id.0] = node;
+        self.open_ends.push((id, pointer, target));
         id
     }
 

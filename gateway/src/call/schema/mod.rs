@@ -13,7 +13,7 @@ mod project;
 
 pub(super) use check::{Checker, same_but_case};
 pub(super) use compile::{Compiler, Dialect};
-pub(super) use project::{Shaper, project};
+pub(super) use project::{DEPTH_MAX, MEMBERS_MAX, Shaper, project};
 
 use std::collections::BTreeMap;
 

@@ -11,10 +11,11 @@ use crate::call::input::Value;
 use crate::call::shape::{Member, Record, Shape};
 
 /// Objects inside each other that policies can see; what is deeper is opaque.
-const DEPTH_MAX: usize = 12;
+pub(crate) const DEPTH_MAX: usize = 12;
 
-/// Members of one function's input that policies can see; what comes later is opaque.
-const MEMBERS_MAX: usize = 1000;
+/// Members of one function's input that policies can see. Where there are more, fewer levels of
+/// objects are seen, so that no member hides another one of its level.
+pub(crate) const MEMBERS_MAX: usize = 500;
 
 /// Derives the shapes of one function.
 #[derive(Debug)]
@@ -25,18 +26,21 @@ pub(crate) struct Shaper<'a> {
     met: BTreeSet<String>,
     above: Vec<NodeId>,
     path: Vec<String>,
+    depth_max: usize,
     members: usize,
 }
 
 impl<'a> Shaper<'a> {
-    /// For schemas of `arena`; `opaque` are places as in `body.position.latitude`.
-    pub(crate) fn new(arena: &'a Arena, opaque: &'a [String]) -> Self {
+    /// For schemas of `arena`; `opaque` are places as in `body.position.latitude`. Objects are seen
+    /// `depth_max` deep.
+    pub(crate) fn new(arena: &'a Arena, opaque: &'a [String], depth_max: usize) -> Self {
         Self {
             arena,
             opaque: opaque.iter().map(String::as_str).collect(),
             met: BTreeSet::new(),
             above: Vec::new(),
             path: Vec::new(),
+            depth_max,
             members: 0,
         }
     }
@@ -45,9 +49,7 @@ impl<'a> Shaper<'a> {
     pub(crate) fn member(&mut self, name: &str, id: NodeId, required: bool) -> Member {
         self.path.push(name.to_owned());
         self.members += 1;
-        let place = self.path.join(".");
-        let shape = if self.opaque.contains(place.as_str()) {
-            self.met.insert(place);
+        let shape = if !self.opaque.is_empty() && self.is_named_opaque() {
             Shape::Opaque
         } else {
             self.shape(id)
@@ -74,12 +76,26 @@ impl<'a> Shaper<'a> {
         }
     }
 
+    /// How many members were seen.
+    pub(crate) const fn count(&self) -> usize {
+        self.members
+    }
+
     /// Opaque places that no member has.
     pub(crate) fn unmet(&self) -> impl Iterator<Item = &'a str> {
         self.opaque
             .iter()
             .copied()
             .filter(|place| !self.met.contains(*place))
+    }
+
+    fn is_named_opaque(&mut self) -> bool {
+        let place = self.path.join(".");
+        let named = self.opaque.contains(place.as_str());
+        if named {
+            self.met.insert(place);
+        }
+        named
     }
 
     fn shape(&mut self, id: NodeId) -> Shape {
@@ -91,7 +107,9 @@ impl<'a> Shaper<'a> {
             return self.shape(target);
         }
         let circle = self.above.contains(&id);
-        if node.opaque || circle || !node.unions.is_empty() || self.members > MEMBERS_MAX {
+        // Once there are too many, this shape is thrown away: the rest of it costs nothing.
+        let thrown = self.members > MEMBERS_MAX && self.depth_max > 1;
+        if node.opaque || circle || !node.unions.is_empty() || thrown {
             return Shape::Opaque;
         }
         match node.kinds.solid() {
@@ -104,7 +122,7 @@ impl<'a> Shaper<'a> {
                 Some(_) | None => Shape::Opaque,
             },
             Kinds::OBJECT if node.object.members.is_empty() && arena.is_open(id) => Shape::Opaque,
-            Kinds::OBJECT if self.above.len() == DEPTH_MAX => Shape::Opaque,
+            Kinds::OBJECT if self.above.len() == self.depth_max => Shape::Opaque,
             Kinds::OBJECT => {
                 self.above.push(id);
                 let members = arena

@@ -220,7 +220,7 @@ fn what_cannot_be_judged_is_a_fault_with_its_place() {
             "is not a place",
         ),
         (
-            "parameters: [{ name: x-forwarded-for, in: header, schema: {} }]",
+            "parameters: [{ name: x-forwarded-for, in: header, required: true, schema: {} }]",
             "header `x-forwarded-for` is never forwarded",
         ),
         (
@@ -294,6 +294,90 @@ fn other_documents_are_refused() {
     }
     let missing = super::load("openapi: nowhere.yaml").unwrap_err();
     assert!(missing[0].to_string().contains("nowhere.yaml"));
+}
+
+/// What generators of common frameworks write.
+const GENERATED: &str = r##"
+openapi: 3.1.0
+paths:
+  /items/:
+    get:
+      operationId: list_items__get
+      parameters:
+        - { name: q, in: query, required: false, schema: { anyOf: [{ type: string }, { type: "null" }], title: Q } }
+        - { name: tag, in: query, schema: { anyOf: [{ type: array, items: { type: string } }, { type: "null" }] } }
+        - { name: pageable, in: query, required: true, schema: { $ref: "#/components/schemas/Pageable" } }
+    post:
+      operationId: create_item
+      requestBody:
+        content:
+          application/json: { schema: { $ref: "#/components/schemas/Item" } }
+          text/json: { schema: { $ref: "#/components/schemas/Item" } }
+          application/*+json: { schema: { $ref: "#/components/schemas/Item" } }
+  /files: { post: { operationId: upload, requestBody: { content: { multipart/form-data: { schema: { type: object } } } } } }
+components:
+  schemas:
+    Pageable:
+      type: object
+      required: [size]
+      properties: { page: { type: integer, format: int32, minimum: 0 }, size: { type: integer, minimum: 1 } }
+    Item:
+      title: Item
+      type: object
+      required: [name, kind]
+      properties:
+        name: { type: string, title: Name, minLength: 1 }
+        price: { anyOf: [{ type: number, exclusiveMinimum: 0 }, { type: "null" }] }
+        kind: { type: integer, enum: [0, 1, 2], format: int32 }
+        owner: { allOf: [{ $ref: "#/components/schemas/Owner" }], default: {} }
+        extra: { type: object, additionalProperties: true }
+    Owner: { type: object, properties: { id: { type: string, format: uuid } } }
+"##;
+
+#[test]
+fn what_generators_write_can_be_judged() {
+    let catalogue = import(GENERATED, "").unwrap();
+    let call = get(&catalogue, "/items/?q=a&tag=b&page=0&size=10").unwrap();
+    assert_eq!(seen(&call, "query.q"), Some(Value::String("a".into())));
+    assert_eq!(
+        seen(&call, "query.tag"),
+        Some(Value::Set(vec![Value::String("b".into())]))
+    );
+    assert_eq!(seen(&call, "query.size"), Some(Value::Long(10)));
+    assert_eq!(
+        bad(get(&catalogue, "/items/?page=0")),
+        "`query.size` is missing"
+    );
+    assert_eq!(
+        bad(get(&catalogue, "/items/?size=1&page=-1")),
+        "`query.page` is too small"
+    );
+    let item = r#"{"name":"a","kind":1,"price":2.5,"extra":{"x":1},
+        "owner":{"id":"00000000-0000-0000-0000-000000000000"}}"#;
+    let call = post(&catalogue, "/items/", item).unwrap();
+    assert_eq!(
+        seen(&call, "body.price"),
+        Some(Value::Decimal("2.5".into()))
+    );
+    assert_eq!(seen(&call, "body.kind"), Some(Value::Long(1)));
+    assert!(seen(&call, "body.owner.id").is_some());
+    assert!(
+        bad(post(&catalogue, "/items/", r#"{"name":"a","kind":3}"#)).contains("declared values")
+    );
+    let form = [("content-type", "multipart/form-data; boundary=x")];
+    assert!(send(&catalogue, "POST", "/files", &form, b"--x--").is_ok());
+}
+
+#[test]
+fn headers_that_the_gateway_sets_are_not_asked_of_callers() {
+    let document = "openapi: 3.1.0\npaths: { /a: { get: { operationId: a, parameters: [ \
+        { name: X-Api-Key, in: header, required: true, schema: {} }, \
+        { name: api_key, in: header, schema: {} } ] } } }";
+    let catalogue = import(document, "provided: [x-api-key]").unwrap();
+    assert!(get(&catalogue, "/a").is_ok());
+    assert!(catalogue.notes()[0].contains("header `api_key` never goes on"));
+    let asked = import(document, "").unwrap();
+    assert_eq!(bad(get(&asked, "/a")), "`header.x-api-key` is missing");
 }
 
 #[test]

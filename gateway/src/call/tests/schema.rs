@@ -413,3 +413,53 @@ fn verdicts_agree_with_another_validator() {
         }
     }
 }
+
+#[test]
+fn large_inputs_are_seen_less_deeply_but_evenly() {
+    let leaf: Vec<String> = (0..60)
+        .map(|n| format!("m{n}: {{ type: integer }}"))
+        .collect();
+    let leaf = format!("{{ type: object, properties: {{ {} }} }}", leaf.join(", "));
+    let parts: Vec<String> = (0..10).map(|n| format!("p{n}: {leaf}")).collect();
+    let schema = format!(
+        "{{ type: object, properties: {{ a: {{ type: object, properties: {{ {} }} }}, z: {{ type: string }} }} }}",
+        parts.join(", ")
+    );
+    let Shape::Record(record) = shape(&schema) else {
+        panic!("no record");
+    };
+    let Shape::Record(a) = &record.members["a"].shape else {
+        panic!("no record");
+    };
+    // 600 members at the third level are too many; those of the levels above are all there.
+    assert_eq!(record.members["z"].shape, Shape::String);
+    assert!(
+        a.members
+            .values()
+            .all(|member| member.shape == Shape::Opaque)
+    );
+}
+
+// Documents refer in chains that are longer than a stack.
+#[test]
+fn long_chains_of_references_are_followed() {
+    let mut schemas = String::new();
+    for n in 0..5000 {
+        schemas += &format!(
+            "S{n}: {{ type: object, properties: {{ v: {{ type: integer }}, n: {{ $ref: '#/$defs/S{}' }} }} }}, ",
+            n + 1
+        );
+    }
+    let schema =
+        format!("{{ $ref: '#/$defs/S0', $defs: {{ {schemas} S5000: {{ type: string }} }} }}");
+    let catalogue = with(&schema);
+    let deep = format!("{}{}{}", r#"{"n":"#.repeat(60), "{}", "}".repeat(60));
+    assert!(takes(&catalogue, &deep));
+    let wrong = format!(
+        "{}{}{}",
+        r#"{"n":"#.repeat(60),
+        r#"{"v":"x"}"#,
+        "}".repeat(60)
+    );
+    assert!(!takes(&catalogue, &wrong));
+}
