@@ -1,0 +1,8 @@
+//~ E0308
+//! A credential is issued against a permit only.
+use callgate::call::HttpCall;
+use callgate::credential::{Credential, Source};
+
+pub fn case(source: &Source, call: &HttpCall) -> Option<Credential> {
+    source.issue(call).ok()
+}
