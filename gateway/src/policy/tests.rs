@@ -4,6 +4,7 @@ mod cases;
 mod cedar;
 mod docs;
 mod files;
+mod joint;
 mod people;
 mod semantics;
 mod whole;

@@ -64,11 +64,13 @@ impl<'a> Shaper<'a> {
     /// The record of several members that stands at `name`.
     pub(crate) fn record(&mut self, name: &str, members: &[(&str, NodeId, bool)]) -> Member {
         self.path.push(name.to_owned());
-        let required = members.iter().any(|(_, _, required)| *required);
-        let members = members
+        let members: BTreeMap<String, Member> = members
             .iter()
             .map(|(name, id, required)| ((*name).to_owned(), self.member(name, *id, *required)))
             .collect();
+        // The record is there when a member is that policies see.
+        let seen = |member: &Member| member.required && member.shape != Shape::Opaque;
+        let required = members.values().any(seen);
         self.path.pop();
         Member {
             shape: Shape::Record(Record { members }),
