@@ -587,3 +587,28 @@ async fn async_durability_waits_for_nothing_and_is_written_all_the_same() {
     let trail = Trail::open(&config.dir, Arc::new(disk)).unwrap();
     assert_eq!(trail.show(id).unwrap().summary.outcome, "ok");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_wait_at_the_same_time_share_syncs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_config, recorder) = fresh(dir.path());
+    let before = recorder.health();
+    let start = Instant::now();
+    let callers = (0..64).map(|_| {
+        let recorder = recorder.clone();
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                let record = begin(&recorder, call(), b"x").await.unwrap();
+                record.close(End::new(Outcome::Ok)).await.unwrap();
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    let after = recorder.health();
+    let (records, syncs) = (after.records - before.records, after.syncs - before.syncs);
+    println!("{records} records, {syncs} syncs, {:?}", start.elapsed());
+    assert_eq!(records, 64 * 20 * 2);
+    assert!(syncs * 3 < records, "{syncs} syncs for {records} records");
+}
