@@ -46,8 +46,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 /// Protocols that ride on another protocol's connection.
 const RIDES_ON: &[(&str, &str)] = &[("mcp", "http"), ("grpc", "http")];
 
-/// Longest source file, in lines.
+/// Longest source file, in lines; one of tests may be longer, since cases are lists.
 const FILE_LINES_MAX: usize = 600;
+const TEST_FILE_LINES_MAX: usize = 900;
+
+/// Globs that tests may import.
+const TEST_GLOBS: &[&str] = &["super::*", "proptest::prelude::*"];
 
 /// Longest `ARCHITECTURE.md`, in lines.
 const ARCHITECTURE_LINES_MAX: usize = 150;
@@ -237,20 +241,25 @@ fn no_source_is_too_long_or_imports_a_glob() {
     for folder in ["gateway/src", "gateway/tests/it", "tlog/src", "wire/src"] {
         for path in sources(&root().join(folder)) {
             let text = fs::read_to_string(root().join(folder).join(&path)).expect("a source file");
-            let lines = text.lines().count();
-            if lines > FILE_LINES_MAX {
-                faults.push(format!(
-                    "{folder}/{}: {lines} lines, {FILE_LINES_MAX} is the limit",
-                    path.display()
-                ));
-            }
             let test_file = folder.contains("tests")
                 || path
                     .iter()
                     .any(|part| part == "tests" || part == "tests.rs");
+            let limit = if test_file {
+                TEST_FILE_LINES_MAX
+            } else {
+                FILE_LINES_MAX
+            };
+            let lines = text.lines().count();
+            if lines > limit {
+                faults.push(format!(
+                    "{folder}/{}: {lines} lines, {limit} is the limit",
+                    path.display()
+                ));
+            }
             let (code, _) = without_tests(&bare(&text));
             for glob in glob_imports(&code) {
-                if !(test_file && glob == "super::*") {
+                if !(test_file && TEST_GLOBS.contains(&glob.as_str())) {
                     faults.push(format!("{folder}/{}: glob import `{glob}`", path.display()));
                 }
             }

@@ -1,7 +1,7 @@
 //~ ok
-//! A masked answer can be read.
-use callgate::upstream::Raw;
+//! A masked answer is one.
+use callgate::pipeline::{MaskedReply, Reply};
 
-pub fn case(raw: Raw) -> Option<u16> {
-    raw.mask().ok().map(|masked| masked.head().status.as_u16())
+pub fn case(masked: MaskedReply) -> Reply {
+    Reply::Masked(Box::new(masked))
 }

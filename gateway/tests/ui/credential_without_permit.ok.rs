@@ -1,9 +1,9 @@
 //~ ok
-//! A permitted call is given its credential.
+//! A credential is issued against a permit.
 use callgate::call::HttpCall;
 use callgate::credential::{Credential, Source};
 use callgate::gate::Permitted;
 
-pub fn case(source: &Source, call: &Permitted<HttpCall>) -> Option<Credential> {
-    source.issue(call).ok()
+pub fn case(source: &Source, permit: &Permitted<HttpCall>) -> Option<Credential> {
+    source.issue(permit).ok()
 }

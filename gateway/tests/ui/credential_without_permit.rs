@@ -1,5 +1,5 @@
 //~ E0308
-//! A credential is issued against a permit only.
+//! A credential is issued against a permit, not against a call that somebody would like to make.
 use callgate::call::HttpCall;
 use callgate::credential::{Credential, Source};
 

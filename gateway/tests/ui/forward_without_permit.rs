@@ -1,10 +1,9 @@
 //~ E0308
-//! A call is forwarded with a permit only.
+//! A call is sent only as part of a permit: the bare call does not fit.
 use callgate::call::HttpCall;
 use callgate::credential::Credential;
 use callgate::upstream::Upstream;
 
 pub async fn case(upstream: &Upstream, call: HttpCall, credential: Credential) {
-    let extra = call.headers().clone();
-    let _ = upstream.forward(call, credential, extra, async {}).await;
+    let _ = upstream.forward(call, credential, Default::default(), async {}).await;
 }

@@ -1,8 +1,7 @@
 //~ E0451
-//! A permit is made by `gate` only.
-use callgate::call::HttpCall;
+//! A permit is made by the gate only.
 use callgate::gate::Permitted;
 
-pub fn case(honest: Permitted<HttpCall>) -> Permitted<HttpCall> {
+pub fn case<C>(honest: Permitted<C>) -> Permitted<C> {
     Permitted { ..honest }
 }

@@ -1,12 +1,12 @@
 //~ E0382
-//! A permit is good for one call.
+//! One permit, one request.
 use callgate::call::HttpCall;
 use callgate::credential::Credential;
 use callgate::gate::Permitted;
 use callgate::upstream::Upstream;
 
-pub async fn case(upstream: &Upstream, call: Permitted<HttpCall>, one: Credential, two: Credential) {
-    let extra = call.call().headers().clone();
-    let _ = upstream.forward(call, one, extra.clone(), async {}).await;
-    let _ = upstream.forward(call, two, extra, async {}).await;
+pub async fn case(upstream: &Upstream, permit: Permitted<HttpCall>, credentials: [Credential; 2]) {
+    for credential in credentials {
+        let _ = upstream.forward(permit, credential, Default::default(), async {}).await;
+    }
 }
