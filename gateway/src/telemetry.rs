@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// How the gateway logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "LogConfig")]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `json` (default) for machines, `text` for people.

@@ -90,6 +90,7 @@ pub const OWNER_CLAIM: &str = "owner";
 
 /// How calls are held for approval.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ApprovalsConfig")]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Longest time that people have to decide, in seconds: a longer `@decide_within` of an approval

@@ -299,7 +299,7 @@ impl Tour {
             Step {
                 title: "4. The credential that never comes back: the function echoes what it got",
                 line: self.curl("alice", "http://127.0.0.1:8080/payments/echo"),
-                must: &["****"],
+                must: &["\"authorization\":[\"Bearer "],
                 must_not: vec![key.trim().to_owned()],
             },
             Step {

@@ -20,6 +20,7 @@ use crate::secret::{Secret, SecretError, SecretRef};
 /// What a connection presents to its function. Exactly one member, or none for a function that wants
 /// no credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CredentialConfig")]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `Authorization: Bearer <secret>` (RFC 6750).

@@ -20,6 +20,7 @@ const KEYS_MAX: usize = 100_000;
 
 /// How often one principal may call one function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "LimitsConfig")]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Calls a second, per principal and function. Default: no limit.

@@ -16,6 +16,7 @@ pub const SKEW_S: u64 = 60;
 
 /// Who is believed about who calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "IdentityConfig")]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Token issuers by alias. The alias stands in policies (`Group::"corp/payments"`), records and

@@ -32,6 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// One address that callers connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ListenConfig")]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Address and port, for example `127.0.0.1:8080` or `[::]:8443`.

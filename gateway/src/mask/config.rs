@@ -38,6 +38,7 @@ impl Mode {
 
 /// How answers of a connection are masked.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "MaskConfig")]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// `on` (default), `observe` (count, change nothing) or `off`.

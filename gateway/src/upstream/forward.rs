@@ -11,7 +11,6 @@ use hyper::body::Incoming;
 use super::endpoint::Endpoint;
 use super::pool::{Body, Lent, Pool, PoolKey, Sent};
 use super::raw::{Cookies, Raw};
-use super::tapped::Tapped;
 use crate::call::{FunctionId, HttpCall, RequestBody};
 use crate::credential::Credential;
 use crate::gate::{Code, Executed, Ongoing, Permitted, Refusal};
@@ -378,6 +377,13 @@ fn tapped(body: RequestBody, tap: RequestTap) -> Body {
         RequestBody::Bytes(bytes) => Full::new(bytes)
             .map_err(|never| match never {})
             .boxed_unsync(),
-        RequestBody::Stream(stream) => Tapped::new(stream, tap).boxed_unsync(),
+        RequestBody::Stream(stream) => stream
+            .map_frame(move |frame| {
+                if let Some(data) = frame.data_ref() {
+                    tap.push(data);
+                }
+                frame
+            })
+            .boxed_unsync(),
     }
 }

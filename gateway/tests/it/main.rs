@@ -12,6 +12,8 @@
 mod compile_fail;
 #[cfg(feature = "demo")]
 mod demo_idp;
+mod generated;
+mod governed;
 mod http_corpus;
 mod http_promises;
 mod identity;
