@@ -1,8 +1,10 @@
 # Every recipe is one line; what is longer lives in scripts/.
-.PHONY: test check bench fuzz-smoke sabotage
+.PHONY: demo test check bench gen fuzz-smoke sabotage
 
+demo: ; @scripts/demo.sh $(ARGS)
 test: ; @scripts/test.sh $(ARGS)
 check: ; @scripts/check.sh
 bench: ; @scripts/bench.sh $(ARGS)
+gen: ; @scripts/gen.sh
 fuzz-smoke: ; @scripts/fuzz-smoke.sh
 sabotage: ; @scripts/sabotage.sh $(ARGS)

@@ -6,7 +6,5 @@ cd "$ROOT"
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-# The folder that cargo builds into, whatever the caller has set.
-target_dir() {
-  if [ -n "${CARGO_TARGET_DIR:-}" ]; then printf '%s\n' "$CARGO_TARGET_DIR"; else printf '%s\n' "$ROOT/target"; fi
-}
+# The folder that cargo builds into, whatever was set where.
+target_dir() { cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'; }
