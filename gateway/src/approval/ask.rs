@@ -217,7 +217,7 @@ impl Approvals {
             bytes_max: i64::try_from(config.pending_bytes_max).unwrap_or(i64::MAX),
             asks_per_hour_max: i64::from(config.asks_per_hour_max),
             changes_max: CHANGES_MAX,
-            cooldown: Duration::from_secs(config.cooldown_secs),
+            cooldown: Duration::from_secs(config.cooldown_s),
             indeterminate_kept: RESULT_KEPT,
         }
     }
@@ -302,7 +302,7 @@ impl Approvals {
 
     /// The shortest of the rules' times, within the config's.
     fn decide_within(&self, terms: &Terms) -> Duration {
-        let max = Duration::from_secs(self.inner.config.decide_within_max_secs);
+        let max = Duration::from_secs(self.inner.config.decide_within_max_s);
         let rules = terms.rules.iter().map(|rule| rule.decide_within);
         rules.min().unwrap_or_default().min(max)
     }

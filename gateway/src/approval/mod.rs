@@ -96,10 +96,10 @@ pub struct Config {
     /// Longest time that people have to decide, in seconds: a longer `@decide_within` of an approval
     /// rule is cut to it. Default 604800 (7 days), which is also the most. A rule without
     /// `@decide_within` gives 15 minutes.
-    pub decide_within_max_secs: u64,
+    pub decide_within_max_s: u64,
     /// How long an approved call waits for its caller to run it, in seconds. Default 300 (5 minutes),
     /// at most 86400.
-    pub execute_within_secs: u64,
+    pub execute_within_s: u64,
     /// How many open approvals one principal may have at a time. Default 5.
     pub pending_per_principal_max: u32,
     /// How many new approvals one principal may ask for in an hour. Default 60.
@@ -107,26 +107,26 @@ pub struct Config {
     /// How many bytes all held calls may take together in the database. Default 268435456 (256 MiB).
     pub pending_bytes_max: u64,
     /// How long a caller's connection is held before it is told to come again, in seconds. Default 25.
-    pub hold_secs: u64,
+    pub hold_s: u64,
     /// How long a principal waits after a no before it may ask for the same function again, in seconds.
     /// Doubles with each no within an hour, up to 15 minutes. Default 60; 0 turns it off.
-    pub cooldown_secs: u64,
+    pub cooldown_s: u64,
     /// How recently an approver must have proved themselves to their issuer, in seconds. Default 600
     /// (10 minutes), which is also the most.
-    pub vote_fresh_secs: u64,
+    pub vote_fresh_s: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            decide_within_max_secs: DECIDE_WITHIN_MAX.as_secs(),
-            execute_within_secs: 300,
+            decide_within_max_s: DECIDE_WITHIN_MAX.as_secs(),
+            execute_within_s: 300,
             pending_per_principal_max: 5,
             asks_per_hour_max: 60,
             pending_bytes_max: 256 * 1024 * 1024,
-            hold_secs: 25,
-            cooldown_secs: 60,
-            vote_fresh_secs: 600,
+            hold_s: 25,
+            cooldown_s: 60,
+            vote_fresh_s: 600,
         }
     }
 }
@@ -136,13 +136,13 @@ impl Config {
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let checks = [
             (
-                "decide_within_max_secs",
-                (1..=DECIDE_WITHIN_MAX.as_secs()).contains(&self.decide_within_max_secs),
+                "decide_within_max_s",
+                (1..=DECIDE_WITHIN_MAX.as_secs()).contains(&self.decide_within_max_s),
                 "must be 1 to 604800",
             ),
             (
-                "execute_within_secs",
-                (1..=86_400).contains(&self.execute_within_secs),
+                "execute_within_s",
+                (1..=86_400).contains(&self.execute_within_s),
                 "must be 1 to 86400",
             ),
             (
@@ -160,15 +160,15 @@ impl Config {
                 (1 << 20..=1 << 40).contains(&self.pending_bytes_max),
                 "must be 1 MiB to 1 TiB",
             ),
-            ("hold_secs", self.hold_secs <= 300, "must be at most 300"),
+            ("hold_s", self.hold_s <= 300, "must be at most 300"),
             (
-                "cooldown_secs",
-                self.cooldown_secs <= 86_400,
+                "cooldown_s",
+                self.cooldown_s <= 86_400,
                 "must be at most 86400",
             ),
             (
-                "vote_fresh_secs",
-                (1..=600).contains(&self.vote_fresh_secs),
+                "vote_fresh_s",
+                (1..=600).contains(&self.vote_fresh_s),
                 "must be 1 to 600",
             ),
         ];
@@ -181,7 +181,7 @@ impl Config {
 
     /// How long a caller's connection is held.
     pub const fn hold(&self) -> Duration {
-        Duration::from_secs(self.hold_secs)
+        Duration::from_secs(self.hold_s)
     }
 }
 

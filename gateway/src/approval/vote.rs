@@ -186,7 +186,7 @@ impl Approvals {
     /// The vote is on record: write it and let it count.
     async fn count(&self, id: &ApprovalId, vote: VoteRow) -> Result<State, VoteError> {
         let now = self.now();
-        let run_by = now.plus(Duration::from_secs(self.inner.config.execute_within_secs));
+        let run_by = now.plus(Duration::from_secs(self.inner.config.execute_within_s));
         let opens = |row: &store::ApprovalRow, votes: &[VoteRow]| self.opens(row, votes);
         let voted = self.inner.store.vote(vote, run_by, now, &opens).await?;
         self.woken(id.as_str());
@@ -213,7 +213,7 @@ impl Approvals {
             .authenticated
             .or(token.issued)
             .ok_or(VoteError::NotFresh)?;
-        let fresh = Duration::from_secs(self.inner.config.vote_fresh_secs);
+        let fresh = Duration::from_secs(self.inner.config.vote_fresh_s);
         if now.since(signed_in) > fresh || signed_in.since(now) > SKEW_MAX || token.expires <= now {
             return Err(VoteError::NotFresh);
         }

@@ -322,7 +322,7 @@ fn connection(
         limits: Limits::new(&settings.limits),
         present_in: settings.present_in.clone(),
         present_header,
-        hold: Duration::from_secs(settings.hold_s.unwrap_or(loaded.config.approvals.hold_secs)),
+        hold: Duration::from_secs(settings.hold_s.unwrap_or(loaded.config.approvals.hold_s)),
         pending_status: settings
             .pending_status
             .map_or(429, super::PendingStatus::code),

@@ -136,7 +136,7 @@ pub struct ConnectionConfig {
     /// calls. Default: none is sent.
     #[serde(default)]
     pub assert_caller: Option<String>,
-    /// How long a caller is held while people decide, in seconds. Default: `approvals.hold_secs`.
+    /// How long a caller is held while people decide, in seconds. Default: `approvals.hold_s`.
     #[serde(default)]
     #[schemars(range(max = 300))]
     pub hold_s: Option<u64>,

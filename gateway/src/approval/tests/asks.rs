@@ -303,10 +303,10 @@ fn text_of_strangers_shows_what_it_is() {
 fn the_defaults_are_sound_and_faults_are_named() {
     assert!(Config::default().faults().is_empty());
     let bad = Config {
-        vote_fresh_secs: 601,
-        execute_within_secs: 0,
+        vote_fresh_s: 601,
+        execute_within_s: 0,
         ..Config::default()
     };
     let fields: Vec<_> = bad.faults().into_iter().map(|(field, _)| field).collect();
-    assert_eq!(fields, ["execute_within_secs", "vote_fresh_secs"]);
+    assert_eq!(fields, ["execute_within_s", "vote_fresh_s"]);
 }

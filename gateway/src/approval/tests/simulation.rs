@@ -75,9 +75,9 @@ impl World {
     fn approvals(&self) -> Approvals {
         let store: Arc<dyn Store> = Arc::clone(&self.chaos) as Arc<dyn Store>;
         let config = Config {
-            decide_within_max_secs: 60,
-            execute_within_secs: 20,
-            cooldown_secs: 5,
+            decide_within_max_s: 60,
+            execute_within_s: 20,
+            cooldown_s: 5,
             ..Config::default()
         };
         with(&store, &self.clock, config)

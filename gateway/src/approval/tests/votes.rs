@@ -141,7 +141,7 @@ async fn a_yes_and_a_no_at_the_same_instant_deny() {
     let config = Config {
         pending_per_principal_max: 10_000,
         asks_per_hour_max: 10_000,
-        cooldown_secs: 0,
+        cooldown_s: 0,
         ..Config::default()
     };
     let bench = Bench::with(config.clone()).await;
