@@ -34,7 +34,7 @@ pub(super) fn read_path(
         let value = pick(binding, parameter.schema, parameter.kind, text, &place)?;
         insert(binding, In::Path, name, &value, &mut members)?;
     }
-    Ok(record(In::Path, members))
+    Ok(record(binding, In::Path, members))
 }
 
 pub(super) fn read_query(
@@ -124,7 +124,7 @@ fn read_parameters(
             }
         }
     }
-    Ok(record(place, members))
+    Ok(record(binding, place, members))
 }
 
 fn read_value(
@@ -201,9 +201,11 @@ fn insert(
     Ok(())
 }
 
-fn record(place: In, members: Members) -> Option<(String, Value)> {
-    let name = place.as_str().to_owned();
-    (!members.is_empty()).then_some((name, Value::Record(members)))
+/// The record of one place; it is there, if empty, wherever the function declares something for it.
+fn record(binding: &Binding, place: In, members: Members) -> Option<(String, Value)> {
+    let name = place.as_str();
+    let declared = binding.function.input.members.contains_key(name);
+    declared.then(|| (name.to_owned(), Value::Record(members)))
 }
 
 fn undeclared(binding: &Binding, place: In, name: &str, shown: &str) -> Result<(), CallFault> {

@@ -61,20 +61,17 @@ impl<'a> Shaper<'a> {
         }
     }
 
-    /// The record of several members that stands at `name`.
+    /// The record of several members that stands at `name`; it is always there.
     pub(crate) fn record(&mut self, name: &str, members: &[(&str, NodeId, bool)]) -> Member {
         self.path.push(name.to_owned());
-        let members: BTreeMap<String, Member> = members
+        let members = members
             .iter()
             .map(|(name, id, required)| ((*name).to_owned(), self.member(name, *id, *required)))
             .collect();
-        // The record is there when a member is that policies see.
-        let seen = |member: &Member| member.required && member.shape != Shape::Opaque;
-        let required = members.values().any(seen);
         self.path.pop();
         Member {
             shape: Shape::Record(Record { members }),
-            required,
+            required: true,
         }
     }
 

@@ -516,3 +516,14 @@ fn refusals_never_repeat_values() {
         assert_eq!(text.matches(secret).count(), usize::from(at == 3), "{text}");
     }
 }
+
+#[test]
+fn optional_parameters_are_absent_from_a_record_that_is_there() {
+    let catalogue = catalogue("inline: { find: { method: GET, path: /find, query: { q: {} } } }");
+    let call = get(&catalogue, "/find").unwrap();
+    assert_eq!(
+        seen(&call, "query"),
+        Some(Value::Record(std::collections::BTreeMap::new()))
+    );
+    assert!(catalogue.functions()[0].input.members["query"].required);
+}
