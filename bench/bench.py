@@ -2,7 +2,7 @@
 """Measures Callgate beside plain proxies, in one run on one machine, and writes docs/performance.md.
 
 Every target forwards the same ~0.7 KB JSON answer of the same nginx. For each: requests a second, latency at 1 and
-at 64 client connections, processor time per call (all processes of the target, from /proc), resident memory. The
+at 64 client connections, processor time per call (all processes of the target, from /proc), resident memory. A run with fresh tokens ends when they are used up. The
 disk's own sync time is measured before and after, because two of them bound what full durability can cost.
 """
 
@@ -25,6 +25,8 @@ ROOT = HERE.parent
 TICKS = os.sysconf("SC_CLK_TCK")
 AUDIENCE = "https://gateway.example.com"
 ANSWER_BYTES = 700
+# Targets that are shown a new token each call: HAProxy, and two of Callgate.
+FRESH_TARGETS = 3
 
 
 def free_port():
@@ -247,16 +249,14 @@ backend far
         if target.tokens == "remembered":
             first, count = 0, 1
         elif target.tokens == "fresh":
-            # Each phase has tokens of its own, so that none was seen before.
-            count = int((self.options.tokens - 1) / (4 * self.options.fresh_targets))
+            # Each phase has tokens of its own, as many as fit its length, so that none was seen before.
+            share = seconds / (2 * (1 + self.options.seconds)) / FRESH_TARGETS
+            count = int((self.options.tokens - 1) * share)
             first, self.next_token = self.next_token, self.next_token + count
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", HERE / "load.lua", url]
         command += ["--", self.folder / "tokens.txt", str(first), str(count)]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-        figures = json.loads(done.stdout.strip().splitlines()[-1])
-        if target.tokens == "fresh":
-            figures["token_rounds"] = figures["requests"] / count
-        return figures
+        return json.loads(done.stdout.strip().splitlines()[-1])
 
     def measure(self, target):
         token = None
@@ -352,7 +352,6 @@ def main():
     parser.add_argument("--scratch", default=None, help="folder on the disk to measure")
     parser.add_argument("--dry", action="store_true", help="print only, do not write docs/performance.md")
     options = parser.parse_args()
-    options.fresh_targets = 2
     for tool in ("wrk", "nginx", "haproxy", "node"):
         if not (shutil.which(tool) or pathlib.Path(f"/usr/sbin/{tool}").exists()):
             raise SystemExit(f"bench needs {tool}; install with: apt-get install -y wrk nginx haproxy nodejs")

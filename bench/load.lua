@@ -1,6 +1,6 @@
 -- For wrk: takes the next token for each request, so that a fresh one can be shown every time; prints one JSON line.
---   wrk … -s load.lua URL -- TOKENS_FILE FIRST COUNT   (COUNT 1: always the same token; 0: none)
-local requests, at = {}, 0
+--   wrk … -s load.lua URL -- TOKENS_FILE FIRST COUNT   (COUNT 1: always the same token; 0: none; more: each once)
+local requests, at, once = {}, 0, false
 
 function init(args)
    local file, first, count = args[1], tonumber(args[2]), tonumber(args[3])
@@ -8,6 +8,7 @@ function init(args)
       requests[1] = wrk.format("GET")
       return
    end
+   once = count > 1
    local line = 0
    for token in io.lines(file) do
       if line >= first and line < first + count then
@@ -18,6 +19,10 @@ function init(args)
 end
 
 function request()
+   if once and at == #requests then
+      -- A second round would show tokens that were seen before.
+      wrk.thread:stop()
+   end
    at = at % #requests + 1
    return requests[at]
 end
