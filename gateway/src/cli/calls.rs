@@ -236,7 +236,7 @@ pub(super) fn audit(config: &Path, command: &AuditCommand) -> anyhow::Result<Exi
                     std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
                 );
             }
-            let report = Trail::check(&dir, Arc::new(RealDisk), &options)?;
+            let report = Trail::check(&dir, &RealDisk, &options)?;
             let counts = format!(
                 "{} records, {} signed heads, {} records younger than the newest head",
                 report.records, report.heads, report.unsigned

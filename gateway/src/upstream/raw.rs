@@ -261,14 +261,11 @@ impl Masked {
         let Some(masker) = self.masker.as_mut() else {
             return Chunk::End(self.trailers.take());
         };
-        let frame = match tokio::time::timeout(self.idle_max, self.body.frame()).await {
-            Ok(frame) => frame,
-            Err(_) => {
-                return Chunk::Broken(broken(
-                    Code::UpstreamTimeout,
-                    "the function's answer stood still",
-                ));
-            }
+        let Ok(frame) = tokio::time::timeout(self.idle_max, self.body.frame()).await else {
+            return Chunk::Broken(broken(
+                Code::UpstreamTimeout,
+                "the function's answer stood still",
+            ));
         };
         let mut out = Vec::new();
         match frame {

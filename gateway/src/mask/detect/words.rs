@@ -31,8 +31,8 @@ pub(super) const RULES: &[WordRule] = &[
     rule("sg-nric", "A9999999A", sg_nric),
     rule("tw-id", "A999999999", tw_id),
     rule("cn-resident-id", "99999999999999999X", cn_resident),
-    rule("ie-pps", "9999999A", |w| ie_pps(w)),
-    rule("ie-pps", "9999999AA", |w| ie_pps(w)),
+    rule("ie-pps", "9999999A", ie_pps),
+    rule("ie-pps", "9999999AA", ie_pps),
     rule("vehicle-number", "XXXXXXXXXXXXXXXXX", vehicle),
 ];
 

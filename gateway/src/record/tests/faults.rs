@@ -262,6 +262,10 @@ async fn ten_megabyte_header_and_hostile_text_stay_out_of_the_leaf() {
 
 // A18
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one call with everything in it, and the list of its fields"
+)]
 async fn nothing_that_a_caller_writes_stands_in_clear_and_no_field_is_unlisted() {
     let dir = tempfile::tempdir().unwrap();
     let (config, recorder) = fresh(dir.path());
@@ -416,8 +420,10 @@ async fn long_stream_takes_bounded_memory_and_its_digest_is_right() {
     assert_eq!(body.total, Some(mib * 1024 * 1024));
     assert_eq!(body.cut.as_deref(), Some("limit"));
     assert_eq!(body.bytes, chunk.repeat(4));
-    let commitment =
-        trail.released_commitment(id, &mut std::iter::repeat_n(&chunk, mib as usize * 4));
+    let commitment = trail.released_commitment(
+        id,
+        &mut std::iter::repeat_n(&chunk, usize::try_from(mib).unwrap() * 4),
+    );
     let end = trail
         .show(id)
         .unwrap()

@@ -258,10 +258,10 @@ fn whole(
 #[cfg(test)]
 impl Trail {
     /// The commitment that a call's record must state for these released bytes.
-    pub(in super::super) fn released_commitment<'b>(
+    pub(in super::super) fn released_commitment(
         &self,
         call: CallId,
-        chunks: &mut dyn Iterator<Item = &'b Vec<u8>>,
+        chunks: &mut dyn Iterator<Item = &Vec<u8>>,
     ) -> String {
         let id = *call.as_bytes();
         let first = self.of_call(call).unwrap()[0];

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use aws_lc_rs::digest::{self, SHA256};
 use serde_json::Value;
@@ -69,22 +68,18 @@ impl Trail {
     /// # Errors
     /// Only when files cannot be read; what they say is in the report.
     pub fn verify(&self, options: &VerifyOptions) -> Result<Report, Error> {
-        Self::check(&self.files.dir, Arc::clone(&self.disk), options)
+        Self::check(&self.files.dir, self.disk.as_ref(), options)
     }
 
     /// Verify the log in `dir`, also one that does not open.
     ///
     /// # Errors
     /// Only when files cannot be read; what they say is in the report.
-    pub fn check(
-        dir: &Path,
-        disk: Arc<dyn Disk>,
-        options: &VerifyOptions,
-    ) -> Result<Report, Error> {
+    pub fn check(dir: &Path, disk: &dyn Disk, options: &VerifyOptions) -> Result<Report, Error> {
         let mut looks = 0;
         loop {
             looks += 1;
-            let report = Self::check_once(dir, disk.as_ref(), options)?;
+            let report = Self::check_once(dir, disk, options)?;
             // The gateway may have been writing what we were reading.
             if report.verdict == Verdict::Intact || looks >= LOOKS_MAX {
                 return Ok(report);
