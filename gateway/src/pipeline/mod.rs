@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 
-pub use reply::{Aborted, MaskedReply, RefusalReply, Reply, ReplyBody};
+pub use reply::{Aborted, MaskedReply, Part, RefusalReply, Reply, ReplyBody};
 pub use request::Arrival;
 pub use snapshot::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 

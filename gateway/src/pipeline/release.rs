@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::Ending;
 use super::kept::{self, KEPT_BYTES_MAX};
-use super::reply::{Aborted, Answer, ReplyBody};
+use super::reply::{Aborted, Answer, Part, ReplyBody};
 use crate::gate::{Code, Executed, Refusal};
 use crate::identity::Revocations;
 use crate::record::Outcome;
@@ -60,11 +60,10 @@ impl Release<'_> {
     async fn gathered(mut self) -> Ending {
         let mut body = BytesMut::new();
         loop {
-            let gone = self.answer.is_gone() && !self.masked.ongoing().is_approved_execution();
-            if gone {
+            let Some(chunk) = self.next(None).await else {
                 return self.cut("caller_gone").await;
-            }
-            match self.next().await {
+            };
+            match chunk {
                 Chunk::Data(data) => body.extend_from_slice(&data),
                 Chunk::End(None) => break,
                 // Trailers need a framing that has a place for them.
@@ -130,14 +129,17 @@ impl Release<'_> {
             .await
         {
             Ok(()) => {
-                let sent = frames.try_send(Ok(Frame::data(body))).is_ok()
-                    && frames.try_send(Ok(Frame::trailers(trailers))).is_ok();
+                let sent = frames.try_send(Part::Frame(Frame::data(body))).is_ok()
+                    && frames
+                        .try_send(Part::Frame(Frame::trailers(trailers)))
+                        .is_ok()
+                    && frames.try_send(Part::End).is_ok();
                 self.answer.masked(
                     receipt,
                     &head,
                     ReplyBody::Stream {
                         length: None,
-                        frames: receiver,
+                        parts: receiver,
                     },
                 );
                 Ending::answered(if sent { "ok" } else { "cut" }, summary, in_function)
@@ -151,7 +153,7 @@ impl Release<'_> {
         let (frames, receiver) = mpsc::channel(FRAMES_MAX);
         let body = ReplyBody::Stream {
             length: head.length,
-            frames: receiver,
+            parts: receiver,
         };
         let mut gone = !self.answer.masked(self.masked.receipt(), &head, body);
         let approved = self.masked.ongoing().is_approved_execution();
@@ -163,7 +165,10 @@ impl Release<'_> {
             if late || (gone && keep.is_none()) {
                 return self.cut("caller_gone").await;
             }
-            match self.next().await {
+            let Some(chunk) = self.next(Some(&frames)).await else {
+                return self.cut("caller_gone").await;
+            };
+            match chunk {
                 Chunk::Data(data) if data.is_empty() => {}
                 Chunk::Data(data) => {
                     if self.masked.released(&data).await.is_err() {
@@ -180,7 +185,7 @@ impl Release<'_> {
                         Some(data)
                     };
                     if let (Some(due), false) = (due, gone) {
-                        gone = !send(&frames, Ok(Frame::data(due))).await;
+                        gone = !send(&frames, Part::Frame(Frame::data(due))).await;
                     }
                 }
                 Chunk::End(trailers) => break trailers,
@@ -207,21 +212,33 @@ impl Release<'_> {
             return abort(&frames, "the audit log failed").await;
         }
         if let Some(last) = withheld {
-            gone |= !send(&frames, Ok(Frame::data(last))).await;
+            gone |= !send(&frames, Part::Frame(Frame::data(last))).await;
         }
         if let Some(trailers) = trailers {
-            gone |= !send(&frames, Ok(Frame::trailers(trailers))).await;
+            gone |= !send(&frames, Part::Frame(Frame::trailers(trailers))).await;
         }
+        gone |= !send(&frames, Part::End).await;
         Ending::answered(if gone { "cut" } else { "ok" }, summary, in_function)
     }
 
-    /// The next masked chunk, unless the caller is revoked meanwhile.
-    async fn next(&mut self) -> Chunk {
+    /// The next masked chunk, unless the caller is revoked meanwhile; `None` when the caller has gone,
+    /// which `frames` shows once the answer is under way. An approved call runs to its end.
+    async fn next(&mut self, frames: Option<&mpsc::Sender<Part>>) -> Option<Chunk> {
         let mut changes = self.revocations.subscribe();
+        let approved = self.masked.ongoing().is_approved_execution();
         loop {
-            let chunk = tokio::select! {
+            let (masked, answer) = (&mut self.masked, &mut *self.answer);
+            let gone = async {
+                match frames {
+                    _ if approved => std::future::pending().await,
+                    Some(frames) => frames.closed().await,
+                    None => answer.gone().await,
+                }
+            };
+            let changed = tokio::select! {
                 biased;
-                chunk = self.masked.chunk() => return chunk,
+                () = gone => return None,
+                chunk = masked.chunk() => return Some(chunk),
                 changed = changes.changed() => changed,
             };
             let ongoing = self.masked.ongoing();
@@ -231,10 +248,11 @@ impl Release<'_> {
                 .is_revoked(ongoing.principal(), Some(connection.as_str()))
             {
                 let text = "the caller was revoked while the answer was under way";
-                return Chunk::Broken(Refusal::new(Code::Revoked, text).executed(Executed::Yes));
+                let refusal = Refusal::new(Code::Revoked, text).executed(Executed::Yes);
+                return Some(Chunk::Broken(refusal));
             }
-            if chunk.is_err() {
-                return self.masked.chunk().await;
+            if changed.is_err() {
+                return Some(self.masked.chunk().await);
             }
         }
     }
@@ -273,11 +291,7 @@ impl Release<'_> {
     }
 
     /// Parts were released: the stream must not end cleanly.
-    async fn broken_off(
-        self,
-        frames: &mpsc::Sender<Result<Frame<Bytes>, Aborted>>,
-        refusal: &Refusal,
-    ) -> Ending {
+    async fn broken_off(self, frames: &mpsc::Sender<Part>, refusal: &Refusal) -> Ending {
         let whole = self.received.elapsed();
         let why = refusal.code.as_str();
         tracing::warn!(call.id = %self.answer.call, code = why, detail = refusal.operator.as_deref(),
@@ -309,17 +323,14 @@ fn outcome(head: &crate::upstream::MaskedHead) -> Outcome {
     }
 }
 
-async fn abort(frames: &mpsc::Sender<Result<Frame<Bytes>, Aborted>>, why: &'static str) -> Ending {
-    send(frames, Err(Aborted(why))).await;
+async fn abort(frames: &mpsc::Sender<Part>, why: &'static str) -> Ending {
+    send(frames, Part::Aborted(Aborted(why))).await;
     Ending::refused("broken_off")
 }
 
 /// False when the caller is gone or takes nothing any more.
-async fn send(
-    frames: &mpsc::Sender<Result<Frame<Bytes>, Aborted>>,
-    frame: Result<Frame<Bytes>, Aborted>,
-) -> bool {
-    frames.send_timeout(frame, CALLER_IDLE_MAX).await.is_ok()
+async fn send(frames: &mpsc::Sender<Part>, part: Part) -> bool {
+    frames.send_timeout(part, CALLER_IDLE_MAX).await.is_ok()
 }
 
 fn unrecorded(answer: &mut Answer, receipt: String, error: &crate::record::Unavailable) -> Ending {

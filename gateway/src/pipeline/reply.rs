@@ -38,13 +38,25 @@ pub enum ReplyBody {
     },
     /// All of it; the end is on the record.
     Full(Bytes),
-    /// It is under way; an error in place of a frame means that it must not end cleanly.
+    /// It is under way. Only [`Part::End`] ends it cleanly: a channel that closes without it belongs to
+    /// a call that was cut, or whose task is gone.
     Stream {
         /// Exact length when it is known.
         length: Option<u64>,
-        /// Data and trailers.
-        frames: mpsc::Receiver<Result<Frame<Bytes>, Aborted>>,
+        /// Data, trailers and the end.
+        parts: mpsc::Receiver<Part>,
     },
+}
+
+/// The next part of an answer that is under way.
+#[derive(Debug)]
+pub enum Part {
+    /// Data or trailers.
+    Frame(Frame<Bytes>),
+    /// The answer is complete, and its end is on the record.
+    End,
+    /// It must not end cleanly.
+    Aborted(Aborted),
 }
 
 /// The answer broke off and must not look complete.

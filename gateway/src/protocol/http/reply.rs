@@ -1,7 +1,7 @@
 //! How answers and refusals look in HTTP. Rendering stands here only.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::guard::BusyPlace;
 use crate::gate::{Code, Refusal};
-use crate::pipeline::{Aborted, MaskedReply, RefusalReply, Reply, ReplyBody};
+use crate::pipeline::{Aborted, MaskedReply, Part, RefusalReply, Reply, ReplyBody};
 
 /// The call's id, on every answer.
 pub const CALL: HeaderName = HeaderName::from_static("callgate-call");
@@ -59,7 +59,16 @@ impl Body for OutBody {
             ReplyBody::Empty { .. } => Poll::Ready(None),
             ReplyBody::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             ReplyBody::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            ReplyBody::Stream { frames, .. } => frames.poll_recv(cx),
+            ReplyBody::Stream { parts, .. } => match ready!(parts.poll_recv(cx)) {
+                Some(Part::Frame(frame)) => Poll::Ready(Some(Ok(frame))),
+                Some(Part::End) => {
+                    self.body = ReplyBody::Empty { length: None };
+                    Poll::Ready(None)
+                }
+                Some(Part::Aborted(aborted)) => Poll::Ready(Some(Err(aborted))),
+                // An end that nobody has said is none: the caller must not take the rest for all.
+                None => Poll::Ready(Some(Err(Aborted("its call is gone")))),
+            },
         }
     }
 
@@ -184,5 +193,40 @@ const fn challenge(code: Code) -> Option<&'static str> {
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    async fn ends_cleanly(parts: Vec<Part>) -> bool {
+        let (sender, receiver) = mpsc::channel(8);
+        for part in parts {
+            sender.try_send(part).unwrap();
+        }
+        drop(sender);
+        let body = OutBody {
+            body: ReplyBody::Stream {
+                length: None,
+                parts: receiver,
+            },
+            _busy: None,
+        };
+        body.collect().await.is_ok()
+    }
+
+    // R11
+    #[tokio::test]
+    async fn an_answer_ends_cleanly_only_when_its_end_was_said() {
+        let data = || Part::Frame(Frame::data(Bytes::from_static(b"x")));
+        assert!(ends_cleanly(vec![data(), Part::End]).await);
+        assert!(ends_cleanly(vec![Part::End]).await);
+        assert!(!ends_cleanly(vec![data()]).await);
+        assert!(!ends_cleanly(vec![]).await);
+        assert!(!ends_cleanly(vec![data(), Part::Aborted(Aborted("why")), Part::End]).await);
     }
 }
