@@ -207,7 +207,14 @@ impl Raw {
             Ok(headers) => headers,
             Err(error) => return Err(withheld(self.ongoing, error)),
         };
-        let length = announced.filter(|_| !masker.changes_length() && !bodiless);
+        let length = if bodiless {
+            // HEAD tells what GET would, but not how long something is that masking may change.
+            let unchanged = self.head_only && self.settings.mode() != Mode::On && !masker.decoded();
+            let length = text(header::CONTENT_LENGTH).filter(|_| unchanged);
+            length.and_then(|length| length.parse().ok())
+        } else {
+            announced.filter(|_| !masker.changes_length())
+        };
         let head = MaskedHead {
             status,
             headers,
