@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::endpoint::Endpoint;
 use super::pool::{Body, Lent, Pool, PoolKey, Sent};
 use super::raw::{Cookies, Raw};
+use super::tapped::{Progress, Tapped};
 use crate::call::{FunctionId, HttpCall, RequestBody};
 use crate::credential::Credential;
 use crate::gate::{Code, Executed, Ongoing, Permitted, Refusal};
@@ -165,11 +166,12 @@ impl Upstream {
             extra,
             masked,
         };
-        let body = tapped(body, ongoing.request_tap());
+        let progress = Progress::new();
+        let body = tapped(body, ongoing.request_tap(), progress.clone());
         let key = PoolKey(key);
         let sent = match settings {
             Some(settings) => self
-                .exchange(&head, body, &key, gone)
+                .exchange(&head, (body, &progress), &key, gone)
                 .await
                 .map(|sent| (settings, sent)),
             None => Err(Unanswered::unsent(
@@ -212,7 +214,7 @@ impl Upstream {
     async fn exchange(
         &self,
         head: &Head,
-        body: Body,
+        (mut body, progress): (Body, &Progress),
         key: &PoolKey,
         gone: impl Future<Output = ()> + Send,
     ) -> Result<(Lent, Box<http::Response<Incoming>>), Unanswered> {
@@ -221,14 +223,13 @@ impl Upstream {
             Some(lent) => lent,
             None => self.connect(key).await?,
         };
-        let mut body = body;
         loop {
             let request = self.request(head, body, &lent);
             let request = request.ok_or_else(|| {
                 Unanswered::unsent(Code::Internal, "the request could not be built")
             })?;
             let sent = tokio::select! {
-                sent = tokio::time::timeout(self.endpoint.first_byte_max, lent.send(request)) => sent,
+                sent = progress.answer_within(self.endpoint.first_byte_max, lent.send(request)) => sent,
                 () = gone.as_mut() => {
                     let mut left = Unanswered::unknown(Code::UpstreamFailed, "the caller went away", String::new());
                     left.end = Outcome::Cut;
@@ -236,19 +237,19 @@ impl Upstream {
                 }
             };
             match sent {
-                Ok(Sent::Answer(answer)) => return Ok((lent, answer)),
+                Some(Sent::Answer(answer)) => return Ok((lent, answer)),
                 // A connection that died while idle took no byte of the call: a new one may.
-                Ok(Sent::Unsent(request)) if lent.reused() => {
+                Some(Sent::Unsent(request)) if lent.reused() => {
                     body = request.into_body();
                     lent = self.connect(key).await?;
                 }
-                Ok(Sent::Unsent(_)) => {
+                Some(Sent::Unsent(_)) => {
                     return Err(Unanswered::unsent(
                         Code::UpstreamFailed,
                         "the function closed the connection at once",
                     ));
                 }
-                Ok(Sent::Broken(error)) => {
+                Some(Sent::Broken(error)) => {
                     let text = "the function broke off before it answered";
                     return Err(Unanswered::unknown(
                         Code::UpstreamFailed,
@@ -256,7 +257,7 @@ impl Upstream {
                         error.to_string(),
                     ));
                 }
-                Err(_) => {
+                None => {
                     let text = "the function did not answer in time";
                     return Err(Unanswered::unknown(
                         Code::UpstreamTimeout,
@@ -371,19 +372,12 @@ pub(super) fn millis(duration: Duration) -> u64 {
 }
 
 /// The body with a tap that commits to what goes up; buffered bytes are committed in the begin record.
-fn tapped(body: RequestBody, tap: RequestTap) -> Body {
+fn tapped(body: RequestBody, tap: RequestTap, progress: Progress) -> Body {
     match body {
         RequestBody::Empty => Empty::new().map_err(|never| match never {}).boxed_unsync(),
         RequestBody::Bytes(bytes) => Full::new(bytes)
             .map_err(|never| match never {})
             .boxed_unsync(),
-        RequestBody::Stream(stream) => stream
-            .map_frame(move |frame| {
-                if let Some(data) = frame.data_ref() {
-                    tap.push(data);
-                }
-                frame
-            })
-            .boxed_unsync(),
+        RequestBody::Stream(stream) => Tapped::new(stream, tap, progress).boxed_unsync(),
     }
 }

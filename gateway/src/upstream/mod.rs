@@ -9,6 +9,7 @@ mod endpoint;
 mod forward;
 mod pool;
 mod raw;
+mod tapped;
 
 pub use endpoint::{ConnectError, Endpoint, EndpointFault, Timeouts, TlsConfig};
 pub use forward::{Failed, Upstream};
