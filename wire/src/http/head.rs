@@ -106,7 +106,9 @@ pub enum HeadError {
     #[error("the request has both `Content-Length` and `Transfer-Encoding`")]
     TwoLengths,
     /// Names a header in `Connection`.
-    #[error("`Connection` has something else than `close`, `keep-alive` or `te`")]
+    #[error(
+        "`Connection` has something else than `close`, `keep-alive` or `te`; upgrades (WebSocket, h2c) are not done here"
+    )]
     Connection,
     /// `Upgrade`, `HTTP2-Settings`, or a connection header in HTTP/2.
     #[error("header `{0}` is not allowed: the connection's protocol cannot be changed")]
