@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -192,6 +193,7 @@ impl Setup {
             child,
             setup: self,
             folder,
+            read: Mutex::default(),
         };
         gateway.await_ready();
         gateway
@@ -227,6 +229,7 @@ pub(crate) struct Gateway {
     pub(crate) child: Child,
     setup: Setup,
     folder: tempfile::TempDir,
+    read: Mutex<BTreeMap<PathBuf, Read>>,
 }
 
 impl Gateway {
@@ -324,12 +327,16 @@ impl Gateway {
 
     /// All leaves of the audit log that are on the disk now, in their order.
     pub(crate) fn leaves(&self) -> Vec<Value> {
-        let mut leaves: Vec<Value> = files(&self.data().join("audit"))
-            .iter()
-            .flat_map(|path| leaves_of(&fs::read(path).unwrap_or_default()))
+        let mut read = self.read.lock().expect("what was read");
+        for path in files(&self.data().join("audit")) {
+            let known = read.entry(path.clone()).or_default();
+            known.read_on(&path);
+        }
+        let mut leaves: Vec<Value> = read
+            .values()
+            .flat_map(|known| known.leaves.iter().cloned())
             .collect();
         leaves.sort_by_key(|leaf| leaf["seq"].as_u64());
-        leaves.dedup();
         leaves
     }
 
@@ -348,18 +355,6 @@ impl Gateway {
     /// The end record of a call, once it is there.
     pub(crate) fn await_end(&self, call: &str) -> Value {
         eventually("an end record", || self.leaf("call.end", call))
-    }
-
-    /// The end record of the only call of a function, once it is there.
-    pub(crate) fn end_at(&self, upstream_case: &str, begin_count: usize) -> Value {
-        eventually(upstream_case, || {
-            let leaves = self.leaves();
-            let ends: Vec<&Value> = leaves
-                .iter()
-                .filter(|leaf| leaf["kind"] == "call.end")
-                .collect();
-            (ends.len() > begin_count).then(|| (*ends.last().expect("an end")).clone())
-        })
     }
 
     /// How many calls have ended.
@@ -407,17 +402,42 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Leaves stand in the log as JSON text in clear: no reader of ours is needed to find them.
-fn leaves_of(bytes: &[u8]) -> Vec<Value> {
-    let start = b"{\"v\":1,\"kind\":";
-    memchr::memmem::find_iter(bytes, start)
-        .filter_map(|at| {
-            serde_json::Deserializer::from_slice(&bytes[at..])
-                .into_iter()
-                .next()?
-                .ok()
-        })
-        .collect()
+/// What was read of one file of the log. Leaves stand there as JSON text in clear: no reader of ours is needed to find
+/// them.
+#[derive(Debug, Default)]
+struct Read {
+    /// Behind the last leaf.
+    offset: u64,
+    leaves: Vec<Value>,
+}
+
+impl Read {
+    /// Read from behind the last leaf to where the file holds nothing but zeroes yet.
+    fn read_on(&mut self, path: &Path) {
+        let mut bytes = Vec::new();
+        let Ok(mut file) = fs::File::open(path) else {
+            return;
+        };
+        file.seek(SeekFrom::Start(self.offset))
+            .expect("a place in it");
+        let mut block = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = file.read(&mut block) {
+            bytes.extend_from_slice(&block[..length]);
+            if block[..length].iter().all(|byte| *byte == 0) {
+                break;
+            }
+        }
+        let start = b"{\"v\":1,\"kind\":";
+        let mut done = 0;
+        for at in memchr::memmem::find_iter(&bytes, start) {
+            let mut parsed = serde_json::Deserializer::from_slice(&bytes[at..]).into_iter();
+            // A leaf that is being written now is read the next time.
+            let Some(Ok(leaf)) = parsed.next() else { break };
+            done = at + parsed.byte_offset();
+            self.leaves.push(leaf);
+        }
+        self.offset += done as u64;
+    }
 }
 
 /// Wait for something that has to come to pass.
