@@ -10,7 +10,7 @@ mod tasks;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use control::{ReloadAnswer, ReloadRequest, reload};
 pub use house::{House, audit_config, audit_dir, init, instance, store_dir};
@@ -154,7 +154,12 @@ pub async fn serve(path: PathBuf, demo: Demo) -> Result<(), Error> {
     }
     let at_most = house.drain_for();
     tracing::info!(seconds = at_most.as_secs(), "draining");
-    if !drain.drain(at_most).await {
+    house.pipeline().let_go();
+    let begun = Instant::now();
+    let gone = drain.drain(at_most).await;
+    // A call outlives its caller's connection.
+    let left = at_most.saturating_sub(begun.elapsed());
+    if !house.pipeline().idle(left).await || !gone {
         tracing::warn!("some calls were still under way when the drain's time was over");
     }
     background.stop();

@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 pub use limits::{Config as LimitsConfig, Limits, Place};
 pub use permit::{Ongoing, Permitted};
 pub use refusal::{ApprovalNotice, Code, Executed, Refusal};
@@ -34,6 +36,7 @@ pub struct Gate {
     record: Recorder,
     approvals: Approvals,
     instance: Arc<str>,
+    leaving: watch::Sender<bool>,
 }
 
 /// What a call is judged and recorded under: the parts of one pinned snapshot.
@@ -72,6 +75,22 @@ impl Gate {
             record,
             approvals,
             instance: instance.into(),
+            leaving: watch::Sender::new(false),
+        }
+    }
+
+    /// Hold nobody from now on: who waits for people is told to come again.
+    pub fn let_go(&self) {
+        self.leaving.send_replace(true);
+    }
+
+    /// Hold the caller of an approval until its state changes, the time is over, or nobody is held.
+    async fn hold(&self, id: &ApprovalId, time: Duration) -> Result<State, approval::Error> {
+        let mut leaving = self.leaving.subscribe();
+        let left = async { leaving.wait_for(|leaving| *leaving).await.is_ok() };
+        tokio::select! {
+            state = self.approvals.wait(id, time) => state,
+            _ = left => self.approvals.wait(id, Duration::ZERO).await,
         }
     }
 
@@ -119,8 +138,7 @@ impl Gate {
         thaw: Thaw<'_, C>,
     ) -> Result<Admitted<C>, Refusal> {
         match self
-            .approvals
-            .wait(id, terrain.hold)
+            .hold(id, terrain.hold)
             .await
             .map_err(|error| failed(&error))?
         {

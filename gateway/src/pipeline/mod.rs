@@ -39,6 +39,9 @@ use reply::Answer;
 /// Header of the short signed assertion that tells a function who calls.
 const ASSERTION: HeaderName = HeaderName::from_static("callgate-caller");
 
+/// How often a stopping gateway looks whether calls are under way.
+const IDLE_PROBE_EVERY: Duration = Duration::from_millis(20);
+
 /// What a call needs from the house.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -144,6 +147,23 @@ impl Pipeline {
         self.snapshot.store(Arc::new(snapshot));
     }
 
+    /// Get ready to stop: nobody is held for people any more.
+    pub fn let_go(&self) {
+        self.gate.let_go();
+    }
+
+    /// Wait until no call is under way, also none whose caller has gone. False when the time is over.
+    pub async fn idle(&self, at_most: Duration) -> bool {
+        let begun = Instant::now();
+        while self.parts.metrics.under_way.get() > 0 {
+            if begun.elapsed() >= at_most {
+                return false;
+            }
+            tokio::time::sleep(IDLE_PROBE_EVERY).await;
+        }
+        true
+    }
+
     /// What was wired together.
     pub const fn parts(&self) -> &Parts {
         &self.parts
@@ -163,8 +183,8 @@ impl Pipeline {
             function: None,
             who: None,
         };
+        self.parts.metrics.under_way.inc();
         tokio::spawn(async move {
-            this.parts.metrics.under_way.inc();
             let why = match AssertUnwindSafe(this.carry(arrival, way))
                 .catch_unwind()
                 .await
