@@ -9,6 +9,8 @@
     reason = "this crate is nothing but tests: a failure may stop it, and its peers need sockets"
 )]
 
+mod calls_approvals;
+mod calls_secrets;
 mod compile_fail;
 #[cfg(feature = "demo")]
 mod demo_idp;
@@ -17,6 +19,7 @@ mod governed;
 mod http_corpus;
 mod http_failures;
 mod http_headers;
+mod http_limits;
 mod http_promises;
 mod http_streams;
 mod http_world;

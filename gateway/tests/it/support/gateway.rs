@@ -251,6 +251,15 @@ impl Gateway {
         }
     }
 
+    /// End it in order, and start it again with the same folder, on other ports.
+    pub(crate) fn restart(&mut self) {
+        let status = self.child.terminate();
+        assert!(status.success(), "{status}");
+        let config = self.folder.path().join("callgate.yaml");
+        self.child = serve(&config, &self.setup.environment);
+        self.await_ready();
+    }
+
     /// The data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -395,7 +404,7 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else {
+        } else if path.is_file() {
             found.push(path);
         }
     }

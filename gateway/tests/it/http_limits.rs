@@ -1,0 +1,299 @@
+//! Limits: slow heads, floods, rates, and the way a gateway ends.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::http_world::{functions, staff, world};
+use super::support::caller::Talk;
+use super::support::function::Double;
+use super::support::gateway::{Setup, caller, eventually, person};
+use super::support::raw::{self, End};
+
+// X9
+#[test]
+fn a_slow_head_is_given_up_after_ten_seconds() {
+    let world = world();
+    let address = world.gateway.address;
+    let begin = Instant::now();
+    let slow: Vec<_> = [
+        "",
+        "GET /open/slow HTTP/1.1\r\n",
+        "GET /open/slow HTTP/1.1\r\nHost: x\r\nX-A",
+    ]
+    .into_iter()
+    .map(|start| {
+        thread::spawn(move || {
+            let mut talk = Talk::to(address);
+            talk.send(start.as_bytes());
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_secs(15) {
+                if talk.listen(Duration::from_millis(700)).is_some() {
+                    return begin.elapsed();
+                }
+                // Each byte in time does not make the head be in time.
+                if !start.is_empty() {
+                    talk.send(b"a");
+                }
+            }
+            begin.elapsed()
+        })
+    })
+    .collect();
+    thread::sleep(Duration::from_secs(2));
+    let answer = world.gateway.get("/open/beside-slow", &staff());
+    assert_eq!(answer.status, 200);
+    for one in slow {
+        let took = one.join().expect("a time");
+        assert!(
+            took > Duration::from_secs(8) && took < Duration::from_secs(13),
+            "{took:?} of {:?}",
+            begin.elapsed()
+        );
+    }
+}
+
+/// One HTTP/2 frame.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len())
+        .expect("a length")
+        .to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A header field, literal, without indexing (RFC 7541 section 6.2.2).
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| {
+        let mut out = Vec::new();
+        if text.len() < 127 {
+            out.push(u8::try_from(text.len()).expect("short"));
+        } else {
+            out.push(127);
+            let mut rest = text.len() - 127;
+            while rest >= 128 {
+                out.push(u8::try_from(rest % 128).expect("seven bits") | 128);
+                rest /= 128;
+            }
+            out.push(u8::try_from(rest).expect("seven bits"));
+        }
+        out.extend_from_slice(text.as_bytes());
+        out
+    };
+    [vec![0], text(name), text(value)].concat()
+}
+
+fn head(target: &str, authority: &str, token: &str) -> Vec<u8> {
+    [
+        field(":method", "GET"),
+        field(":scheme", "http"),
+        field(":path", target),
+        field(":authority", authority),
+        field("authorization", &format!("Bearer {token}")),
+    ]
+    .concat()
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+// X8
+#[test]
+fn a_flood_of_resets_ends_the_connection() {
+    let world = world();
+    world.double.on("/reset", |exchange| {
+        thread::sleep(Duration::from_millis(200));
+        exchange.head(200, "Content-Type: text/plain\r\nContent-Length: 2\r\n");
+        exchange.write("hi");
+    });
+    let block = head("/open/reset", &world.gateway.address.to_string(), &staff());
+    let mut talk = Talk::to(world.gateway.address);
+    talk.send(&[PREFACE, &frame(4, 0, 0, b"")].concat());
+    let begin = Instant::now();
+    let mut sent = 0;
+    'flood: for round in 0..400_u32 {
+        let mut bytes = Vec::new();
+        for index in 0..50 {
+            let stream = 1 + 2 * (round * 50 + index);
+            bytes.extend(frame(1, 5, stream, &block));
+            bytes.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
+        }
+        sent += 50;
+        if !talk.send(&bytes) || talk.listen(Duration::from_millis(2)).is_some() {
+            break 'flood;
+        }
+    }
+    let end = talk.listen(Duration::from_secs(5));
+    assert!(
+        matches!(end, Some(End::Clean | End::Cut)),
+        "open after {sent} resets: {end:?}"
+    );
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+    let hits = world.double.hits("/reset");
+    assert!(hits < 500, "{hits} of {sent} reached the function");
+    assert_eq!(world.gateway.get("/open/after-flood", &staff()).status, 200);
+}
+
+// X8
+#[test]
+fn endless_http2_heads_end_the_connection() {
+    let world = world();
+    let flood = |first: Vec<u8>, more: Vec<u8>| {
+        let mut talk = Talk::to(world.gateway.address);
+        talk.send(&[PREFACE, &frame(4, 0, 0, b""), &first].concat());
+        let mut sent = 0_usize;
+        while sent < 64 * 1024 * 1024 {
+            sent += more.len();
+            if !talk.send(&more) {
+                return sent;
+            }
+            if talk.listen(Duration::from_millis(1)).is_some() {
+                return sent;
+            }
+        }
+        panic!("still open after {sent} bytes");
+    };
+    let before = world.gateway.resident();
+    let pieces: Vec<u8> = (0..50)
+        .flat_map(|_| frame(9, 0, 1, &field("x-a", &"y".repeat(1000))))
+        .collect();
+    flood(frame(1, 1, 1, &field(":method", "GET")), pieces);
+    let empty: Vec<u8> = (0..1000).flat_map(|_| frame(9, 0, 1, b"")).collect();
+    flood(frame(1, 1, 1, &field(":method", "GET")), empty);
+    let grown = world.gateway.resident().saturating_sub(before);
+    assert!(grown < 32 * 1024 * 1024, "{grown} bytes");
+    assert_eq!(world.gateway.get("/open/after-heads", &staff()).status, 200);
+}
+
+#[test]
+fn one_callers_rate_is_not_the_others() {
+    let world = world();
+    let (fast, other) = (caller("fast", &["staff"]), caller("other", &["staff"]));
+    let statuses: Vec<u16> = (0..6)
+        .map(|_| world.gateway.get("/rated/rate", &fast).status)
+        .collect();
+    let limited = statuses.iter().filter(|status| **status == 429).count();
+    assert!(
+        limited >= 3 && statuses[0] == 200 && statuses[1] == 200,
+        "{statuses:?}"
+    );
+    let answer = world.gateway.get("/rated/rate", &fast);
+    if answer.status == 429 {
+        let said = answer.json();
+        assert_eq!(
+            (&said["code"], &said["executed"]),
+            (&json!("rate_limited"), &json!("no"))
+        );
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert_eq!(world.gateway.get("/rated/rate", &other).status, 200);
+}
+
+#[test]
+fn no_more_calls_at_once_than_allowed() {
+    let world = world();
+    world.double.on("/narrow", |exchange| {
+        thread::sleep(Duration::from_millis(1500));
+        exchange.head(200, "Content-Type: text/plain\r\nContent-Length: 2\r\n");
+        exchange.write("hi");
+    });
+    let token = caller("narrow", &["staff"]);
+    let mut first = Talk::get(world.gateway.address, "/narrow/narrow", &token);
+    eventually("first call", || {
+        (world.double.hits("/narrow") == 1).then_some(())
+    });
+    let second = world.gateway.get("/narrow/narrow", &token);
+    assert_eq!(
+        (second.status, &second.json()["code"]),
+        (429, &json!("rate_limited"))
+    );
+    assert_eq!(
+        world
+            .gateway
+            .get("/narrow/narrow-other", &caller("other", &["staff"]))
+            .status,
+        200
+    );
+    assert_eq!(first.whole("GET").status, 200);
+    assert_eq!(
+        world.gateway.get("/narrow/narrow-after", &token).status,
+        200
+    );
+}
+
+// R4
+#[test]
+fn a_gateway_that_ends_finishes_what_is_under_way() {
+    let double = Double::start();
+    double.on("/slow", |exchange| {
+        exchange.body();
+        thread::sleep(Duration::from_millis(1500));
+        exchange.head(200, "Content-Type: text/plain\r\nContent-Length: 4\r\n");
+        exchange.write("done");
+    });
+    let mut gateway = Setup::new()
+        .policy(r#"
+            @id("staff") permit (principal in Group::"corp/staff", action in Action::"call", resource);
+            @id("wait") @approval("corp/leads") forbid (principal, action == Action::"held/post", resource);
+            @id("leads") permit (principal in Group::"corp/leads", action == Action::"approve", resource);
+        "#)
+        .connection("slow", double.address, &json!({ "functions": functions(), "mask": { "mode": "off" } }))
+        .connection("held", double.address, &json!({ "functions": functions(), "hold_s": 60 }))
+        .start();
+    let (address, token) = (gateway.address, staff());
+    let mut idle = Talk::get(address, "/slow/quick", &token);
+    idle.whole("GET");
+    let mut slow = Talk::get(address, "/slow/slow", &token);
+    // Its caller goes away: the call's record must get its end all the same.
+    let mut left = Talk::to(address);
+    left.send(format!("PUT /slow/slow HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\nhi").as_bytes());
+    let held = thread::spawn(move || {
+        let body = json!({});
+        raw::post(address, "/held/x", Some(&token), &body)
+    });
+    eventually("calls", || (double.hits("/slow") == 2).then_some(()));
+    eventually("question", || {
+        let list = raw::get(
+            gateway.console,
+            "/api/v1/approvals?state=pending",
+            Some(&person("lena", &["leads"])),
+        );
+        (list.json()["approvals"].as_array().map(Vec::len) == Some(1)).then_some(())
+    });
+    let begin = Instant::now();
+    gateway.child.signal("TERM");
+    drop(left);
+    eventually("refusal of new connections", || {
+        TcpStream::connect(address).is_err().then_some(())
+    });
+    assert!(matches!(idle.end(), End::Clean | End::Cut));
+    let answer = slow.whole("GET");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
+    // Who waits for people is told to come again, and does not keep the gateway.
+    let held = held.join().expect("an answer");
+    assert_eq!(
+        (held.status, &held.json()["executed"]),
+        (429, &json!("no")),
+        "{}",
+        held.text()
+    );
+    let status = gateway.child.terminate();
+    assert!(status.success(), "{status}");
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+    let leaves = gateway.leaves();
+    let of = |kind: &str| leaves.iter().filter(|leaf| leaf["kind"] == kind).count();
+    assert_eq!(
+        (of("call.begin"), of("call.end"), of("log.close")),
+        (3, 3, 1)
+    );
+    assert_eq!(leaves.last().expect("a leaf")["kind"], "log.close");
+    assert!(leaves.iter().all(|leaf| leaf["outcome"] != "indeterminate"));
+}
