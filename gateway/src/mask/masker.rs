@@ -162,14 +162,15 @@ impl Masker {
         if self.failed {
             return Err(Reason::Failed.into());
         }
+        let scrubbed = self.scrubber.whole(value);
+        let text = scrubbed.as_deref().unwrap_or(value);
         let mut masked = None;
-        if self.mode != Mode::Off && !is_plain(name) && self.inspector.search(value) {
-            let mut text = Vec::new();
-            self.inspector.write(value, &mut text);
-            masked = (self.mode == Mode::On).then_some(text);
+        if self.mode != Mode::Off && !is_plain(name) && self.inspector.search(text) {
+            let mut written = Vec::new();
+            self.inspector.write(text, &mut written);
+            masked = (self.mode == Mode::On).then_some(written);
         }
-        let scrubbed = self.scrubber.whole(masked.as_deref().unwrap_or(value));
-        Ok(scrubbed.or(masked))
+        Ok(masked.or(scrubbed))
     }
 
     /// Takes the next bytes of the body and appends to `out` what may be released.
@@ -242,12 +243,12 @@ impl Masker {
             Mode::On if scrubber.is_idle() => {
                 return decoder.push(chunk, &mut |plain| body.push(plain, inspector, out));
             }
+            // Scrubbed first: what stands beside a secret is then searched as what the caller sees.
             Mode::On => {
                 return decoder.push(chunk, &mut |plain| {
                     staged.clear();
-                    body.push(plain, inspector, &mut staged)?;
-                    scrubber.push(&staged, out);
-                    Ok(())
+                    scrubber.push(plain, &mut staged);
+                    body.push(&staged, inspector, out)
                 });
             }
             Mode::Observe => {}
@@ -287,24 +288,30 @@ impl Masker {
             ..
         } = self;
         let mut staged = Vec::new();
+        if *mode == Mode::On {
+            decoder.finish(&mut |plain| {
+                scrubber.push(plain, &mut staged);
+                Ok(())
+            })?;
+            scrubber.finish(&mut staged);
+            let mut body = std::mem::replace(body, Body::Empty);
+            body.push(&staged, inspector, out)?;
+            return body.finish(inspector, out);
+        }
         let ended = decoder
             .finish(&mut |plain| {
-                if *mode != Mode::On && !*pass_encoded {
+                if !*pass_encoded {
                     scrubber.push(plain, out);
                 }
                 body.push(plain, inspector, &mut staged)
             })
             .and_then(|()| std::mem::replace(body, Body::Empty).finish(inspector, &mut staged));
-        match (ended, *mode) {
-            (Ok(()), Mode::On) => scrubber.push(&staged, out),
-            (Ok(()), Mode::Observe | Mode::Off) => {}
-            (Err(withheld), Mode::Observe) if *pass_encoded => {
+        match ended {
+            Ok(()) => {}
+            Err(withheld) if *mode == Mode::Observe && (*pass_encoded || decoder.is_identity()) => {
                 uninspected.get_or_insert(withheld);
             }
-            (Err(withheld), Mode::Observe) if decoder.is_identity() => {
-                uninspected.get_or_insert(withheld);
-            }
-            (Err(withheld), Mode::On | Mode::Observe | Mode::Off) => return Err(withheld),
+            Err(withheld) => return Err(withheld),
         }
         scrubber.finish(out);
         Ok(())

@@ -182,16 +182,20 @@ impl Raw {
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
         let plan = self.settings.plan(self.ongoing.obligations().unmask());
+        // All values, and also those that are no text: what is not understood must not look absent.
         let text = |name: HeaderName| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
+            let values = parts.headers.get_all(name).iter();
+            let values: Vec<_> = values
+                .map(|value| String::from_utf8_lossy(value.as_bytes()))
+                .collect();
+            (!values.is_empty()).then(|| values.join(", "))
         };
+        let (content_type, content_encoding) =
+            (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
         let facts = ResponseFacts {
             status: status.as_u16(),
-            content_type: text(header::CONTENT_TYPE),
-            content_encoding: text(header::CONTENT_ENCODING),
+            content_type: content_type.as_deref(),
+            content_encoding: content_encoding.as_deref(),
             head_only: bodiless || announced == Some(0),
         };
         let mut masker = match Masker::new(plan, Arc::clone(&self.needles), &facts) {

@@ -27,6 +27,9 @@ const TEXT_BYTES_MIN: usize = 6;
 /// Shortest number that is looked at (`4e15` aside, a card has at least twelve digits).
 pub(super) const NUMBER_BYTES_MIN: usize = 9;
 
+/// How often what lies between findings is searched again.
+const ROUNDS_MAX: usize = 8;
+
 /// A span of text that holds a class of data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Hit {
@@ -39,6 +42,15 @@ pub(super) struct Hit {
 }
 
 impl Hit {
+    /// The same span in a text that starts `by` bytes earlier.
+    fn moved(&self, by: usize) -> Self {
+        Self {
+            start: self.start + by,
+            end: self.end + by,
+            class: self.class,
+        }
+    }
+
     /// The span in the source of `view` that this span of its text came from.
     pub(super) fn in_source(&self, view: &view::View) -> Self {
         let (start, end) = view.source(self.start, self.end);
@@ -91,6 +103,36 @@ impl Detectors {
         covers: impl Fn(ClassId) -> bool,
         hits: &mut Vec<Hit>,
     ) {
+        self.inspect_once(text, &covers, hits);
+        let mut more = Vec::new();
+        let mut fresh = !hits.is_empty();
+        // A marker ends what stood beside the value that it replaces, which may then be a value of its
+        // own: masking again would find it, so it is found now.
+        for _ in 0..ROUNDS_MAX {
+            if !std::mem::take(&mut fresh) {
+                break;
+            }
+            let mut from = 0;
+            let ends = hits.iter().map(|hit| (hit.start, hit.end));
+            let mut found = Vec::new();
+            for (start, end) in ends.chain([(text.len(), text.len())]) {
+                self.inspect_once(
+                    text.get(from..start).unwrap_or_default(),
+                    &covers,
+                    &mut more,
+                );
+                found.extend(more.iter().map(|hit| hit.moved(from)));
+                from = end;
+            }
+            if !found.is_empty() {
+                fresh = true;
+                hits.append(&mut found);
+                hits.sort_unstable_by_key(|hit| hit.start);
+            }
+        }
+    }
+
+    fn inspect_once(&self, text: &[u8], covers: &impl Fn(ClassId) -> bool, hits: &mut Vec<Hit>) {
         hits.clear();
         if text.len() < TEXT_BYTES_MIN {
             return;

@@ -1,0 +1,58 @@
+//! Masking: the answer does not depend on how the bytes were cut, masking what is masked changes nothing, and the
+//! credential never comes out.
+#![no_main]
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use mask::{Config, Masker, Mode, Needles, ResponseFacts, Settings};
+
+// The room itself, without the gateway around it.
+#[allow(dead_code, unused_imports, reason = "only the masker is called here")]
+#[path = "../../gateway/src/mask/mod.rs"]
+mod mask;
+
+const SECRET: &[u8] = b"s3cr3t/t0ken+";
+const TYPES: [&str; 4] = ["application/json", "text/plain", "text/event-stream", "application/x-ndjson"];
+
+fn settings(mode: Mode) -> Arc<Settings> {
+    let detect = ["secret", "payment", "contact", "identity", "device"].map(str::to_owned).to_vec();
+    let fields = [("$..a".to_owned(), "x".to_owned()), ("$[1:3]".to_owned(), "y".to_owned())].into();
+    Arc::new(Settings::compile(&Config { mode, fields, detect }).expect("fixed settings"))
+}
+
+static ON: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::On));
+static OFF: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::Off));
+static NEEDLES: LazyLock<Arc<Needles>> =
+    LazyLock::new(|| Arc::new(Needles::new(&[SECRET]).expect("a fixed secret")));
+
+fn masked(settings: &Arc<Settings>, content_type: &str, chunks: &[&[u8]]) -> Option<Vec<u8>> {
+    let facts =
+        ResponseFacts { status: 200, content_type: Some(content_type), content_encoding: None, head_only: false };
+    let plan = settings.plan(&BTreeSet::new());
+    let mut masker = Masker::new(plan, Arc::clone(&NEEDLES), &facts).ok()?;
+    let mut out = Vec::new();
+    for chunk in chunks {
+        masker.push(chunk, &mut out).ok()?;
+    }
+    masker.finish(&mut out).ok()?;
+    Some(out)
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((first, body)) = bytes.split_first() else { return };
+    let content_type = TYPES[usize::from(*first) % TYPES.len()];
+    let cut = usize::from(*first) % (body.len() + 1);
+    for settings in [&*ON, &*OFF] {
+        let whole = masked(settings, content_type, &[body]);
+        assert_eq!(masked(settings, content_type, &[&body[..cut], &body[cut..]]), whole, "it depends on the cut");
+        let single: Vec<&[u8]> = body.chunks(1).collect();
+        assert_eq!(masked(settings, content_type, &single), whole, "it depends on the cut");
+        let Some(once) = whole else { continue };
+        assert!(!once.windows(SECRET.len()).any(|run| run == SECRET), "the credential came out");
+        if let Some(twice) = masked(settings, content_type, &[&once]) {
+            assert_eq!(twice, once, "masking twice is not masking once");
+        }
+    }
+});
