@@ -43,7 +43,11 @@ impl TextCodec {
             Some(start) if cut - start > KEY_BYTES_MAX => {
                 return Err(Reason::Text("a private key is longer than 64 KiB").into());
             }
-            Some(start) => start,
+            // A value may reach into the dashes of the key's first line: both stay together.
+            Some(start) => {
+                let ahead = ready.get(..start).unwrap_or_default();
+                ahead.iter().rposition(is_cut).map_or(0, |at| at + 1)
+            }
             None => cut,
         };
         let ready = self.pending.get(..cut).unwrap_or_default();
