@@ -43,6 +43,28 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
     "`callgate demo` is a command; releases are built without the feature",
 )];
 
+/// What only some rooms may write, and why. The first room of each list is the reason's owner.
+const GUARDED: &[(&str, &[&str], &str)] = &[
+    (
+        ".spend()",
+        &["upstream"],
+        "only the upstream takes permits and credentials apart",
+    ),
+    (
+        "SystemTime::now",
+        &["clock", "demo"],
+        "the time is asked of `clock`, which tests replace",
+    ),
+    (
+        "process::exit",
+        &[],
+        "`main` returns an exit code, so that everything is drained and synced",
+    ),
+];
+
+/// Rooms that keep evidence: their files go through `disk`, which tests replace.
+const EVIDENCE: &[&str] = &["record", "gate", "pipeline"];
+
 /// Protocols that ride on another protocol's connection.
 const RIDES_ON: &[(&str, &str)] = &[("mcp", "http"), ("grpc", "http")];
 
@@ -209,6 +231,28 @@ fn every_room_imports_lower_floors_only() {
         sources.len()
     );
     report(&sources.iter().flat_map(objections).collect::<Vec<_>>());
+}
+
+#[test]
+fn guarded_words_stay_in_their_rooms() {
+    let mut faults = Vec::new();
+    for source in gateway() {
+        for (word, rooms, why) in GUARDED {
+            if source.code.contains(word) && !rooms.contains(&source.room.as_str()) {
+                faults.push(format!("{}: `{word}`: {why}", source.path.display()));
+            }
+        }
+        let files = ["std::fs", "tokio::fs"]
+            .iter()
+            .any(|word| source.code.contains(word));
+        if files && EVIDENCE.contains(&source.room.as_str()) {
+            faults.push(format!(
+                "{}: evidence goes through `disk`",
+                source.path.display()
+            ));
+        }
+    }
+    report(&faults);
 }
 
 #[test]
