@@ -83,16 +83,19 @@ impl Keyring {
         let max = u64::try_from(SUBJECTS_MAX * ENTRY_BYTES).unwrap_or(u64::MAX);
         let bytes = read_all(file.as_ref(), max).map_err(failed)?;
         let mut inner = Inner::default();
-        let mut len = 0;
-        let mut chunks = bytes.chunks_exact(ENTRY_BYTES).peekable();
+        let (mut at, mut len) = (0, 0);
+        let mut chunks = bytes.chunks_exact(ENTRY_BYTES);
         while let Some(chunk) = chunks.next() {
+            at += ENTRY_BYTES as u64;
             match ring.unwrap(chunk) {
                 Some((tag, subject)) => {
                     inner.subjects.insert(tag, subject);
-                    len += ENTRY_BYTES as u64;
+                    len = at;
                 }
-                // Torn by a crash while it was appended: then nothing but zeroes or more of the same
-                // unsynced write follows.
+                // A sector of an append that the power cut short: entries do not cross sectors. What
+                // is whole behind it is kept.
+                None if chunk.iter().all(|b| *b == 0) => {}
+                // Torn at the end.
                 None if !intact(chunk) && !chunks.clone().any(intact) => break,
                 None => return Err(Error::Keyring(path.to_owned())),
             }
@@ -342,6 +345,14 @@ mod tests {
         std::fs::write(&path, &good[..good.len() - 20]).unwrap();
         assert!(ring(&path).reference("corp", "b").is_some());
         assert!(ring(&path).reference("corp", "c").is_none());
+        let mut hole = good.clone();
+        hole[..ENTRY_BYTES].fill(0);
+        std::fs::write(&path, &hole).unwrap();
+        assert!(ring(&path).reference("corp", "a").is_none());
+        assert!(
+            ring(&path).reference("corp", "c").is_some(),
+            "whole entries are kept"
+        );
         let mut bad = good;
         bad[ENTRY_BYTES + 70] ^= 1;
         std::fs::write(&path, &bad).unwrap();
