@@ -211,13 +211,7 @@ impl Release<'_> {
         {
             return abort(&frames, "the audit log failed").await;
         }
-        if let Some(last) = withheld {
-            gone |= !send(&frames, Part::Frame(Frame::data(last))).await;
-        }
-        if let Some(trailers) = trailers {
-            gone |= !send(&frames, Part::Frame(Frame::trailers(trailers))).await;
-        }
-        gone |= !send(&frames, Part::End).await;
+        gone |= !send_end(&frames, withheld, trailers).await;
         Ending::answered(if gone { "cut" } else { "ok" }, summary, in_function)
     }
 
@@ -306,6 +300,21 @@ impl Release<'_> {
         }
         abort(frames, why).await
     }
+}
+
+/// What was withheld until the end record was on stable storage. False when the caller is gone.
+async fn send_end(
+    frames: &mpsc::Sender<Part>,
+    withheld: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+) -> bool {
+    let last = withheld.map(Frame::data);
+    for frame in last.into_iter().chain(trailers.map(Frame::trailers)) {
+        if !send(frames, Part::Frame(frame)).await {
+            return false;
+        }
+    }
+    send(frames, Part::End).await
 }
 
 const fn broken_outcome(refusal: &Refusal) -> Outcome {

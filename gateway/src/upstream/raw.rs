@@ -172,24 +172,15 @@ impl Raw {
             })
         };
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(withheld(
-                self.ongoing,
-                "the function switched protocols".to_owned(),
-            ));
+            let why = "the function switched protocols".to_owned();
+            return Err(withheld(self.ongoing, why));
         }
         let announced = body.size_hint().exact();
         let bodiless = self.head_only
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
         let plan = self.settings.plan(self.ongoing.obligations().unmask());
-        // All values, and also those that are no text: what is not understood must not look absent.
-        let text = |name: HeaderName| {
-            let values = parts.headers.get_all(name).iter();
-            let values: Vec<_> = values
-                .map(|value| String::from_utf8_lossy(value.as_bytes()))
-                .collect();
-            (!values.is_empty()).then(|| values.join(", "))
-        };
+        let text = |name: HeaderName| joined(&parts.headers, &name);
         let (content_type, content_encoding) =
             (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
         let facts = ResponseFacts {
@@ -202,20 +193,14 @@ impl Raw {
             Ok(masker) => masker,
             Err(error) => return Err(withheld(self.ongoing, error.to_string())),
         };
-        let headers = match release_headers(
-            &parts.headers,
-            &mut masker,
-            &self.around,
-            self.settings.mode() == Mode::On,
-        ) {
+        let on = self.settings.mode() == Mode::On;
+        let headers = match release_headers(&parts.headers, &mut masker, &self.around, on) {
             Ok(headers) => headers,
             Err(error) => return Err(withheld(self.ongoing, error)),
         };
         let length = if bodiless {
-            // HEAD tells what GET would, but not how long something is that masking may change.
-            let unchanged = self.head_only && self.settings.mode() != Mode::On && !masker.decoded();
-            let length = text(header::CONTENT_LENGTH).filter(|_| unchanged);
-            length.and_then(|length| length.parse().ok())
+            let unchanged = self.head_only && !on && !masker.decoded();
+            told_length(&parts.headers, unchanged)
         } else {
             announced.filter(|_| !masker.changes_length())
         };
@@ -382,6 +367,21 @@ fn response_withheld(operator: String) -> Refusal {
 fn broken(code: Code, text: &str) -> Refusal {
     Refusal::new(code, format!("{text}: it was executed at least in part"))
         .executed(Executed::Unknown)
+}
+
+/// All values, and also those that are no text: what is not understood must not look absent.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values = headers.get_all(name).iter();
+    let values: Vec<_> = values
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// HEAD tells what GET would, but not how long something is that masking may change.
+fn told_length(headers: &HeaderMap, unchanged: bool) -> Option<u64> {
+    let length = joined(headers, &header::CONTENT_LENGTH).filter(|_| unchanged);
+    length.and_then(|length| length.parse().ok())
 }
 
 fn release_headers(
