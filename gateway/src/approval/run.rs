@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::call::{CallId, FunctionId};
+use crate::clock::Timestamp;
 use crate::identity::{Principal, PrincipalKey};
 use crate::policy::RuleHash;
 use crate::store::{self, ApprovalRow, Edge, Moved, Taking};
@@ -66,6 +67,7 @@ pub struct Execution {
     function: FunctionId,
     call: CallId,
     opened: BTreeSet<RuleHash>,
+    rules: Vec<String>,
     pub(super) voters: Vec<Voter>,
     fence: u64,
     pub(super) held: Held,
@@ -105,6 +107,16 @@ impl Execution {
     /// The approval rules that people opened: policy is evaluated again without exactly these.
     pub const fn opened(&self) -> &BTreeSet<RuleHash> {
         &self.opened
+    }
+
+    /// The rules' `@id`s, for the record.
+    pub fn rules(&self) -> &[String] {
+        &self.rules
+    }
+
+    /// Until when people could decide.
+    pub const fn decide_by(&self) -> Timestamp {
+        self.row.decide_by
     }
 
     /// Whose yes opened them, to be checked against revocations ([`Approvals::void`]).
@@ -215,6 +227,12 @@ fn execution(
         function: row.function.parse().map_err(|_| tampered())?,
         call: row.call.parse().map_err(|_| tampered())?,
         opened: opened.terms.rules.iter().map(|rule| rule.hash).collect(),
+        rules: opened
+            .terms
+            .rules
+            .iter()
+            .map(|rule| rule.id.clone())
+            .collect(),
         voters,
         fence: u64::try_from(fence).unwrap_or(0),
         row,

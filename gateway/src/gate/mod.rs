@@ -5,6 +5,7 @@
 //! policy does not allow, that people have not opened, or that cannot be recorded. Called by
 //! `pipeline`.
 
+mod asked;
 mod limits;
 mod permit;
 mod refusal;
@@ -19,11 +20,14 @@ pub use limits::{Config as LimitsConfig, Limits, Place};
 pub use permit::{Ongoing, Permitted};
 pub use refusal::{ApprovalNotice, Code, Executed, Refusal};
 
+use asked::Asked;
+
 use crate::approval::{
     self, ApprovalId, Approvals, AskError, Execution, Question, State, TakeError, Ticket,
 };
 use crate::call::input::Value;
 use crate::call::{Call, CallId, Function, Input, Sameness};
+use crate::clock::Timestamp;
 use crate::identity::Principal;
 use crate::policy::{
     Decision, Denial, DenialReason, Obligations, Policies, Request, RuleHash, Terms,
@@ -37,6 +41,7 @@ pub struct Gate {
     approvals: Approvals,
     instance: Arc<str>,
     leaving: watch::Sender<bool>,
+    asked: Asked,
 }
 
 /// What a call is judged and recorded under: the parts of one pinned snapshot.
@@ -76,6 +81,7 @@ impl Gate {
             approvals,
             instance: instance.into(),
             leaving: watch::Sender::new(false),
+            asked: Asked::default(),
         }
     }
 
@@ -184,6 +190,10 @@ impl Gate {
         };
         match decide(&who, &call, terrain.policies, execution.opened()) {
             Decision::Allow(obligations) => {
+                if let Err(refusal) = self.asked_before(&who, Held::new(&call), &execution).await {
+                    self.give_back(execution).await;
+                    return Err(refusal);
+                }
                 let verdict = Verdict {
                     who,
                     obligations,
@@ -202,14 +212,43 @@ impl Gate {
                 let text =
                     "NOT executed: the rules changed after the approval; people are asked anew";
                 let refusal = Refusal::new(Code::Superseded, text).retry_after(RETRY_AFTER);
-                Err(match self.supersede(execution, Some(&terms)).await {
-                    Some(ticket) => refusal.approval(ApprovalNotice {
-                        id: ticket.id.to_string(),
-                        expires: ticket.expires.to_string(),
-                    }),
-                    None => refusal,
-                })
+                let Some(ticket) = self.supersede(execution, Some(&terms)).await else {
+                    return Err(refusal);
+                };
+                let rules = terms.rules.iter().map(|rule| rule.id.clone()).collect();
+                let held = Held::new(&call)?;
+                self.question_on_record(&who, held, &ticket.id, rules, ticket.expires)
+                    .await?;
+                Err(refusal.approval(ApprovalNotice {
+                    id: ticket.id.to_string(),
+                    expires: ticket.expires.to_string(),
+                }))
             }
+        }
+    }
+
+    /// The question that is about to be executed is on the record.
+    async fn asked_before(
+        &self,
+        who: &Principal,
+        held: Result<Held, Refusal>,
+        execution: &Execution,
+    ) -> Result<(), Refusal> {
+        if self.asked.has(execution.id()) {
+            return Ok(());
+        }
+        let held = Held {
+            call: execution.call(),
+            ..held?
+        };
+        let rules = execution.rules().to_vec();
+        self.question_on_record(who, held, execution.id(), rules, execution.decide_by())
+            .await
+    }
+
+    async fn give_back(&self, execution: Execution) {
+        if let Err(error) = self.approvals.give_back(execution).await {
+            tracing::error!(%error, "an approval could not be given back and stays closed");
         }
     }
 
@@ -223,13 +262,19 @@ impl Gate {
         }
     }
 
-    async fn ask(&self, who: &Principal, held: Held, terms: &Terms) -> Result<ApprovalId, Refusal> {
+    async fn ask(
+        &self,
+        who: &Principal,
+        mut held: Held,
+        terms: &Terms,
+    ) -> Result<ApprovalId, Refusal> {
+        let frozen = std::mem::take(&mut held.frozen);
         let question = Question {
             principal: who,
             function: &held.function.id,
             effect: held.function.effect,
             terms,
-            frozen: held.frozen,
+            frozen,
             summary: held.summary.clone(),
             sameness: held.sameness.clone(),
             call: held.call,
@@ -240,25 +285,42 @@ impl Gate {
             .ask(question)
             .await
             .map_err(|error| ask_refused(&error))?;
-        if !ticket.joined {
-            let event = Event::ApprovalAsked {
-                approval: ticket.id.to_string(),
-                call: held.call,
-                who: Who::from(who),
-                function: held.function.id.clone(),
-                rules: terms.rules.iter().map(|rule| rule.id.clone()).collect(),
-                digest: held.sameness.digest,
-                expires: ticket.expires,
-                content: held.summary,
-            };
-            // The question itself is on the record before anybody can answer it with effect: a vote is
-            // recorded by the same log, behind this.
-            self.record
-                .note(event)
-                .await
-                .map_err(|error| Refusal::audit_unavailable(error.to_string()))?;
-        }
+        let rules = terms.rules.iter().map(|rule| rule.id.clone()).collect();
+        self.question_on_record(who, held, &ticket.id, rules, ticket.expires)
+            .await?;
         Ok(ticket.id)
+    }
+
+    /// The question is on the record before its answer can have an effect. A process that died between
+    /// the two left a question without one, so whatever this process has not recorded itself it records
+    /// now: after a restart a question may stand there twice, never not at all.
+    async fn question_on_record(
+        &self,
+        who: &Principal,
+        held: Held,
+        id: &ApprovalId,
+        rules: Vec<String>,
+        expires: Timestamp,
+    ) -> Result<(), Refusal> {
+        if self.asked.has(id) {
+            return Ok(());
+        }
+        let event = Event::ApprovalAsked {
+            approval: id.to_string(),
+            call: held.call,
+            who: Who::from(who),
+            function: held.function.id.clone(),
+            rules,
+            digest: held.sameness.digest,
+            expires,
+            content: held.summary,
+        };
+        self.record
+            .note(event)
+            .await
+            .map_err(|error| Refusal::audit_unavailable(error.to_string()))?;
+        self.asked.add(id);
+        Ok(())
     }
 
     /// The begin record, on stable storage before anything is sent.
@@ -301,10 +363,8 @@ impl Gate {
             ))),
             Err(error) => {
                 // Nothing was sent: the approval stays good for another try.
-                if let Some(execution) = verdict.execution
-                    && let Err(error) = self.approvals.give_back(execution).await
-                {
-                    tracing::error!(%error, "an approval could not be given back and stays closed");
+                if let Some(execution) = verdict.execution {
+                    self.give_back(execution).await;
                 }
                 Err(Refusal::audit_unavailable(error.to_string()))
             }
