@@ -169,6 +169,12 @@ impl Endpoint {
         if uri.query().is_some() {
             return Err(bad("a query does not belong into an upstream URL"));
         }
+        // A port that cannot be read must not quietly become the scheme's own.
+        if authority.as_str() != authority.host()
+            && authority.port_u16().is_none_or(|port| port == 0)
+        {
+            return Err(bad("its port is not 1 to 65535"));
+        }
         let host = authority
             .host()
             .trim_start_matches('[')
