@@ -134,20 +134,21 @@ fn listeners(config: &Config, faults: &mut Vec<Fault>) {
             faults.push(Fault::new("listen", format!("`{address}` is used twice")));
         }
     }
-    if let Some(console) = &config.console
-        && let Some(audience) = &console.audience
-    {
-        let shared = config
-            .identity
-            .issuers
-            .iter()
-            .find(|(_, issuer)| issuer.audience.as_slice().contains(audience));
-        if let Some((alias, _)) = shared {
-            let text = format!("`{audience}` is also the audience of issuer `{alias}` for calls");
-            let fault = Fault::new("console.audience", text);
-            faults.push(
-                fault.help("a token for calls must not open the console: use another audience"),
-            );
+    let listeners = config.listen.iter().map(|listen| {
+        (
+            listen.address,
+            listen.tls.is_some() || listen.danger_plaintext,
+        )
+    });
+    let console = config
+        .console
+        .iter()
+        .map(|console| (console.address, console.tls.is_some()));
+    for (address, safe) in listeners.chain(console) {
+        if !safe && !address.ip().is_loopback() {
+            let text = format!("`{address}`: plaintext is for loopback only");
+            let fault = Fault::new("listen", text);
+            faults.push(fault.help("give `tls`, or set `danger_plaintext: true`"));
         }
     }
 }
