@@ -12,6 +12,7 @@
 mod calls_approvals;
 mod calls_secrets;
 mod compile_fail;
+mod crash;
 #[cfg(feature = "demo")]
 mod demo_idp;
 mod generated;

@@ -233,7 +233,19 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    fn await_ready(&mut self) {
+    /// `kill -9`: from here on nothing of it runs.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill();
+    }
+
+    /// Start the process again on the same config and data; it need not be ready yet.
+    pub(crate) fn spawn(&mut self) {
+        let config = self.folder.path().join("callgate.yaml");
+        self.child = serve(&config, &self.setup.environment);
+    }
+
+    /// Wait until it is ready.
+    pub(crate) fn await_ready(&mut self) {
         let begin = Instant::now();
         loop {
             let output = self.child.output();
