@@ -25,6 +25,8 @@ mod http_promises;
 mod http_streams;
 mod http_world;
 mod identity;
+mod operate_faults;
+mod operate_run;
 mod peers;
 mod support;
 mod tidy;
