@@ -432,7 +432,10 @@ fn another_body_target_or_key_is_another_approval() {
 
 // P (self-approval, freshness, audience)
 #[test]
-#[expect(clippy::too_many_lines, reason = "one story, told from its beginning to its end")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 fn only_a_fresh_person_who_is_named_and_did_not_ask_can_vote() {
     let world = world();
     let subject = "sam";

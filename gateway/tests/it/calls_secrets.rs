@@ -35,7 +35,10 @@ fn holds(haystack: &[u8], value: &str) -> bool {
 
 // A17
 #[test]
-#[expect(clippy::too_many_lines, reason = "one story, told from its beginning to its end")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 fn fresh_secrets_are_found_nowhere() {
     let double = Double::start();
     let (credential, key) = (
