@@ -190,7 +190,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn kill_9_at_random_instants_leaves_no_call_untold() {
-    let random = u64::from(process::id()) ^ u64::from(super::support::gateway::now() as u32) << 20;
+    let random = u64::from(process::id()) ^ (super::support::gateway::now() << 20);
     let seed = setting("CALLGATE_CRASH_SEED", random);
     let kills = u32::try_from(setting("CALLGATE_CRASH_KILLS", KILLS.into())).expect("a number");
     println!("CALLGATE_CRASH_SEED={seed} CALLGATE_CRASH_KILLS={kills}");

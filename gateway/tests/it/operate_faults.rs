@@ -62,114 +62,110 @@ fn run(folder: &Path, config: &Path, command: &[&str], secret: bool) -> String {
 
 #[test]
 fn every_fault_is_told_with_its_place_and_a_way_to_mend_it() {
-    let with = |from: &str, to: &str| {
-        assert!(GOOD.contains(from), "{from}");
-        GOOD.replacen(from, to, 1)
-    };
-    let check = &["check"][..];
+    let mut all = String::new();
+    for case in faults_of_the_file()
+        .into_iter()
+        .chain(faults_of_the_house())
+    {
+        let Case {
+            what,
+            config,
+            policy,
+            command,
+            secret,
+        } = case;
+        let _ = writeln!(
+            all,
+            "== {what}\n{}",
+            said(&config, &policy, &[command], secret)
+        );
+    }
+    insta::assert_snapshot!("faults", all);
+}
+
+/// One config and what is run on it.
+struct Case {
+    what: &'static str,
+    config: String,
+    policy: String,
+    command: &'static str,
+    secret: bool,
+}
+
+/// `check` of a config with a secret in the environment.
+fn case(what: &'static str, config: impl Into<String>) -> Case {
+    Case {
+        what,
+        config: config.into(),
+        policy: POLICY.to_owned(),
+        command: "check",
+        secret: true,
+    }
+}
+
+/// The good config with one change.
+fn with(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    GOOD.replacen(from, to, 1)
+}
+
+fn faults_of_the_file() -> Vec<Case> {
     let second = "\n  other:\n    protocol: http\n    upstream: http://127.0.0.1:9\n    route: { prefix: /payments/ }\n    functions: { inline: {} }\n";
-    let bad_name = POLICY.replace("Action::\"read\"", "Action::\"payments/getRefnd\"");
-    let cases: [(&str, String, &str, &[&str], bool); 14] = [
-        ("nothing is wrong", GOOD.to_owned(), POLICY, check, true),
-        ("no config", String::new(), POLICY, check, true),
-        (
-            "an unknown key",
-            with("    upstream:", "    upstreem:"),
-            POLICY,
-            check,
-            true,
-        ),
-        (
-            "a value of another type",
-            with("data: ./data", "data: [1]"),
-            POLICY,
-            check,
-            true,
-        ),
-        (
-            "not YAML",
-            with("listen: [", "listen: [["),
-            POLICY,
-            check,
-            true,
-        ),
-        (
+    let misnamed = POLICY.replace("Action::\"read\"", "Action::\"payments/getRefnd\"");
+    vec![
+        case("nothing is wrong", GOOD),
+        case("no config", ""),
+        case("an unknown key", with("    upstream:", "    upstreem:")),
+        case("a value of another type", with("data: ./data", "data: [1]")),
+        case("not YAML", with("listen: [", "listen: [[")),
+        case(
             "two connections of one route",
-            format!("{}{}", GOOD.trim_end(), second),
-            POLICY,
-            check,
-            true,
+            format!("{}{second}", GOOD.trim_end()),
         ),
-        (
-            "a secret that is not there",
-            GOOD.to_owned(),
-            POLICY,
-            check,
-            false,
-        ),
-        (
-            "a policy that does not parse",
-            GOOD.to_owned(),
-            "permit (principal",
-            check,
-            true,
-        ),
-        (
-            "a policy about a function that is not there",
-            GOOD.to_owned(),
-            &bad_name,
-            check,
-            true,
-        ),
-        (
-            "two credentials",
-            with(
-                "bearer: env:CALLGATE_TEST_TOKEN",
-                "bearer: env:CALLGATE_TEST_TOKEN, basic: { username: me, password: env:CALLGATE_TEST_TOKEN }",
-            ),
-            POLICY,
-            check,
-            true,
-        ),
-        (
+        Case {
+            secret: false,
+            ..case("a secret that is not there", GOOD)
+        },
+        Case {
+            policy: "permit (principal".to_owned(),
+            ..case("a policy that does not parse", GOOD)
+        },
+        Case {
+            policy: misnamed,
+            ..case("a policy about a function that is not there", GOOD)
+        },
+    ]
+}
+
+fn faults_of_the_house() -> Vec<Case> {
+    let bearer = "bearer: env:CALLGATE_TEST_TOKEN";
+    let basic = format!("{bearer}, basic: {{ username: me, password: env:CALLGATE_TEST_TOKEN }}");
+    let four = with("/payments }", "/.well-known/callgate }")
+        .replace("0.1:9", "0.1:99999")
+        .replace("https://console.test", "https://gateway.test");
+    let demo = with("https://idp.test", "http://127.0.0.1:1/callgate-demo");
+    vec![
+        case("two credentials", with(bearer, &basic)),
+        case(
             "plaintext where others listen",
             with(
                 "[{ address: \"127.0.0.1:0\" }]",
                 "[{ address: \"0.0.0.0:8080\" }]",
             ),
-            POLICY,
-            check,
-            true,
         ),
-        (
-            "three faults at once",
-            with("/payments }", "/.well-known/callgate }")
-                .replace("0.1:9", "0.1:99999")
-                .replace("https://console.test", "https://gateway.test"),
-            POLICY,
-            check,
-            false,
-        ),
-        (
-            "the demo's issuer in `serve`",
-            with("https://idp.test", "http://127.0.0.1:1/callgate-demo"),
-            POLICY,
-            &["serve"],
-            true,
-        ),
-        (
-            "`serve` where `init` never ran",
-            GOOD.to_owned(),
-            POLICY,
-            &["serve"],
-            true,
-        ),
-    ];
-    let mut all = String::new();
-    for (what, config, policy, command, secret) in cases {
-        let _ = writeln!(all, "== {what}\n{}", said(&config, policy, command, secret));
-    }
-    insta::assert_snapshot!("faults", all);
+        Case {
+            secret: false,
+            ..case("four faults at once", four)
+        },
+        Case {
+            command: "serve",
+            ..case("the demo's issuer in `serve`", demo)
+        },
+        Case {
+            command: "serve",
+            ..case("`serve` where `init` never ran", GOOD)
+        },
+    ]
 }
 
 #[test]
