@@ -304,6 +304,10 @@ impl OpenRecord {
             Durability::Begin | Durability::Async => Wait::Queued,
         };
         let index = self.recorder.end(&self.state, end, None, wait).await?;
+        if wait == Wait::Synced {
+            // A sync of a file that was taken away succeeds, and nobody will find what it holds.
+            self.recorder.inner.shared.lasts()?;
+        }
         Ok(Closed {
             index,
             released_bytes,

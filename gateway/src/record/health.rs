@@ -147,6 +147,14 @@ impl Shared {
             .map_or(Ok(()), |why| Err(Unavailable::new(why)))
     }
 
+    /// Whether what was written still lies where it is looked for.
+    pub(super) fn lasts(&self) -> Result<(), Unavailable> {
+        if self.replaced.load(Ordering::Acquire) {
+            return Err(Unavailable::new(Why::Replaced));
+        }
+        Ok(())
+    }
+
     pub(super) fn lock_tree(&self) -> std::sync::MutexGuard<'_, Tree> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
