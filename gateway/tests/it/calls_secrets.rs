@@ -6,7 +6,7 @@ use base64::Engine;
 use serde_json::json;
 
 use super::support::function::Double;
-use super::support::gateway::{Setup, files, mint, person, rand};
+use super::support::gateway::{Gateway, Setup, files, mint, person, rand};
 use super::support::raw;
 
 /// A value, and the forms in which it could be left behind.
@@ -33,22 +33,17 @@ fn holds(haystack: &[u8], value: &str) -> bool {
         .any(|form| memchr::memmem::find(haystack, form).is_some())
 }
 
-// A17
-#[test]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one story, told from its beginning to its end"
-)]
-fn fresh_secrets_are_found_nowhere() {
+/// Everything that a gateway uses and sees in the test, made for one run.
+struct Canaries {
+    credential: String,
+    key: String,
+    content: String,
+    reason: String,
+}
+
+/// Functions that give back what they got, in order and out of order.
+fn functions() -> Double {
     let double = Double::start();
-    let (credential, key) = (
-        format!("credential-{:032x}", rand()),
-        format!("key-{:032x}", rand()),
-    );
-    let (content, shown) = (
-        format!("content-{:032x}", rand()),
-        format!("shown-{:032x}", rand()),
-    );
     double.on("/echo", |exchange| {
         let body = exchange.body();
         let head = exchange.head.head.clone();
@@ -69,16 +64,23 @@ fn fresh_secrets_are_found_nowhere() {
         ));
         exchange.close();
     });
+    double
+}
+
+fn start(double: &Double, canaries: &Canaries) -> Gateway {
+    let Canaries {
+        credential, key, ..
+    } = canaries;
     let functions = json!({ "inline": {
         "get": { "method": "GET", "path": "/{case}", "additional": "allow" },
         "post": { "method": "POST", "path": "/{case}", "additional": "allow", "body": {} },
         "put": { "method": "PUT", "path": "/{case}", "additional": "allow", "body": { "stream": true } },
         "delete": { "method": "DELETE", "path": "/{case}" },
     } });
-    let mut gateway = Setup::new()
+    Setup::new()
         .with("log", json!({ "level": "trace" }))
-        .file("credential", &credential)
-        .env("CALLGATE_TEST_KEY", &key)
+        .file("credential", credential)
+        .env("CALLGATE_TEST_KEY", key)
         .policy(r#"
             @id("staff") permit (principal in Group::"corp/staff", action in Action::"call", resource);
             @id("posts-wait") @approval("corp/leads") forbid (principal, action == Action::"wait/post", resource);
@@ -91,22 +93,23 @@ fn fresh_secrets_are_found_nowhere() {
         .connection("wait", double.address, &json!({
             "functions": functions, "hold_s": 0, "credential": { "basic": { "username": "gate", "password": "env:CALLGATE_TEST_KEY" } },
         }))
-        .start();
-    let claims = json!({ "sub": "canary", "groups": ["staff"], "account_type": "workload", "x_claim": content });
-    let (token, lead) = (mint(&claims), person("lena", &["leads"]));
-    let body = json!({ "a": content });
+        .start()
+}
+
+/// Calls of all kinds, most of them refused or broken off.
+fn call(gateway: &Gateway, token: &str, content: &str) {
     for target in ["/file/echo", "/wait/echo", "/file/breaks"] {
-        gateway.get(&format!("{target}?q={content}"), &token);
+        gateway.get(&format!("{target}?q={content}"), token);
         gateway.send(
             "PUT",
             target,
-            &token,
-            &[("Content-Type", "text/plain"), ("X-Content", &content)],
+            token,
+            &[("Content-Type", "text/plain"), ("X-Content", content)],
             content.as_bytes(),
         );
     }
-    gateway.send("DELETE", "/file/x", &token, &[], b"");
-    gateway.get(&format!("/nowhere/{content}"), &token);
+    gateway.send("DELETE", "/file/x", token, &[], b"");
+    gateway.get(&format!("/nowhere/{content}"), token);
     gateway.get("/file/x", &format!("{token}x"));
     raw::request(
         gateway.address,
@@ -115,65 +118,79 @@ fn fresh_secrets_are_found_nowhere() {
         &[("Authorization", &format!("Basic {token}"))],
         b"",
     );
-    let asked = gateway.post("/wait/echo", &token, &body);
-    let id = asked.json()["approval"]["id"]
-        .as_str()
-        .expect("an approval")
-        .to_owned();
-    let (good, text) = gateway.approvals(&lead, &["approve", &id, "--reason", &shown]);
-    // Who may approve sees the content; nobody sees the credential.
-    assert!(
-        good && text.contains(&content) && !text.contains(&key),
-        "{text}"
-    );
-    let answer = gateway.post("/wait/echo", &token, &body);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(!holds(answer.text().as_bytes(), &key), "{}", answer.text());
-    gateway.post("/wait/left", &token, &body);
+}
+
+/// All places that a gateway leaves something in, after its end.
+fn places(gateway: &mut Gateway) -> Vec<(String, Vec<u8>)> {
     let metrics = raw::get(gateway.console, "/metrics", None).text();
     assert!(metrics.contains("callgate_calls_total"), "{metrics}");
-    let cmdline =
-        fs::read(format!("/proc/{}/cmdline", gateway.child.id())).expect("its command line");
+    let cmdline = fs::read(format!("/proc/{}/cmdline", gateway.child.id()));
     gateway.child.signal("HUP");
     gateway.child.terminate();
-    let log = gateway.child.output();
-    let signature = token.rsplit('.').next().expect("a signature");
-    let secrets = [
-        credential.as_str(),
-        &key,
-        &token,
-        signature,
-        &lead,
-        lead.rsplit('.').next().expect("one"),
-    ];
     let mut places = vec![
         ("metrics".to_owned(), metrics.into_bytes()),
-        ("cmdline".to_owned(), cmdline),
+        ("cmdline".to_owned(), cmdline.expect("its command line")),
+        ("log".to_owned(), gateway.child.output().into_bytes()),
     ];
     let kept = files(&gateway.data());
     assert!(kept.len() > 5, "{kept:?}");
     places.extend(kept.iter().map(|path| {
         let mut bytes = fs::read(path).expect("a file");
         // Segments are allocated ahead.
-        let end = bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at + 1);
-        bytes.truncate(end);
+        let end = bytes.iter().rposition(|byte| *byte != 0);
+        bytes.truncate(end.map_or(0, |at| at + 1));
         (path.display().to_string(), bytes)
     }));
-    places.push(("log".to_owned(), log.clone().into_bytes()));
-    for (place, bytes) in &places {
+    places
+}
+
+// A17
+#[test]
+fn fresh_secrets_are_found_nowhere() {
+    let fresh = |name: &str| format!("{name}-{:032x}", rand());
+    let canaries = Canaries {
+        credential: fresh("credential"),
+        key: fresh("key"),
+        content: fresh("content"),
+        reason: fresh("reason"),
+    };
+    let Canaries {
+        credential,
+        key,
+        content,
+        reason,
+    } = &canaries;
+    let double = functions();
+    let mut gateway = start(&double, &canaries);
+    let claims = json!({ "sub": "canary", "groups": ["staff"], "account_type": "workload", "x_claim": content });
+    let (token, lead) = (mint(&claims), person("lena", &["leads"]));
+    let body = json!({ "a": content });
+    call(&gateway, &token, content);
+    let asked = gateway.post("/wait/echo", &token, &body).json();
+    let id = asked["approval"]["id"].as_str().expect("an approval");
+    let (good, text) = gateway.approvals(&lead, &["approve", id, "--reason", reason]);
+    // Who may approve sees the content; nobody sees the credential.
+    assert!(
+        good && text.contains(content) && !text.contains(key),
+        "{text}"
+    );
+    let answer = gateway.post("/wait/echo", &token, &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(!holds(answer.text().as_bytes(), key), "{}", answer.text());
+    gateway.post("/wait/left", &token, &body);
+    let signature = |token: &str| token.rsplit('.').next().expect("a signature").to_owned();
+    let (signed, led) = (signature(&token), signature(&lead));
+    // Content is sealed wherever it is kept, and no log or metric has it.
+    let secrets = [
+        credential, key, &token, &signed, &lead, &led, content, reason,
+    ];
+    for (place, bytes) in places(&mut gateway) {
         for (index, secret) in secrets.iter().enumerate() {
-            assert!(!holds(bytes, secret), "secret {index} is in {place}");
+            assert!(!holds(&bytes, secret), "canary {index} is in {place}");
         }
-        // Content is sealed wherever it is kept, and no log or metric has it.
-        for (index, text) in [&content, &shown].into_iter().enumerate() {
-            assert!(!holds(bytes, text), "content {index} is in {place}");
-        }
+        // The search itself finds what is there.
+        assert!(place != "log" || holds(&bytes, "callgate is ready"));
     }
-    // The search itself finds what is there.
-    assert!(holds(log.as_bytes(), "callgate is ready"), "{log}");
-    let named = base64::engine::general_purpose::STANDARD.encode(format!("..{credential}.."));
-    assert!(holds(named.as_bytes(), &credential));
+    let coded = base64::engine::general_purpose::STANDARD.encode(format!("..{credential}.."));
+    assert!(holds(coded.as_bytes(), credential));
 }

@@ -10,6 +10,8 @@
 )]
 
 mod calls_approvals;
+mod calls_changes;
+mod calls_crashes;
 mod calls_secrets;
 mod compile_fail;
 mod crash;

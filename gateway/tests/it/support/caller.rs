@@ -1,11 +1,14 @@
 //! A caller that reads an answer as it comes, and one that speaks HTTP/2.
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -141,7 +144,7 @@ pub(crate) struct Answer2 {
 /// One HTTP/2 connection by prior knowledge.
 #[derive(Debug)]
 pub(crate) struct Talk2 {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<UnsyncBoxBody<Bytes, Infallible>>,
     authority: SocketAddr,
 }
 
@@ -173,7 +176,33 @@ impl Talk2 {
             .method(method)
             .uri(format!("http://{}{target}", self.authority))
             .header("authorization", format!("Bearer {token}"))
-            .body(Full::new(Bytes::copy_from_slice(body)))
+            .body(Full::new(Bytes::copy_from_slice(body)).boxed_unsync())
+            .expect("a request");
+        self.sender.ready().await?;
+        self.sender.send_request(request).await
+    }
+
+    /// A request with a body and something behind it.
+    pub(crate) async fn with_trailers(
+        &mut self,
+        method: &str,
+        target: &str,
+        token: &str,
+    ) -> Result<http::Response<Incoming>, hyper::Error> {
+        let name = http::HeaderName::from_static("x-hidden");
+        let trailers = http::HeaderMap::from_iter([(name, http::HeaderValue::from_static("y"))]);
+        let frames = [
+            Frame::data(Bytes::from_static(b"body")),
+            Frame::trailers(trailers),
+        ];
+        let frames = frames.map(Ok::<_, Infallible>);
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{target}", self.authority))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "text/plain")
+            .body(body.boxed_unsync())
             .expect("a request");
         self.sender.ready().await?;
         self.sender.send_request(request).await

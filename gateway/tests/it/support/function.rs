@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
 use super::recorder::{Seen, json_answer};
 
 type Handler = Arc<dyn Fn(&mut Exchange) + Send + Sync>;
@@ -261,4 +264,88 @@ impl Exchange {
             all.extend_from_slice(&data[..size]);
         }
     }
+}
+
+/// A function that speaks HTTP/2 only: `/echo`, `/gone` (reset before an answer), `/broken` (reset within it),
+/// `/trailers`. Its requests so far, each as path and trailers.
+pub(crate) fn double2() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (address, shared) = (super::free_address(), Arc::clone(&seen));
+    let listener = TcpListener::bind(address).expect("its port");
+    listener.set_nonblocking(true).expect("a mode");
+    thread::spawn(move || {
+        super::caller::block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                let service = hyper::service::service_fn(move |request| {
+                    answer2(request, Arc::clone(&shared))
+                });
+                let server =
+                    hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+                tokio::spawn(
+                    server.serve_connection(hyper_util::rt::TokioIo::new(stream), service),
+                );
+            }
+        });
+    });
+    (address, seen)
+}
+
+type Frames = Vec<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>;
+type Body2 = http_body_util::StreamBody<
+    BoxStream<'static, Result<http_body::Frame<bytes::Bytes>, std::io::Error>>,
+>;
+
+async fn answer2(
+    request: http::Request<hyper::body::Incoming>,
+    seen: Arc<Mutex<Vec<String>>>,
+) -> Result<http::Response<Body2>, std::io::Error> {
+    use http_body_util::BodyExt;
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    let index = {
+        let mut seen = seen.lock().expect("the requests");
+        seen.push(path.clone());
+        seen.len() - 1
+    };
+    let reset = || std::io::Error::other("as the test wants it");
+    let collected = body.collect().await.map_err(|_| reset())?;
+    seen.lock().expect("the requests")[index] = format!("{path} {:?}", collected.trailers());
+    let data = |text: String| Ok(http_body::Frame::data(bytes::Bytes::from(text)));
+    let text = String::from_utf8_lossy(&collected.to_bytes()).into_owned();
+    let frames: Frames = match path.as_str() {
+        "/gone" => return Err(reset()),
+        "/broken" => vec![data("a first part".to_owned()), Err(reset())],
+        "/trailers" => {
+            let trailers = http::HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-sum"),
+                http::HeaderValue::from_static("1"),
+            )]);
+            vec![
+                data("body".to_owned()),
+                Ok(http_body::Frame::trailers(trailers)),
+            ]
+        }
+        _ => vec![data(format!(
+            "{} {} {text}",
+            head.method,
+            head.uri.scheme_str().unwrap_or("no")
+        ))],
+    };
+    // A reset takes along what has not gone out yet.
+    let in_time = |frame: Result<_, _>| async {
+        if frame.is_err() {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        frame
+    };
+    let frames = futures_util::stream::iter(frames).then(in_time);
+    let body = http_body_util::StreamBody::new(frames.boxed());
+    let mut answer = http::Response::new(body);
+    let kind = http::HeaderValue::from_static("text/plain");
+    answer
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, kind);
+    Ok(answer)
 }

@@ -272,6 +272,14 @@ impl Gateway {
         self.await_ready();
     }
 
+    /// `kill -9`, and start it again with the same folder, on other ports.
+    pub(crate) fn crash(&mut self) {
+        self.child.kill();
+        let config = self.folder.path().join("callgate.yaml");
+        self.child = serve(&config, &self.setup.environment);
+        self.await_ready();
+    }
+
     /// The data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
