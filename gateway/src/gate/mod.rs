@@ -69,6 +69,8 @@ pub type Thaw<'a, C> = &'a (dyn Fn(&[u8]) -> Result<C, Refusal> + Send + Sync);
 pub enum Admitted<C> {
     /// The call may be sent.
     Permit(Box<Permitted<C>>),
+    /// People were asked, and decided or not within the hold: to be resumed under what is in force then.
+    Asked(Arc<Principal>, ApprovalId),
     /// The call was executed before; this is its kept, masked answer.
     Kept(Vec<u8>),
 }
@@ -109,7 +111,6 @@ impl Gate {
         who: Arc<Principal>,
         call: C,
         terrain: Terrain<'_>,
-        thaw: Thaw<'_, C>,
     ) -> Result<Admitted<C>, Refusal> {
         let decision = decide(&who, &call, terrain.policies, &BTreeSet::new());
         match decision {
@@ -127,7 +128,12 @@ impl Gate {
             Decision::Ask(terms) => {
                 let held = Held::new(&call)?;
                 let id = self.ask(&who, held, &terms).await?;
-                self.resume(who, &id, terrain, thaw).await
+                self.approvals
+                    .wait(&id, terrain.hold)
+                    .await
+                    .map_err(|error| failed(&error))?;
+                // What is in force may have changed meanwhile: the caller resumes under the newest.
+                Ok(Admitted::Asked(who, id))
             }
         }
     }

@@ -24,7 +24,7 @@ pub use request::Arrival;
 pub use snapshot::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 
 use crate::approval::{ApprovalId, Approvals};
-use crate::call::{Call, CallId, FunctionId, HttpCall};
+use crate::call::{Call, CallId, Facts, FunctionId, HttpCall};
 use crate::clock::SharedClock;
 use crate::gate::{Admitted, Code, Gate, Permitted, Refusal, Terrain};
 use crate::identity::assertion::{Signer, Statement};
@@ -237,12 +237,6 @@ impl Pipeline {
             .await?;
         way.function = Some(call.function().id.clone());
         let _place = connection.limits.admit(who.key(), &call.function().id)?;
-        let thaw = |bytes: &[u8]| {
-            connection
-                .catalogue
-                .thaw(bytes, way.id, facts.clone())
-                .map_err(|fault| request::refused(&fault))
-        };
         let terrain = Terrain {
             hold: if respond_async {
                 Duration::ZERO
@@ -256,12 +250,16 @@ impl Pipeline {
         } else {
             connection.pending_status
         };
-        let admitted = self.gate.admit(who, call, terrain, &thaw).await;
-        let admitted = admitted.map_err(|refusal| Refused {
+        let waiting = |refusal| Refused {
             refusal: Box::new(refusal),
             receipt: None,
             status: Some(status),
-        })?;
+        };
+        let admitted = self.gate.admit(who, call, terrain).await;
+        let (connection, admitted) = match admitted.map_err(waiting)? {
+            Admitted::Asked(who, id) => self.resume(who, &id, facts, way).await.map_err(waiting)?,
+            admitted => (connection, admitted),
+        };
         self.send(&connection, admitted, way).await
     }
 
@@ -302,6 +300,30 @@ impl Pipeline {
         self.send(connection, admitted, way).await
     }
 
+    /// A held call goes on under what is in force now, not under what it began with.
+    async fn resume(
+        &self,
+        who: Arc<Principal>,
+        id: &ApprovalId,
+        facts: Facts,
+        way: &Way,
+    ) -> Result<(Arc<Connection>, Admitted<HttpCall>), Refusal> {
+        let snapshot = self.snapshot();
+        let function = way.function.as_ref().ok_or_else(no_such)?;
+        let connection = snapshot.connections.get(function.connection());
+        let connection = Arc::clone(connection.ok_or_else(no_such)?);
+        let thaw = |bytes: &[u8]| {
+            let thawed = connection.catalogue.thaw(bytes, way.id, facts.clone());
+            thawed.map_err(|fault| request::refused(&fault))
+        };
+        let terrain = Terrain {
+            hold: Duration::ZERO,
+            ..terrain(&snapshot, &connection, function)
+        };
+        let admitted = self.gate.resume(who, id, terrain, &thaw).await?;
+        Ok((connection, admitted))
+    }
+
     async fn approved_function(&self, approval: &ApprovalId) -> Result<FunctionId, Refusal> {
         let view = self
             .parts
@@ -321,6 +343,7 @@ impl Pipeline {
     ) -> Result<Ending, Refused> {
         let permitted = match admitted {
             Admitted::Permit(permitted) => *permitted,
+            Admitted::Asked(..) => return Err(no_such().into()),
             Admitted::Kept(bytes) => return kept_reply(&bytes, &mut way.answer),
         };
         let (credential, extra) = match self.credentials(connection, &permitted) {
