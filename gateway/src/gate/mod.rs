@@ -128,8 +128,7 @@ impl Gate {
             Decision::Ask(terms) => {
                 let held = Held::new(&call)?;
                 let id = self.ask(&who, held, &terms).await?;
-                self.approvals
-                    .wait(&id, terrain.hold)
+                self.hold(&id, terrain.hold)
                     .await
                     .map_err(|error| failed(&error))?;
                 // What is in force may have changed meanwhile: the caller resumes under the newest.
