@@ -5,6 +5,7 @@
 
 mod control;
 mod house;
+mod local;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -12,8 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use control::{ReloadAnswer, ReloadRequest, reload};
+pub use control::{Answer, Ask, ask};
 pub use house::{House, audit_config, audit_dir, init, instance, store_dir};
+pub use local::{Note, note};
 
 use crate::config::{self, Fault, Loaded};
 use crate::console::Console;

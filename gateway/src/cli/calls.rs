@@ -5,14 +5,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use super::{load, print};
-use crate::app;
+use crate::app::{self, Note};
 use crate::approval::terminal_safe;
 use crate::call::CallId;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::config::Loaded;
 use crate::disk::RealDisk;
-use crate::record::{CallSummary, Filter, Replayed, ReplayedPart, Trail, Verdict, VerifyOptions};
+use crate::record::{
+    CallSummary, Filter, Reading, Replayed, ReplayedPart, Trail, Verdict, VerifyOptions,
+};
 
 /// Exit code of an incomplete log.
 const INCOMPLETE: u8 = 2;
@@ -83,24 +87,39 @@ pub(super) enum AuditCommand {
     Head,
 }
 
-fn open(config: &Path) -> anyhow::Result<Trail> {
-    let loaded = load(config)?;
+fn open(loaded: &Loaded) -> anyhow::Result<Trail> {
     Ok(Trail::open(
         &app::audit_dir(&loaded.data()),
         Arc::new(RealDisk),
     )?)
 }
 
-pub(super) fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
-    let trail = open(config)?;
+/// The trail, once it is on record that somebody reads it: what cannot be recorded is not shown.
+async fn read(
+    config: &Path,
+    what: Reading,
+    call: Option<CallId>,
+    about: serde_json::Value,
+) -> anyhow::Result<Trail> {
+    let loaded = load(config)?;
+    let note = Note::Read { what, call, about };
+    if let Err(why) = app::note(&loaded, note).await {
+        anyhow::bail!("nothing is shown, because the reading could not be recorded: {why}");
+    }
+    open(&loaded)
+}
+
+pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(args) => {
             let filter = filter(args)?;
+            let trail = read(config, Reading::List, None, about(args)).await?;
             for summary in trail.calls(filter).take(args.limit) {
                 print(&line(&summary?));
             }
         }
         Command::Show { call } => {
+            let trail = read(config, Reading::Show, Some(*call), json!({})).await?;
             let story = trail.show(*call)?;
             print(&line(&story.summary));
             for entry in &story.entries {
@@ -114,9 +133,25 @@ pub(super) fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> 
                 }
             }
         }
-        Command::Replay { call } => replay(&trail.replay(*call)?),
+        Command::Replay { call } => {
+            let trail = read(config, Reading::Replay, Some(*call), json!({})).await?;
+            replay(&trail.replay(*call)?);
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The filter as it was given, for the record.
+fn about(args: &ListArgs) -> serde_json::Value {
+    json!({
+        "function": args.function,
+        "connection": args.connection,
+        "principal": args.principal,
+        "outcome": args.outcome,
+        "last_s": args.last_s,
+        "unknown": args.unknown,
+        "limit": args.limit,
+    })
 }
 
 fn filter(args: &ListArgs) -> anyhow::Result<Filter> {
@@ -223,7 +258,7 @@ fn part(title: &str, part: &ReplayedPart) {
     }
 }
 
-pub(super) fn audit(config: &Path, command: &AuditCommand) -> anyhow::Result<ExitCode> {
+pub(super) async fn audit(config: &Path, command: &AuditCommand) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::Verify { since, dir } => {
             let dir = match dir {
@@ -259,11 +294,12 @@ pub(super) fn audit(config: &Path, command: &AuditCommand) -> anyhow::Result<Exi
             }
         }
         AuditCommand::Prove { call } => {
-            print(open(config)?.prove(*call)?.trim_end());
+            let trail = read(config, Reading::Prove, Some(*call), json!({})).await?;
+            print(trail.prove(*call)?.trim_end());
             Ok(ExitCode::SUCCESS)
         }
         AuditCommand::Head => {
-            let head = open(config)?.head()?.context(
+            let head = open(&load(config)?)?.head()?.context(
                 "no head is signed yet: the first one comes a second after the first record",
             )?;
             print(head.note.trim_end());

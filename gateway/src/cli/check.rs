@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::{lines, load, print};
-use crate::app::{self, ReloadRequest};
+use crate::app::{self, Ask};
 use crate::clock::SystemClock;
 use crate::config::{self, Context, Loaded};
 use crate::egress::{self, Egress};
@@ -72,17 +72,17 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
 
 pub(super) async fn reload(config: &Path, args: &ReloadArgs) -> anyhow::Result<ExitCode> {
     let loaded = load(config)?;
-    let request = ReloadRequest {
+    let request = Ask::Reload {
         accept_removal: args.accept_removal,
     };
-    let answer = app::reload(&loaded.data(), &request).await;
+    let answer = app::ask(&loaded.data(), &request).await;
     let answer = answer.with_context(|| {
         format!(
             "no gateway listens at {}: is it running, and under this user?",
             loaded.data().display()
         )
     })?;
-    if answer.reloaded {
+    if answer.done {
         print(&answer.text);
         return Ok(ExitCode::SUCCESS);
     }

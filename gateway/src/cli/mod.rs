@@ -106,8 +106,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Policy(command) => block_on(policy::run(&config, &command)),
-        Command::Calls(command) => calls::run(&config, &command),
-        Command::Audit(command) => calls::audit(&config, &command),
+        Command::Calls(command) => block_on(calls::run(&config, &command)),
+        Command::Audit(command) => block_on(calls::audit(&config, &command)),
         Command::Approvals(command) => block_on(approvals::run(&command)),
         Command::Revocations(command) => block_on(revoke::run(&command)),
         Command::Mask(command) => mask::run(&config, &command),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::{
@@ -33,6 +34,49 @@ impl Who {
             method: "file-access",
             key_id: None,
             algorithm: None,
+        }
+    }
+
+    /// A user of the operating system, as the system names them.
+    pub fn local_user(name: &str) -> Self {
+        Self {
+            subject: name.to_owned(),
+            ..Self::operator()
+        }
+    }
+}
+
+/// What somebody does with the evidence that is recorded before they see any of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reading {
+    /// Calls in short.
+    List,
+    /// All that is recorded of a call.
+    Show,
+    /// What was sent and released, again.
+    Replay,
+    /// The proof that a call is in the log.
+    Prove,
+    /// A copy for another system or person.
+    Export,
+    /// Recorded calls under a draft policy.
+    Simulate,
+    /// A draft of functions or policies out of recorded calls.
+    Suggest,
+}
+
+impl Reading {
+    /// Its word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Show => "show",
+            Self::Replay => "replay",
+            Self::Prove => "prove",
+            Self::Export => "export",
+            Self::Simulate => "simulate",
+            Self::Suggest => "suggest",
         }
     }
 }
@@ -338,12 +382,12 @@ pub enum Event {
         /// Which one, and why; sealed.
         content: Value,
     },
-    /// Somebody read the evidence.
-    AdminRead {
-        /// Who read.
+    /// Somebody is about to read the evidence.
+    AuditRead {
+        /// Who reads.
         who: Who,
-        /// `list`, `show`, `replay`, `prove`, `export`, `simulate`.
-        what: &'static str,
+        /// How.
+        what: Reading,
         /// The call that was looked at.
         call: Option<CallId>,
         /// Filters and reason; sealed.

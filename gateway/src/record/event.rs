@@ -53,7 +53,7 @@ impl Recorded {
                 Event::ConfigChange { .. } => "config.change",
                 Event::Revoked { .. } => "revoke",
                 Event::Lifted { .. } => "revoke.lift",
-                Event::AdminRead { .. } => "admin.read",
+                Event::AuditRead { .. } => "audit.read",
                 Event::KeyRotated { .. } => "key.rotate",
             },
         }
@@ -79,7 +79,7 @@ impl Recorded {
             | Event::ApprovalExecuted { call, .. }
             | Event::ApprovalExpired { call, .. }
             | Event::ApprovalCancelled { call, .. } => Some(*call),
-            Event::AdminRead { call, .. } => *call,
+            Event::AuditRead { call, .. } => *call,
             Event::ConfigChange { .. }
             | Event::Revoked { .. }
             | Event::Lifted { .. }
@@ -108,7 +108,7 @@ impl Recorded {
             | Event::ConfigChange { who, .. }
             | Event::Revoked { who, .. }
             | Event::Lifted { who, .. }
-            | Event::AdminRead { who, .. } => Some(who),
+            | Event::AuditRead { who, .. } => Some(who),
             Event::ApprovalCancelled { who, .. } => who.as_ref(),
             Event::ApprovalExecuted { .. }
             | Event::ApprovalExpired { .. }
@@ -124,7 +124,7 @@ impl Recorded {
             | Event::ConfigChange { content, .. }
             | Event::Revoked { content, .. }
             | Event::Lifted { content, .. }
-            | Event::AdminRead { content, .. } => Some(content),
+            | Event::AuditRead { content, .. } => Some(content),
             Event::ApprovalExecuted { .. }
             | Event::ApprovalExpired { .. }
             | Event::ApprovalCancelled { .. }
@@ -196,7 +196,7 @@ fn put_public(event: &Event, leaf: &mut Fields) {
             leaf.words("removed", removed);
         }
         Event::Revoked { target, .. } | Event::Lifted { target, .. } => leaf.word("target", target),
-        Event::AdminRead { what, .. } => leaf.word("what", what),
+        Event::AuditRead { what, .. } => leaf.word("what", what.as_str()),
         Event::KeyRotated { key, id } => {
             leaf.word("key", key);
             leaf.word("id", id);
@@ -247,7 +247,7 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
         | Event::ConfigChange { .. }
         | Event::Revoked { .. }
         | Event::Lifted { .. }
-        | Event::AdminRead { .. }
+        | Event::AuditRead { .. }
         | Event::KeyRotated { .. } => {}
     }
 }

@@ -33,7 +33,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use call::{OpenRecord, RequestTap};
-pub use entry::{ApprovalRef, Begin, Closed, CredentialRef, End, Event, Outcome, Vote, Who};
+pub use entry::{
+    ApprovalRef, Begin, Closed, CredentialRef, End, Event, Outcome, Reading, Vote, Who,
+};
 pub use error::{Error, Unavailable, Why};
 pub use health::{Head, Health};
 pub use keyring::SUBJECTS_MAX;

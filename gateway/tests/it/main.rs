@@ -27,6 +27,7 @@ mod http_promises;
 mod http_streams;
 mod http_world;
 mod identity;
+mod keep_reads;
 mod operate_faults;
 mod operate_run;
 mod peers;

@@ -229,7 +229,7 @@ impl Trail {
                 continue;
             }
             // Somebody read it before it was called: not its first record.
-            if summary.is_none() && kind == "admin.read" {
+            if summary.is_none() && kind == "audit.read" {
                 continue;
             }
             let known = summary.get_or_insert_with(|| first(call, *index, &fields));
