@@ -113,6 +113,18 @@ pub enum Error {
         /// The key's name.
         key: String,
     },
+    /// The checkpoint is of a log that the policy does not name.
+    #[error("the checkpoint is of log `{origin}`, which the policy does not name")]
+    UnknownLog {
+        /// The checkpoint's origin, escaped.
+        origin: String,
+    },
+    /// Too few witnesses, or the wrong ones, have cosigned.
+    #[error("the policy's quorum has not cosigned; good cosignatures: {}", if .have.is_empty() { "none" } else { .have })]
+    Quorum {
+        /// The names of those that have.
+        have: String,
+    },
     /// A tree of that size cannot be.
     #[error("tree size {size} is over the limit of 2^62")]
     TreeSize {

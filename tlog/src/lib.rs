@@ -1,7 +1,7 @@
 //! The transparency log: its tree, signed heads, proofs and their verification.
 //!
 //! Owns the public C2SP formats ([tlog-tiles], [tlog-checkpoint], [signed-note], [tlog-cosignature],
-//! [tlog-proof]) over the Merkle tree of RFC 6962. It refuses everything that is not exactly in
+//! [tlog-proof], [tlog-policy]) over the Merkle tree of RFC 6962. It refuses everything that is not exactly in
 //! form: one value has one text, so what is parsed prints to the same bytes. It does no I/O, knows
 //! no time and spawns nothing; callers bring bytes and take bytes. The gateway's record room writes
 //! with it; `audit verify` and outside auditors check with it.
@@ -32,10 +32,12 @@
 //! [signed-note]: https://c2sp.org/signed-note
 //! [tlog-cosignature]: https://c2sp.org/tlog-cosignature
 //! [tlog-proof]: https://c2sp.org/tlog-proof
+//! [tlog-policy]: https://c2sp.org/tlog-policy
 
 pub mod checkpoint;
 mod error;
 pub mod note;
+pub mod policy;
 pub mod proof;
 mod text;
 pub mod tile;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tlog::checkpoint::Checkpoint;
 use tlog::note::{Note, Signer};
+use tlog::policy::Policy;
 use tlog::proof::{ConsistencyProof, InclusionProof};
 use tlog::tile::{encode_bundle, tiles};
 use tlog::tree::{Hashes, consistency_proof, inclusion_proof, leaf_hash, root_at};
@@ -33,6 +34,18 @@ fn block(page: &mut String, title: &str, text: &str) {
     write!(page, "\n{title}\n\n```text\n{}\n```\n", text.trim_end()).unwrap();
 }
 
+/// A policy that the checkpoint meets.
+fn policy(log: &Signer, witness: &Signer, newest: &Note) -> String {
+    let policy = format!(
+        "log {}\nwitness w1 {}\ngroup all-of-them all w1\nquorum all-of-them\n",
+        log.verifier_key(),
+        witness.witness_key()
+    );
+    let read = Policy::parse(policy.as_bytes()).unwrap();
+    assert!(read.verify(newest).is_ok() && read.asks_witnesses());
+    policy
+}
+
 /// The vectors as the page shows them.
 fn vectors() -> String {
     let mut hashes = Hashes::new();
@@ -44,6 +57,12 @@ fn vectors() -> String {
 
     let keys = format!("{}\n{}", log.verifier_key(), witness.witness_key());
     block(&mut page, "The keys, of log and witness:", &keys);
+    let policy = policy(&log, &witness, &newest);
+    block(
+        &mut page,
+        "A policy that all checkpoints below meet:",
+        &policy,
+    );
     let leaves: String = (0..3)
         .map(|index| format!("entry {index} {:x}\n", leaf_hash(&entry(index))))
         .collect();
