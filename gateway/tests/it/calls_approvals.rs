@@ -89,7 +89,7 @@ impl World {
     }
 
     /// The approval that this caller waits for, as the people's list has it.
-    fn listed(&self, subject: &str) -> String {
+    pub(super) fn listed(&self, subject: &str) -> String {
         eventually("pending approval", || {
             let answer = raw::get(
                 self.gateway.console,

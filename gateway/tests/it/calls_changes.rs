@@ -1,11 +1,78 @@
 //! Approvals while the gateway changes under them: other rules, a restart.
 
-use super::calls_approvals::{staff, start, told};
-use super::support::gateway::person;
+use std::thread;
+
+use super::calls_approvals::{World, staff, start, told};
+use super::support::gateway::{Setup, person};
+use super::support::raw::Answer;
+
+/// Let somebody be held, change the policies, let a person say yes to what was asked; what the caller is told, and the
+/// approval.
+fn approved_after(
+    world: &World,
+    (subject, target): (&str, &str),
+    change: impl FnOnce(Setup) -> Setup,
+) -> (Answer, String) {
+    let token = staff(subject);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| world.send(target, &token, 2));
+        let id = world.listed(subject);
+        world.gateway.reload(change, &["--accept-removal"]);
+        // The one who voted did not know of the change.
+        world.approve(&id);
+        (waiting.join().expect("an answer"), id)
+    })
+}
+
+#[test]
+fn a_forbid_that_came_during_the_hold_stops_the_approved_call() {
+    let world = start();
+    let forbid = "@id(\"frozen\") forbid (principal, action == Action::\"held/post\", resource);";
+    let (answer, id) = approved_after(&world, ("fay", "/held/frozen"), |setup| {
+        setup.policy(forbid)
+    });
+    told(&answer, 403, "denied", "no");
+    assert_eq!(world.state(&id, &staff("fay")), "superseded");
+    // The yes is used up: it opens nothing when the forbid is taken away again.
+    world
+        .gateway
+        .reload(|setup| setup.reworded(forbid, ""), &["--accept-removal"]);
+    told(
+        &world.own("POST", &id, "/run", &staff("fay")),
+        409,
+        "superseded",
+        "no",
+    );
+    assert_eq!(world.double.hits("/frozen"), 0);
+}
+
+#[test]
+fn a_rule_that_was_changed_during_the_hold_supersedes_its_approval() {
+    let world = start();
+    let (answer, id) = approved_after(&world, ("finn", "/held/changed"), |setup| {
+        setup.reworded(
+            "writes wait for a lead",
+            "writes wait for a lead, by the new order",
+        )
+    });
+    let said = told(&answer, 409, "superseded", "no");
+    // People are asked anew, under the rule as it is now, and their yes runs it.
+    let next = said["approval"]["id"]
+        .as_str()
+        .expect("the next")
+        .to_owned();
+    assert_ne!(next, id);
+    assert_eq!(world.state(&id, &staff("finn")), "superseded");
+    assert_eq!(world.double.hits("/changed"), 0);
+    world.approve(&next);
+    let ran = world.own("POST", &next, "/run", &staff("finn"));
+    assert_eq!(ran.status, 200, "{}", ran.text());
+    assert_eq!(world.double.hits("/changed"), 1);
+}
 
 #[test]
 fn a_rule_that_came_after_the_vote_supersedes_it() {
-    let mut world = start();
+    let world = start();
     let token = staff("sue");
     let id = world.ask("/brief/rules", &token, 2);
     world.approve(&id);

@@ -160,6 +160,13 @@ impl Setup {
         self
     }
 
+    /// With other words in the policies, which must be there.
+    pub(crate) fn reworded(mut self, from: &str, to: &str) -> Self {
+        assert!(self.policies.contains(from), "no `{from}` in the policies");
+        self.policies = self.policies.replace(from, to);
+        self
+    }
+
     /// With a file of the config's folder that only its owner may read.
     pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
         self.files.insert(name.to_owned(), text.to_owned());
@@ -191,7 +198,7 @@ impl Setup {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             console: SocketAddr::from(([127, 0, 0, 1], 0)),
             child,
-            setup: self,
+            setup: Mutex::new(self),
             folder,
             read: Mutex::default(),
         };
@@ -227,12 +234,17 @@ pub(crate) struct Gateway {
     pub(crate) console: SocketAddr,
     /// The process.
     pub(crate) child: Child,
-    setup: Setup,
+    /// What the files say now; locked while they are written.
+    setup: Mutex<Setup>,
     folder: tempfile::TempDir,
     read: Mutex<BTreeMap<PathBuf, Read>>,
 }
 
 impl Gateway {
+    fn environment(&self) -> BTreeMap<String, String> {
+        self.setup.lock().expect("the setup").environment.clone()
+    }
+
     /// `kill -9`: from here on nothing of it runs.
     pub(crate) fn kill(&mut self) {
         self.child.kill();
@@ -241,7 +253,7 @@ impl Gateway {
     /// Start the process again on the same config and data; it need not be ready yet.
     pub(crate) fn spawn(&mut self) {
         let config = self.folder.path().join("callgate.yaml");
-        self.child = serve(&config, &self.setup.environment);
+        self.child = serve(&config, &self.environment());
     }
 
     /// Wait until it is ready.
@@ -268,7 +280,7 @@ impl Gateway {
         let status = self.child.terminate();
         assert!(status.success(), "{status}");
         let config = self.folder.path().join("callgate.yaml");
-        self.child = serve(&config, &self.setup.environment);
+        self.child = serve(&config, &self.environment());
         self.await_ready();
     }
 
@@ -276,7 +288,7 @@ impl Gateway {
     pub(crate) fn crash(&mut self) {
         self.child.kill();
         let config = self.folder.path().join("callgate.yaml");
-        self.child = serve(&config, &self.setup.environment);
+        self.child = serve(&config, &self.environment());
         self.await_ready();
     }
 
@@ -286,9 +298,12 @@ impl Gateway {
     }
 
     /// Write another config and other policies, and ask for a reload.
-    pub(crate) fn reload(&mut self, change: impl FnOnce(Setup) -> Setup, more: &[&str]) -> String {
-        self.setup = change(self.setup.clone());
-        self.setup.write(self.folder.path());
+    pub(crate) fn reload(&self, change: impl FnOnce(Setup) -> Setup, more: &[&str]) -> String {
+        {
+            let mut setup = self.setup.lock().expect("the setup");
+            *setup = change(setup.clone());
+            setup.write(self.folder.path());
+        }
         let arguments = [&["reload"], more].concat();
         self.command(&arguments, &[])
     }
@@ -307,7 +322,7 @@ impl Gateway {
         environment: &[(&str, &str)],
     ) -> (bool, String) {
         let mut command = Command::new(PROGRAM);
-        command.envs(&self.setup.environment);
+        command.envs(self.environment());
         command.envs(environment.iter().copied());
         command
             .arg("--config")
