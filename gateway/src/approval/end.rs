@@ -222,7 +222,8 @@ impl Approvals {
         }
     }
 
-    /// The kept result, once, to the caller it is kept for; `None` for everybody else and afterwards.
+    /// The kept result, for the caller it is kept for; `None` for everybody else, and when its time is
+    /// over. It stays until [`Self::result_released`]: a caller that did not get it comes again.
     ///
     /// # Errors
     /// [`Error::Tampered`] when it does not open, [`Error::Store`].
@@ -245,6 +246,19 @@ impl Approvals {
             .open(Part::Result, id.as_str(), &sealed)
             .map(Some)
             .map_err(|_| Error::Tampered(id.clone()))
+    }
+
+    /// The kept result went out to its caller: keep it no longer. Answers whether it was kept.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; it then goes when its time is over.
+    pub async fn result_released(
+        &self,
+        id: &ApprovalId,
+        principal: &Principal,
+    ) -> Result<bool, Error> {
+        let caller = self.caller(principal);
+        Ok(self.inner.store.drop_result(id.as_str(), caller).await?)
     }
 
     /// Write the ends that could not be written when they happened.

@@ -6,6 +6,7 @@
 //! `pipeline`.
 
 mod asked;
+mod kept;
 mod limits;
 mod permit;
 mod refusal;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use kept::Kept;
 pub use limits::{Config as LimitsConfig, Limits, Place};
 pub use permit::{Ongoing, Permitted};
 pub use refusal::{ApprovalNotice, Code, Executed, Refusal};
@@ -72,7 +74,7 @@ pub enum Admitted<C> {
     /// People were asked, and decided or not within the hold: to be resumed under what is in force then.
     Asked(Arc<Principal>, ApprovalId),
     /// The call was executed before; this is its kept, masked answer.
-    Kept(Vec<u8>),
+    Kept(Kept),
 }
 
 impl Gate {
@@ -155,9 +157,9 @@ impl Gate {
         {
             State::Approved => {}
             State::Done => {
-                let kept = self.approvals.fetch_result(id, &who).await;
+                let kept = Kept::fetch(&self.approvals, id, Arc::clone(&who)).await;
                 return match kept {
-                    Ok(Some(bytes)) => Ok(Admitted::Kept(bytes)),
+                    Ok(Some(kept)) => Ok(Admitted::Kept(kept)),
                     Ok(None) => Err(self.not_approved(id, &who, State::Done).await),
                     Err(error) => Err(failed(&error)),
                 };

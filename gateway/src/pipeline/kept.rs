@@ -1,16 +1,54 @@
-//! The masked answer of an approved call whose caller went away, kept for that caller.
+//! The masked answer of an approved call whose caller went away, kept for that caller until it has it.
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
-use super::reply::{MaskedReply, ReplyBody};
+use super::reply::{Answer, KeptBody, MaskedReply, ReplyBody};
+use super::{Ending, Refused};
 use crate::call::CallId;
+use crate::gate::{Code, Executed, Kept as KeptAnswer, Refusal};
+use crate::mask::Summary;
 use crate::upstream::MaskedHead;
 
 /// Largest kept answer, in bytes of body.
 pub(super) const KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a caller may take to read a kept answer before it counts as not read.
+const TAKEN_WITHIN_MAX: Duration = Duration::from_secs(60);
+
+/// Hand a kept answer out, and drop it only when the caller's connection has taken its last byte: a
+/// process that dies before hands it out again, and nobody is asked a second time for what has run.
+pub(super) async fn release(kept: KeptAnswer, answer: &mut Answer) -> Result<Ending, Refused> {
+    let (taken, mut went) = oneshot::channel();
+    let Some(reply) = decode(kept.bytes(), taken) else {
+        let refusal = Refusal::new(Code::Internal, "the kept answer cannot be read");
+        return Err(refusal.executed(Executed::Yes).into());
+    };
+    let bodiless = matches!(reply.body, ReplyBody::Empty { .. });
+    let there = answer.kept(reply);
+    let went = match bodiless {
+        // A head without a body goes out in one piece.
+        true => there,
+        false => matches!(
+            tokio::time::timeout(TAKEN_WITHIN_MAX, &mut went).await,
+            Ok(Ok(()))
+        ),
+    };
+    if went {
+        kept.released().await;
+    }
+    let outcome = if went { "kept" } else { "cut" };
+    Ok(Ending::answered(
+        outcome,
+        Summary::default(),
+        Duration::ZERO,
+    ))
+}
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -45,8 +83,8 @@ pub(super) fn encode(
     serde_json::to_vec(&kept).ok()
 }
 
-/// The answer again.
-pub(super) fn decode(bytes: &[u8]) -> Option<MaskedReply> {
+/// The answer again; `taken` is told when its last byte has gone out.
+fn decode(bytes: &[u8], taken: oneshot::Sender<()>) -> Option<MaskedReply> {
     let kept: Kept = serde_json::from_slice(bytes).ok()?;
     let mut headers = HeaderMap::new();
     for (name, value) in kept.headers {
@@ -65,7 +103,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<MaskedReply> {
         body: if body.is_empty() {
             ReplyBody::Empty { length: None }
         } else {
-            ReplyBody::Full(body)
+            ReplyBody::Kept(KeptBody::new(body, taken))
         },
     })
 }

@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 
-pub use reply::{Aborted, MaskedReply, Part, RefusalReply, Reply, ReplyBody};
+pub use reply::{Aborted, KeptBody, MaskedReply, Part, RefusalReply, Reply, ReplyBody};
 pub use request::Arrival;
 pub use snapshot::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 
@@ -344,7 +344,7 @@ impl Pipeline {
         let permitted = match admitted {
             Admitted::Permit(permitted) => *permitted,
             Admitted::Asked(..) => return Err(no_such().into()),
-            Admitted::Kept(bytes) => return kept_reply(&bytes, &mut way.answer),
+            Admitted::Kept(kept) => return kept::release(kept, &mut way.answer).await,
         };
         let (credential, extra) = match self.credentials(connection, &permitted) {
             Ok(credentials) => credentials,
@@ -481,15 +481,6 @@ fn no_such() -> Refusal {
         Code::NotFound,
         "NOT executed: no function is reached by this host and path",
     )
-}
-
-fn kept_reply(bytes: &[u8], answer: &mut Answer) -> Result<Ending, Refused> {
-    let Some(reply) = kept::decode(bytes) else {
-        let refusal = Refusal::new(Code::Internal, "the kept answer cannot be read");
-        return Err(refusal.executed(crate::gate::Executed::Yes).into());
-    };
-    answer.kept(reply);
-    Ok(Ending::answered("kept", Summary::default(), Duration::ZERO))
 }
 
 /// Nothing was sent: the credential cannot be had.

@@ -38,6 +38,8 @@ pub enum ReplyBody {
     },
     /// All of it; the end is on the record.
     Full(Bytes),
+    /// An answer that was kept; who kept it learns when it has gone out.
+    Kept(KeptBody),
     /// It is under way. Only [`Part::End`] ends it cleanly: a channel that closes without it belongs to
     /// a call that was cut, or whose task is gone.
     Stream {
@@ -46,6 +48,51 @@ pub enum ReplyBody {
         /// Data, trailers and the end.
         parts: mpsc::Receiver<Part>,
     },
+}
+
+/// A body in two pieces, the last of one byte: a connection takes that only when it has room for what
+/// comes before, so whoever kept the answer knows that it went out.
+#[derive(Debug)]
+pub struct KeptBody {
+    rest: Bytes,
+    last: Bytes,
+    taken: Option<oneshot::Sender<()>>,
+}
+
+impl KeptBody {
+    pub(super) fn new(mut body: Bytes, taken: oneshot::Sender<()>) -> Self {
+        let last = body.split_off(body.len().saturating_sub(1));
+        Self {
+            rest: body,
+            last,
+            taken: Some(taken),
+        }
+    }
+
+    /// Bytes that are still here.
+    pub const fn len(&self) -> usize {
+        self.rest.len() + self.last.len()
+    }
+
+    /// Whether all of it was taken.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next piece, for the connection that asks for it.
+    pub fn take(&mut self) -> Option<Bytes> {
+        if !self.rest.is_empty() {
+            return Some(std::mem::take(&mut self.rest));
+        }
+        if self.last.is_empty() {
+            return None;
+        }
+        if let Some(taken) = self.taken.take() {
+            // Nobody waits any more when the caller took too long.
+            let _late = taken.send(());
+        }
+        Some(std::mem::take(&mut self.last))
+    }
 }
 
 /// The next part of an answer that is under way.
@@ -145,8 +192,9 @@ impl Answer {
         self.send(Reply::Masked(Box::new(reply)))
     }
 
-    pub(super) fn kept(&mut self, reply: MaskedReply) {
-        self.send(Reply::Masked(Box::new(reply)));
+    /// False when the caller is gone.
+    pub(super) fn kept(&mut self, reply: MaskedReply) -> bool {
+        self.send(Reply::Masked(Box::new(reply)))
     }
 
     fn send(&mut self, reply: Reply) -> bool {

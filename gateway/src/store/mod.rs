@@ -157,13 +157,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Keep a result of a call that is done and has none; answers whether it is kept.
     fn keep_result(&self, id: &str, result: NewResult) -> Answer<'_, bool>;
 
-    /// Hand out a kept result, once, to the caller that it is kept for.
+    /// A kept result, for the caller that it is kept for. It stays until [`Self::drop_result`].
     fn fetch_result(
         &self,
         id: &str,
         caller: Vec<u8>,
         now: Timestamp,
     ) -> Answer<'_, Option<Vec<u8>>>;
+
+    /// The caller has its kept result: keep it no longer. Answers whether it was kept.
+    fn drop_result(&self, id: &str, caller: Vec<u8>) -> Answer<'_, bool>;
 
     /// Whether a result is kept.
     fn result_kept(&self, id: &str, now: Timestamp) -> Answer<'_, bool>;

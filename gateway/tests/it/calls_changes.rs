@@ -1,9 +1,12 @@
 //! Approvals while the gateway changes under them: other rules, a restart.
 
 use std::thread;
+use std::time::Duration;
 
 use super::calls_approvals::{World, staff, start, told};
-use super::support::gateway::{Setup, person};
+use super::support::caller::Talk;
+use super::support::gateway::{Setup, eventually, person};
+use super::support::h2::{self, DATA, Frames};
 use super::support::raw::Answer;
 
 /// Let somebody be held, change the policies, let a person say yes to what was asked; what the caller is told, and the
@@ -140,4 +143,50 @@ fn an_approval_outlives_a_restart_and_still_runs_once() {
         ),
         (1, 1)
     );
+}
+
+// P9, P18
+#[test]
+fn a_kept_answer_that_a_crash_cut_off_is_there_again_and_nobody_is_asked_anew() {
+    let mut world = start();
+    let token = staff("kira");
+    let body = format!("{{\"kept\":\"{}\"}}", "k".repeat(200_000));
+    let length = body.len();
+    let whole = body.clone();
+    world.double.on("/cut-off", move |exchange| {
+        exchange.body();
+        thread::sleep(Duration::from_millis(500));
+        exchange.head(
+            200,
+            &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+        );
+        exchange.write(&whole);
+    });
+    let id = world.ask("/brief/cut-off", &token, 2);
+    world.approve(&id);
+    let (address, run) = (
+        world.gateway.address,
+        format!("/.well-known/callgate/approvals/{id}/run"),
+    );
+    let mut talk = Talk::to(address);
+    talk.send(format!("POST {run} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    eventually("execution", || {
+        (world.double.hits("/cut-off") == 1).then_some(())
+    });
+    drop(talk);
+    eventually("end", || (world.state(&id, &token) == "done").then_some(()));
+    // A caller that takes the first window of it and no more, when the gateway dies.
+    let mut frames = Frames::to(address);
+    frames.write(&h2::request(1, ("POST", &run), address, &token, true));
+    let first = frames.until(|frame| frame.kind == DATA);
+    assert!(first.is_some_and(|frame| !frame.payload.is_empty()));
+    world.gateway.crash();
+    let answer = world.send("/brief/cut-off", &token, 2);
+    assert_eq!((answer.status, answer.text()), (200, body));
+    // It went out: the same call is a new question from here on.
+    eventually("new question", || {
+        let answer = world.send("/brief/cut-off", &token, 2);
+        (answer.status == 429).then_some(())
+    });
+    assert_eq!(world.double.hits("/cut-off"), 1);
 }

@@ -73,7 +73,7 @@ fn a_second_process_on_the_same_data_says_so_and_leaves() {
 #[test]
 fn a_key_that_others_can_read_is_refused() {
     let double = Double::start();
-    let gateway = setup(&double).start();
+    let mut gateway = setup(&double).start();
     gateway.kill();
     let mut keys = 0;
     for path in super::support::gateway::files(&gateway.data()) {
@@ -125,7 +125,7 @@ fn an_issuer_that_is_away_refuses_its_callers_only() {
 #[test]
 fn a_bad_reload_changes_nothing_and_says_why() {
     let double = Double::start();
-    let gateway = setup(&double).start();
+    let mut gateway = setup(&double).start();
     let whole = fs::read(gateway.data().with_file_name("callgate.yaml")).expect("the config");
     fs::write(
         gateway.data().with_file_name("callgate.yaml"),
@@ -236,7 +236,7 @@ fn a_stop_lets_calls_end_and_takes_no_new_ones() {
         thread::sleep(Duration::from_millis(1500));
         exchange.write(json_answer(200, "{\"slow\":true}"));
     });
-    let gateway = setup(&double).start();
+    let mut gateway = setup(&double).start();
     let mut talk = Talk::get(gateway.address, "/fn/slow", &staff());
     eventually("the call at the function", || {
         (double.hits("/slow") == 1).then_some(())

@@ -227,6 +227,11 @@ impl Store for Chaos {
             .boxed()
     }
 
+    fn drop_result(&self, id: &str, caller: Vec<u8>) -> Answer<'_, bool> {
+        let id = id.to_owned();
+        self.around(move |s| s.drop_result(&id, caller)).boxed()
+    }
+
     fn result_kept(&self, id: &str, now: Timestamp) -> Answer<'_, bool> {
         let id = id.to_owned();
         self.around(move |s| s.result_kept(&id, now)).boxed()

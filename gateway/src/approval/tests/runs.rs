@@ -262,7 +262,7 @@ async fn a_waiting_caller_is_woken_by_the_vote() {
 
 // P9
 #[tokio::test]
-async fn a_kept_result_is_handed_out_once_to_its_caller_in_time() {
+async fn a_kept_result_is_for_its_caller_until_it_has_gone_out_or_its_time_is_over() {
     let bench = Bench::new().await;
     let id = bench.approved("one").await;
     done(&bench, &id, Some(b"the answer")).await;
@@ -272,8 +272,25 @@ async fn a_kept_result_is_handed_out_once_to_its_caller_in_time() {
         None
     );
     assert!(bench.approvals.show(&id).await.unwrap().result_kept);
-    let result = bench.approvals.fetch_result(&id, &caller()).await.unwrap();
-    assert_eq!(result.as_deref(), Some(&b"the answer"[..]));
+    assert!(!bench.approvals.result_released(&id, &other).await.unwrap());
+    for _ in 0..2 {
+        let result = bench.approvals.fetch_result(&id, &caller()).await.unwrap();
+        assert_eq!(result.as_deref(), Some(&b"the answer"[..]));
+    }
+    assert!(
+        bench
+            .approvals
+            .result_released(&id, &caller())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !bench
+            .approvals
+            .result_released(&id, &caller())
+            .await
+            .unwrap()
+    );
     assert_eq!(
         bench.approvals.fetch_result(&id, &caller()).await.unwrap(),
         None

@@ -46,7 +46,8 @@ struct World {
     chaos: Arc<Chaos>,
     clock: Arc<ManualClock>,
     hits: RefCell<Vec<Hit>>,
-    fetched: RefCell<BTreeMap<String, usize>>,
+    fetched: RefCell<BTreeSet<String>>,
+    released: RefCell<BTreeSet<String>>,
 }
 
 fn wanted() -> Terms {
@@ -169,10 +170,17 @@ impl World {
                 continue;
             };
             if ticket.state == State::Done {
+                let id = ticket.id.to_string();
+                let over = self.released.borrow().contains(&id);
                 if let Ok(Some(result)) = approvals.fetch_result(&ticket.id, &who).await {
                     assert_eq!(result, body.as_bytes());
-                    let mut fetched = self.fetched.borrow_mut();
-                    *fetched.entry(ticket.id.to_string()).or_default() += 1;
+                    assert!(!over, "seed {}: {id} was handed out again", self.seed);
+                    self.fetched.borrow_mut().insert(id.clone());
+                    // A caller that crashes here has nothing yet, and gets it when it comes again.
+                    self.dice.pause(12).await;
+                    if let Ok(true) = approvals.result_released(&ticket.id, &who).await {
+                        self.released.borrow_mut().insert(id);
+                    }
                 }
                 return;
             }
@@ -258,6 +266,7 @@ fn simulate(seed: u64, coverage: &mut Coverage) -> u64 {
         dice,
         hits: RefCell::default(),
         fetched: RefCell::default(),
+        released: RefCell::default(),
     });
     let mut instances: Vec<Approvals> = (0..INSTANCES).map(|_| world.approvals()).collect();
     let mut running: Vec<(usize, Task)> = Vec::new();
@@ -341,13 +350,7 @@ fn check(world: &World, coverage: &mut Coverage) {
         );
         coverage.states.insert(row.state);
     }
-    for (id, times) in world.fetched.borrow().iter() {
-        assert_eq!(
-            *times, 1,
-            "seed {seed}: the result of {id} was handed out again"
-        );
-        coverage.fetched += 1;
-    }
+    coverage.fetched += world.fetched.borrow().len();
     paths(seed, &book.changes);
     coverage.hits += hits.len();
 }

@@ -59,6 +59,7 @@ impl Body for OutBody {
             ReplyBody::Empty { .. } => Poll::Ready(None),
             ReplyBody::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             ReplyBody::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            ReplyBody::Kept(kept) => Poll::Ready(kept.take().map(|bytes| Ok(Frame::data(bytes)))),
             ReplyBody::Stream { parts, .. } => match ready!(parts.poll_recv(cx)) {
                 Some(Part::Frame(frame)) => Poll::Ready(Some(Ok(frame))),
                 Some(Part::End) => {
@@ -76,6 +77,7 @@ impl Body for OutBody {
         match &self.body {
             ReplyBody::Empty { .. } => true,
             ReplyBody::Full(bytes) => bytes.is_empty(),
+            ReplyBody::Kept(kept) => kept.is_empty(),
             ReplyBody::Stream { .. } => false,
         }
     }
@@ -84,6 +86,7 @@ impl Body for OutBody {
         match &self.body {
             ReplyBody::Empty { .. } => SizeHint::with_exact(0),
             ReplyBody::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            ReplyBody::Kept(kept) => SizeHint::with_exact(kept.len() as u64),
             ReplyBody::Stream {
                 length: Some(length),
                 ..
@@ -105,7 +108,7 @@ fn masked(reply: MaskedReply) -> http::Response<OutBody> {
     let (call, receipt, status, headers, body) = reply.into_parts();
     let announced = match &body {
         ReplyBody::Empty { length } => *length,
-        ReplyBody::Full(_) | ReplyBody::Stream { .. } => None,
+        ReplyBody::Full(_) | ReplyBody::Kept(_) | ReplyBody::Stream { .. } => None,
     };
     let mut response = http::Response::new(OutBody { body, _busy: None });
     *response.status_mut() = status;

@@ -269,6 +269,10 @@ impl Store for SqliteStore {
         self.do_fetch_result(id.to_owned(), caller, now).boxed()
     }
 
+    fn drop_result(&self, id: &str, caller: Vec<u8>) -> Answer<'_, bool> {
+        self.do_drop_result(id.to_owned(), caller).boxed()
+    }
+
     fn result_kept(&self, id: &str, now: Timestamp) -> Answer<'_, bool> {
         self.do_result_kept(id.to_owned(), now).boxed()
     }

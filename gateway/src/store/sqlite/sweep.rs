@@ -35,15 +35,27 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, Error> {
         let row = sqlx::query(
-            "DELETE FROM results WHERE approval = $1 AND expires_ms > $3 \
-             AND EXISTS (SELECT 1 FROM approvals WHERE id = $1 AND caller = $2) RETURNING sealed",
+            "SELECT sealed FROM results WHERE approval = $1 AND expires_ms > $3 \
+             AND EXISTS (SELECT 1 FROM approvals WHERE id = $1 AND caller = $2)",
         )
         .bind(id)
         .bind(caller)
         .bind(ms(now))
-        .fetch_optional(&self.writer)
+        .fetch_optional(&self.readers)
         .await?;
         row.map(|row| Ok(row.try_get("sealed")?)).transpose()
+    }
+
+    pub(super) async fn do_drop_result(&self, id: String, caller: Vec<u8>) -> Result<bool, Error> {
+        let dropped = sqlx::query(
+            "DELETE FROM results WHERE approval = $1 \
+             AND EXISTS (SELECT 1 FROM approvals WHERE id = $1 AND caller = $2)",
+        )
+        .bind(id)
+        .bind(caller)
+        .execute(&self.writer)
+        .await?;
+        Ok(dropped.rows_affected() == 1)
     }
 
     pub(super) async fn do_result_kept(&self, id: String, now: Timestamp) -> Result<bool, Error> {

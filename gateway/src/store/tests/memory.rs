@@ -502,12 +502,17 @@ impl Store for MemoryStore {
         caller: Vec<u8>,
         now: Timestamp,
     ) -> Answer<'_, Option<Vec<u8>>> {
+        let book = self.book();
+        let mine = book.rows.get(id).is_some_and(|row| row.caller == caller);
+        let due = |result: &&NewResult| result.expires.millis() > now.millis();
+        let found = book.results.get(id).filter(due).filter(|_| mine);
+        answer(found.map(|result| result.sealed.clone()))
+    }
+
+    fn drop_result(&self, id: &str, caller: Vec<u8>) -> Answer<'_, bool> {
         let mut book = self.book();
         let mine = book.rows.get(id).is_some_and(|row| row.caller == caller);
-        let due = |result: &NewResult| result.expires.millis() > now.millis();
-        let found = mine && book.results.get(id).is_some_and(due);
-        let result = found.then(|| book.results.remove(id)).flatten();
-        answer(result.map(|result| result.sealed))
+        answer(mine && book.results.remove(id).is_some())
     }
 
     fn result_kept(&self, id: &str, now: Timestamp) -> Answer<'_, bool> {

@@ -148,10 +148,7 @@ async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String
             let voters = vec![("corp".to_owned(), Some("v1".to_owned()))];
             format!("{:?}", store.void_votes(on, voters, now, &two_people).await)
         }
-        12 => {
-            let caller = dice.pick(&["ann", "bob"]).as_bytes().to_vec();
-            format!("{:?}", store.fetch_result(&id, caller, now).await)
-        }
+        12 => result(store, &mut dice, &id, now).await,
         _ => match dice.below(4) {
             0 => format!("{:?}", store.recover("i1", now).await),
             1 => {
@@ -161,6 +158,17 @@ async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String
             _ => format!("{:?}", store.sweep(START, now).await),
         },
     }
+}
+
+/// Somebody asks for a kept result, and has it or not.
+async fn result(store: &dyn Store, dice: &mut Dice, id: &str, now: Timestamp) -> String {
+    let caller = dice.pick(&["ann", "bob"]).as_bytes().to_vec();
+    let fetched = store.fetch_result(id, caller.clone(), now).await;
+    let dropped = match dice.below(2) {
+        0 => Some(store.drop_result(id, caller).await),
+        _ => None,
+    };
+    format!("{fetched:?} {dropped:?}")
 }
 
 /// What lists and changes show, a line each. Changes of one transaction have no order.

@@ -10,6 +10,7 @@ pub(crate) mod child;
 pub(crate) mod faults;
 pub(crate) mod function;
 pub(crate) mod gateway;
+pub(crate) mod h2;
 pub(crate) mod raw;
 pub(crate) mod recorder;
 pub(crate) mod servers;
