@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tlog::tree::Hash;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -27,6 +27,10 @@ const BATCH_ITEMS_MAX: usize = 1024;
 
 /// Bytes that one sync covers, beyond the last item.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long records that nobody waits for are gathered before they are synced; one that somebody waits
+/// for takes them along at once.
+const GATHER_MAX: Duration = Duration::from_millis(10);
 
 /// Pauses between attempts while nothing can be written grow up to this.
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -89,6 +93,28 @@ pub(super) struct Takeover {
     pub(super) next: Expect,
 }
 
+/// What one sync covers: everything that waits, and while nobody waits for any of it, what comes within
+/// [`GATHER_MAX`].
+fn gather(first: Item, items: &Receiver<Item>) -> Vec<Item> {
+    let until = Instant::now() + GATHER_MAX;
+    let mut waited_for = first.ack.is_some();
+    let mut bytes = first.frames.len();
+    let mut batch = vec![first];
+    while batch.len() < BATCH_ITEMS_MAX && bytes < BATCH_BYTES_MAX {
+        let item = if waited_for {
+            items.try_recv().ok()
+        } else {
+            let left = until.saturating_duration_since(Instant::now());
+            items.recv_timeout(left).ok()
+        };
+        let Some(item) = item else { break };
+        waited_for |= item.ack.is_some();
+        bytes += item.frames.len();
+        batch.push(item);
+    }
+    batch
+}
+
 impl Writer {
     /// A writer that goes on behind `takeover.durable`, in a new segment that is there when this
     /// returns.
@@ -118,13 +144,7 @@ impl Writer {
     /// Write what comes until nobody can send any more.
     pub(super) fn run(mut self, items: &Receiver<Item>) {
         while let Ok(first) = items.recv() {
-            let mut bytes = first.frames.len();
-            let mut batch = vec![first];
-            while batch.len() < BATCH_ITEMS_MAX && bytes < BATCH_BYTES_MAX {
-                let Ok(item) = items.try_recv() else { break };
-                bytes += item.frames.len();
-                batch.push(item);
-            }
+            let batch = gather(first, items);
             if !self.commit(&batch) {
                 // Only when closed: those who wait learn it from their dropped channel.
                 return;
