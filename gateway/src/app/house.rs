@@ -323,6 +323,7 @@ impl House {
                 approval: approval.clone(),
                 call,
                 fence: view.taken,
+                binding: view.digest,
             }),
             State::Expired => Some(Event::ApprovalExpired {
                 approval: approval.clone(),
@@ -333,6 +334,10 @@ impl House {
             State::Denied => Some(cancelled("denied")),
             State::Indeterminate => Some(cancelled("indeterminate")),
             State::Failed => Some(cancelled("failed")),
+            State::Pending if change.cause == store::REOPENED => Some(Event::ApprovalReopened {
+                approval: approval.clone(),
+                call,
+            }),
             // The question and the votes are recorded where they happen; the end is the call's own.
             State::Pending | State::Approved | State::Done => None,
         };

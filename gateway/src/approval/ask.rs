@@ -12,7 +12,7 @@ use crate::identity::{Actor, Kind, Principal, PrincipalKey};
 use crate::policy::Terms;
 use crate::store::{self, AskLimits, Asked, Full, NewApproval};
 
-use super::seal::{Broken, Fields, Part};
+use super::seal::{Broken, Fields, Part, hex};
 use super::{
     ApprovalId, Approvals, CHANGES_MAX, Error, FROZEN_BYTES_MAX, OWNER_CLAIM, PENDING_MAX,
     RESULT_KEPT, SUMMARY_BYTES_MAX, State, TERMS_BYTES_MAX,
@@ -67,6 +67,8 @@ pub struct Ticket {
     pub expires: Timestamp,
     /// When it makes sense to come again.
     pub retry_after: Duration,
+    /// The keyed hash that votes are bound to, hexadecimal; for the record.
+    pub binding: String,
 }
 
 /// Why a question was not taken. In every case nothing was executed by it.
@@ -173,6 +175,7 @@ impl Approvals {
         let new = self.freeze(&question, now)?;
         let id = ApprovalId::of(&new.id)?;
         let expires = new.decide_by;
+        let binding = hex(&new.binding);
         let asked = self.inner.store.ask(new, self.limits(), now).await?;
         match asked {
             Asked::New => {
@@ -183,6 +186,7 @@ impl Approvals {
                     joined: false,
                     expires,
                     retry_after: RETRY_AFTER,
+                    binding,
                 })
             }
             Asked::Joined(row) => Ok(Ticket {
@@ -191,6 +195,7 @@ impl Approvals {
                 joined: true,
                 expires: row.expires,
                 retry_after: RETRY_AFTER,
+                binding: hex(&row.binding),
             }),
             Asked::Indeterminate(id) => Err(AskError::Indeterminate(ApprovalId::of(&id)?)),
             Asked::Denied { id, until } => Err(AskError::Denied {

@@ -9,7 +9,7 @@ use crate::store::{ApprovalRow, Edge, NewResult, Step, VoteRow};
 
 use super::open::as_new;
 use super::run::Execution;
-use super::seal::Part;
+use super::seal::{Part, hex};
 use super::{ApprovalId, Approvals, Error, RESULT_BYTES_MAX, RESULT_KEPT, State, Ticket};
 
 /// Ends that wait to be written. Beyond it the next start finds those calls and says `indeterminate`.
@@ -157,6 +157,7 @@ impl Approvals {
                 joined: false,
                 expires: new.decide_by,
                 retry_after: std::time::Duration::from_secs(5),
+                binding: hex(&new.binding),
             }),
             None => None,
         };

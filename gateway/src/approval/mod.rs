@@ -38,6 +38,7 @@ mod tally;
 mod terminal;
 mod view;
 mod vote;
+mod voter;
 mod wait;
 
 use std::sync::Arc;
@@ -60,7 +61,8 @@ pub use id::ApprovalId;
 pub use run::{Execution, TakeError, Voter};
 pub use terminal::terminal_safe;
 pub use view::{ApprovalHead, ApprovalView, RequesterView, RuleView, VoteView};
-pub use vote::{Ballot, Verdict, VoteError, VoteNote};
+pub use vote::{Ballot, StepUpLack, Verdict, VoteError, VoteNote};
+pub use voter::VoterSnapshot;
 
 /// Longest frozen call, in bytes: a body of 1 MiB and its head.
 pub const FROZEN_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -7,7 +7,7 @@ use super::ask::binding;
 use super::seal::{Broken, Part};
 use super::tally::{self, Yes};
 use super::vote::{groups_of, vote_fields};
-use super::{ApprovalId, Approvals, Error};
+use super::{ApprovalId, Approvals, Error, VoterSnapshot};
 
 /// An approval whose bytes, terms and votes are what was written.
 pub(super) struct Opened {
@@ -59,9 +59,18 @@ impl Approvals {
                 voter: (vote.issuer.clone(), vote.subject.clone()),
                 handle: vote.handle.clone(),
                 groups: groups_of(vote)?,
+                snapshot: self.snapshot(vote)?,
             });
         }
         Ok(counted)
+    }
+
+    fn snapshot(&self, vote: &VoteRow) -> Result<Option<VoterSnapshot>, Broken> {
+        if vote.voter.is_empty() {
+            return Ok(None);
+        }
+        let json = self.inner.keys.open(Part::Voter, &vote.id, &vote.voter)?;
+        serde_json::from_slice(&json).map(Some).map_err(|_| Broken)
     }
 
     /// The judgement inside the store's transactions: do these votes open every rule.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::call::{CallId, FunctionId};
 use crate::clock::Timestamp;
 use crate::identity::{Principal, PrincipalKey};
-use crate::policy::RuleHash;
+use crate::policy::{RuleHash, Terms};
 use crate::store::{self, ApprovalRow, Edge, Moved, Taking};
 
 use super::end::Held;
 use super::open::Opened;
 use super::seal::{Broken, random_hex};
-use super::{ApprovalId, Approvals, Error, State, tally};
+use super::{ApprovalId, Approvals, Error, State, VoterSnapshot, tally};
 
 /// How often a take is tried again when a vote changes the row under it.
 const TAKE_TRIES: usize = 4;
@@ -45,7 +45,7 @@ impl From<Broken> for TakeError {
 }
 
 /// A person whose yes counted.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Voter {
     /// Who.
     pub key: PrincipalKey,
@@ -53,6 +53,8 @@ pub struct Voter {
     pub rule: RuleHash,
     /// The groups by which the rule names this person.
     pub groups: Vec<String>,
+    /// The person as verified for the vote; `None` when an older version kept none.
+    pub snapshot: Option<VoterSnapshot>,
 }
 
 /// An approved call that this instance holds, alone, to run it once. It is spent by
@@ -67,7 +69,7 @@ pub struct Execution {
     function: FunctionId,
     call: CallId,
     opened: BTreeSet<RuleHash>,
-    rules: Vec<String>,
+    terms: Terms,
     pub(super) voters: Vec<Voter>,
     fence: u64,
     pub(super) held: Held,
@@ -110,8 +112,17 @@ impl Execution {
     }
 
     /// The rules' `@id`s, for the record.
-    pub fn rules(&self) -> &[String] {
-        &self.rules
+    pub fn rules(&self) -> Vec<String> {
+        self.terms
+            .rules
+            .iter()
+            .map(|rule| rule.id.clone())
+            .collect()
+    }
+
+    /// The terms that people were asked under.
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Until when people could decide.
@@ -218,6 +229,7 @@ fn execution(
             },
             rule: yes.rule,
             groups: yes.groups,
+            snapshot: yes.snapshot,
         })
         .collect();
     Ok(Execution {
@@ -227,12 +239,7 @@ fn execution(
         function: row.function.parse().map_err(|_| tampered())?,
         call: row.call.parse().map_err(|_| tampered())?,
         opened: opened.terms.rules.iter().map(|rule| rule.hash).collect(),
-        rules: opened
-            .terms
-            .rules
-            .iter()
-            .map(|rule| rule.id.clone())
-            .collect(),
+        terms: opened.terms,
         voters,
         fence: u64::try_from(fence).unwrap_or(0),
         row,

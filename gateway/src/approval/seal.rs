@@ -29,6 +29,8 @@ pub(super) enum Part {
     Reason,
     /// A kept result.
     Result,
+    /// The voter behind a vote.
+    Voter,
 }
 
 impl Part {
@@ -38,6 +40,7 @@ impl Part {
             Self::Summary => b"summary",
             Self::Reason => b"reason",
             Self::Result => b"result",
+            Self::Voter => b"voter",
         }
     }
 }

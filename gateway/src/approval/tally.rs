@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::policy::{RuleHash, RuleTerms, Terms};
 
+use super::VoterSnapshot;
+
 /// A yes that stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Yes {
@@ -19,6 +21,8 @@ pub(super) struct Yes {
     pub(super) handle: Option<String>,
     /// The groups by which the voter is named in the rule.
     pub(super) groups: Vec<String>,
+    /// The voter as verified for the vote; `None` in votes of older versions.
+    pub(super) snapshot: Option<VoterSnapshot>,
 }
 
 /// The rules that are opened.

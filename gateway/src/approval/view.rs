@@ -85,6 +85,10 @@ pub struct RuleView {
     pub quorum: u32,
     /// The rule's `@reason`.
     pub reason: Option<String>,
+    /// A yes needs a sign-in with one of these `acr` values; empty: any.
+    pub acr: Vec<String>,
+    /// A yes needs a sign-in at most so many seconds ago, by the token's `auth_time`.
+    pub max_age_s: Option<u64>,
     /// Whether it is opened.
     pub open: bool,
     /// Its votes, oldest first.
@@ -230,6 +234,8 @@ impl Approvals {
             any_of: rule.who.any_of.clone(),
             quorum: rule.quorum,
             reason: rule.reason.clone(),
+            acr: rule.step_up.acr.clone(),
+            max_age_s: rule.step_up.max_age.map(|age| age.as_secs()),
             open: open.contains(&rule.hash),
             votes,
         })

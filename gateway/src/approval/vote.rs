@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::identity::{Kind, Principal, PrincipalKey};
-use crate::policy::{RuleHash, RuleTerms};
+use crate::policy::{PersonFacts, RuleHash, RuleTerms};
 use crate::store::{self, VoteRow, Voted};
 
 use super::ask::Apart;
 use super::seal::{Broken, Fields, Part, random_hex};
+use super::voter::VoterSnapshot;
 use super::{ApprovalId, Approvals, Error, REASON_BYTES_MAX, SKEW_MAX, State};
 
 /// Yes or no.
@@ -42,6 +43,8 @@ pub struct Ballot<'a> {
     /// The digest that the page showed ([`super::ApprovalView::digest`]); when given it must be the
     /// stored one.
     pub seen: Option<&'a str>,
+    /// When and from where the voter acts.
+    pub facts: PersonFacts,
 }
 
 /// What must be on the audit record before the vote counts.
@@ -83,6 +86,9 @@ pub enum VoteError {
     /// Signed in too long ago, or nobody says when.
     #[error("sign in again to vote: the last sign-in is too long ago or unknown")]
     NotFresh,
+    /// The rule asks for a stronger or fresher sign-in.
+    #[error("this rule asks for another sign-in: {0}")]
+    StepUp(StepUpLack),
     /// The requester, an actor of the requester, its owner, or the same person under another account.
     #[error("the requester, and whoever it acts for or through, cannot vote on its call")]
     OwnCall,
@@ -113,6 +119,21 @@ pub enum VoteError {
     /// It failed. After a failure of the store the vote may have counted: look before voting again.
     #[error(transparent)]
     Failed(#[from] Error),
+}
+
+/// What a sign-in lacks for a rule.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StepUpLack {
+    /// Another authentication context class.
+    #[error("with `acr` one of `{}`; yours is {}", .0.join("`, `"), said(.1.as_ref()))]
+    Acr(Vec<String>, Option<String>),
+    /// A sign-in that the issuer dates, at most so long ago.
+    #[error("at most {} seconds ago, by the token's `auth_time`", .0.as_secs())]
+    MaxAge(Duration),
+}
+
+fn said(acr: Option<&String>) -> String {
+    acr.map_or_else(|| "not said".to_owned(), |acr| format!("`{acr}`"))
 }
 
 impl From<store::Error> for VoteError {
@@ -168,6 +189,9 @@ impl Approvals {
             .find(|rule| rule.hash == *ballot.rule)
             .ok_or(VoteError::UnknownRule)?;
         let groups = may_vote(&ballot, &row, rule)?;
+        if ballot.verdict == Verdict::Yes {
+            self.signed_in_for(ballot.voter, rule)?;
+        }
         if !allowed(rule) {
             return Err(VoteError::NotAllowed);
         }
@@ -220,6 +244,25 @@ impl Approvals {
         Ok(())
     }
 
+    /// What the rule asks of the sign-in beyond what every vote needs. A no needs no more.
+    fn signed_in_for(&self, voter: &Principal, rule: &RuleTerms) -> Result<(), VoteError> {
+        let token = voter.token();
+        let acr = &rule.step_up.acr;
+        if !acr.is_empty() && !token.acr.as_ref().is_some_and(|said| acr.contains(said)) {
+            let lack = StepUpLack::Acr(acr.clone(), token.acr.clone());
+            return Err(VoteError::StepUp(lack));
+        }
+        if let Some(max_age) = rule.step_up.max_age {
+            // A refreshed token is issued now and says nothing of when a person was there.
+            let now = self.now();
+            let fresh = |at: Timestamp| now.since(at) <= max_age && at.since(now) <= SKEW_MAX;
+            if !token.authenticated.is_some_and(fresh) {
+                return Err(VoteError::StepUp(StepUpLack::MaxAge(max_age)));
+            }
+        }
+        Ok(())
+    }
+
     fn written(
         &self,
         ballot: &Ballot<'_>,
@@ -247,6 +290,7 @@ impl Approvals {
             subject: key.subject.clone(),
             handle,
             groups: serde_json::to_string(groups).map_err(|_| Error::Crypto)?,
+            voter: self.sealed_voter(&id, ballot)?,
             yes: ballot.verdict == Verdict::Yes,
             at: self.now(),
             mac: Vec::new(),
@@ -267,6 +311,14 @@ impl Approvals {
             at: vote.at,
         };
         Ok((vote, note))
+    }
+}
+
+impl Approvals {
+    fn sealed_voter(&self, vote: &str, ballot: &Ballot<'_>) -> Result<Vec<u8>, Error> {
+        let snapshot = VoterSnapshot::of(ballot.voter, ballot.facts);
+        let json = serde_json::to_vec(&snapshot).map_err(|_| Error::Crypto)?;
+        Ok(self.inner.keys.seal(Part::Voter, vote, &json)?)
     }
 }
 
@@ -302,7 +354,7 @@ fn may_vote(
 
 /// What the seal on a vote covers.
 pub(super) fn vote_fields(binding: &[u8], vote: &VoteRow) -> Fields {
-    Fields::new(b"callgate-approval/1 vote")
+    let fields = Fields::new(b"callgate-approval/1 vote")
         .add(binding)
         .add(vote.id.as_bytes())
         .add(vote.approval.as_bytes())
@@ -314,7 +366,13 @@ pub(super) fn vote_fields(binding: &[u8], vote: &VoteRow) -> Fields {
         .add(vote.groups.as_bytes())
         .add(&[u8::from(vote.yes)])
         .add(&vote.at.millis().to_be_bytes())
-        .add(&vote.reason)
+        .add(&vote.reason);
+    // Votes of older versions have no snapshot; one that is taken away leaves a seal that fails.
+    if vote.voter.is_empty() {
+        fields
+    } else {
+        fields.add(&vote.voter)
+    }
 }
 
 /// The groups of a vote.

@@ -54,9 +54,15 @@ impl IntoResponse for Problem {
             http::HeaderValue::from_static("application/problem+json"),
         );
         if status == http::StatusCode::UNAUTHORIZED {
+            // RFC 9470 names the one refusal that signing in again mends.
+            let challenge = if self.code == "insufficient_user_authentication" {
+                "Bearer realm=\"callgate-console\", error=\"insufficient_user_authentication\""
+            } else {
+                "Bearer realm=\"callgate-console\""
+            };
             headers.insert(
                 header::WWW_AUTHENTICATE,
-                http::HeaderValue::from_static("Bearer realm=\"callgate-console\""),
+                http::HeaderValue::from_static(challenge),
             );
         }
         response

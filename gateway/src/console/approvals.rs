@@ -14,10 +14,14 @@ use crate::approval::{
     self, ApprovalHead, ApprovalId, ApprovalView, Ballot, RuleView, Verdict, VoteError, VoteNote,
 };
 use crate::call::FunctionId;
-use crate::policy::{GroupExpr, PersonAction, PersonResource, RuleHash, RuleTerms, Subject};
+use crate::policy::{
+    GroupExpr, PersonAction, PersonResource, RuleHash, RuleTerms, StepUp, Subject,
+};
 use crate::record::{Event, Vote, Who};
 use crate::store::{Filter, State as ApprovalState};
 
+/// RFC 9470: the token is good, the sign-in behind it is not enough for this rule.
+const INSUFFICIENT: &str = "insufficient_user_authentication";
 /// Most approvals on one page.
 const PAGE_MAX: u32 = 100;
 
@@ -147,6 +151,7 @@ async fn vote(
         verdict: body.verdict,
         reason: &body.reason,
         seen: Some(&body.digest),
+        facts: asker.facts(),
     };
     let allowed = |rule: &RuleTerms| allowed(&asker, &parts, rule, &function);
     let record = &parts.pipeline.parts().record;
@@ -161,7 +166,8 @@ async fn vote(
                 Verdict::Yes => Vote::Allow,
                 Verdict::No => Vote::Deny,
             },
-            content: serde_json::json!({ "reason": note.reason, "digest": note.digest, "vote": note.vote }),
+            binding: note.digest,
+            content: serde_json::json!({ "reason": note.reason, "vote": note.vote }),
         };
         record.note(event).await.map(|_| ())
     };
@@ -222,6 +228,7 @@ fn may_decide(asker: &Asker, parts: &Parts, rule: &RuleView, function: &Function
         quorum: rule.quorum,
         decide_within: std::time::Duration::ZERO,
         reason: None,
+        step_up: StepUp::default(),
     };
     allowed(asker, parts, &terms, function)
 }
@@ -258,6 +265,7 @@ fn refused(error: &VoteError) -> Problem {
         | VoteError::OwnCall
         | VoteError::NotNamed
         | VoteError::NotAllowed => Problem::new(403, "denied", text),
+        VoteError::StepUp(_) => Problem::new(401, INSUFFICIENT, text),
         VoteError::UnknownRule => Problem::new(404, "not_found", text),
         VoteError::AlreadyVoted | VoteError::NotWhatWasShown | VoteError::Closed(_) => {
             Problem::new(409, "conflict", text)

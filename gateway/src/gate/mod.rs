@@ -10,6 +10,9 @@ mod kept;
 mod limits;
 mod permit;
 mod refusal;
+mod shown;
+mod told;
+mod voters;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,14 +26,13 @@ pub use permit::{Ongoing, Permitted};
 pub use refusal::{ApprovalNotice, Code, Executed, Refusal};
 
 use asked::Asked;
+use shown::{input_json, summary};
+use told::{RETRY_AFTER, ask_refused, failed, not_executable, unknown};
 
-use crate::approval::{
-    self, ApprovalId, Approvals, AskError, Execution, Question, State, TakeError, Ticket,
-};
-use crate::call::input::Value;
-use crate::call::{Call, CallId, Function, Input, Sameness};
+use crate::approval::{self, ApprovalId, Approvals, Execution, Question, State, TakeError, Ticket};
+use crate::call::{Call, CallId, Function, Sameness};
 use crate::clock::Timestamp;
-use crate::identity::Principal;
+use crate::identity::{Principal, Revocations};
 use crate::policy::{
     Decision, Denial, DenialReason, Obligations, Policies, Request, RuleHash, Terms,
 };
@@ -41,6 +43,7 @@ use crate::record::{ApprovalRef, Begin, CredentialRef, Event, Recorder, Who};
 pub struct Gate {
     record: Recorder,
     approvals: Approvals,
+    revocations: Revocations,
     instance: Arc<str>,
     leaving: watch::Sender<bool>,
     asked: Asked,
@@ -79,10 +82,16 @@ pub enum Admitted<C> {
 
 impl Gate {
     /// A gate over one record and one set of approvals.
-    pub fn new(record: Recorder, approvals: Approvals, instance: &str) -> Self {
+    pub fn new(
+        record: Recorder,
+        approvals: Approvals,
+        revocations: Revocations,
+        instance: &str,
+    ) -> Self {
         Self {
             record,
             approvals,
+            revocations,
             instance: instance.into(),
             leaving: watch::Sender::new(false),
             asked: Asked::default(),
@@ -195,6 +204,7 @@ impl Gate {
                 return Err(refusal);
             }
         };
+        let execution = self.still_opened(execution, terrain.policies).await?;
         match decide(&who, &call, terrain.policies, execution.opened()) {
             Decision::Allow(obligations) => {
                 if let Err(refusal) = self.asked_before(&who, Held::new(&call), &execution).await {
@@ -222,10 +232,9 @@ impl Gate {
                 let Some(ticket) = self.supersede(execution, Some(&terms)).await else {
                     return Err(refusal);
                 };
-                let rules = terms.rules.iter().map(|rule| rule.id.clone()).collect();
                 let held = Held::new(&call)?;
-                self.question_on_record(&who, held, &ticket.id, rules, ticket.expires)
-                    .await?;
+                let question = Recorded::of(&ticket, &terms);
+                self.question_on_record(&who, held, question).await?;
                 Err(refusal.approval(ApprovalNotice {
                     id: ticket.id.to_string(),
                     expires: ticket.expires.to_string(),
@@ -248,9 +257,13 @@ impl Gate {
             call: execution.call(),
             ..held?
         };
-        let rules = execution.rules().to_vec();
-        self.question_on_record(who, held, execution.id(), rules, execution.decide_by())
-            .await
+        let question = Recorded {
+            id: execution.id(),
+            rules: execution.rules(),
+            binding: hex(execution.digest()),
+            expires: execution.decide_by(),
+        };
+        self.question_on_record(who, held, question).await
     }
 
     async fn give_back(&self, execution: Execution) {
@@ -292,9 +305,8 @@ impl Gate {
             .ask(question)
             .await
             .map_err(|error| ask_refused(&error))?;
-        let rules = terms.rules.iter().map(|rule| rule.id.clone()).collect();
-        self.question_on_record(who, held, &ticket.id, rules, ticket.expires)
-            .await?;
+        let question = Recorded::of(&ticket, terms);
+        self.question_on_record(who, held, question).await?;
         Ok(ticket.id)
     }
 
@@ -305,28 +317,27 @@ impl Gate {
         &self,
         who: &Principal,
         held: Held,
-        id: &ApprovalId,
-        rules: Vec<String>,
-        expires: Timestamp,
+        question: Recorded<'_>,
     ) -> Result<(), Refusal> {
-        if self.asked.has(id) {
+        if self.asked.has(question.id) {
             return Ok(());
         }
         let event = Event::ApprovalAsked {
-            approval: id.to_string(),
+            approval: question.id.to_string(),
             call: held.call,
             who: Who::from(who),
             function: held.function.id.clone(),
-            rules,
+            rules: question.rules,
             digest: held.sameness.digest,
-            expires,
+            binding: question.binding,
+            expires: question.expires,
             content: held.summary,
         };
         self.record
             .note(event)
             .await
             .map_err(|error| Refusal::audit_unavailable(error.to_string()))?;
-        self.asked.add(id);
+        self.asked.add(question.id);
         Ok(())
     }
 
@@ -430,82 +441,6 @@ impl Gate {
     }
 }
 
-/// What approvers see of a call: made from the bytes that are stored.
-fn summary<C: Call>(call: &C) -> serde_json::Value {
-    let content = call.content();
-    let body = content.body.as_ref().map(|body| match std::str::from_utf8(body) {
-        Ok(text) => serde_json::json!({ "text": text }),
-        Err(_) => serde_json::json!({ "hex": body.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
-    });
-    serde_json::json!({ "request": content.head, "body": body, "input": input_json(call.input()) })
-}
-
-/// The typed input as JSON, for the sealed record and for approvers.
-fn input_json(input: &Input) -> serde_json::Value {
-    fn value_of(value: &Value) -> serde_json::Value {
-        match value {
-            Value::Bool(flag) => (*flag).into(),
-            Value::Long(number) => (*number).into(),
-            Value::Decimal(text) | Value::String(text) => text.as_str().into(),
-            Value::Set(values) => values.iter().map(value_of).collect(),
-            Value::Record(members) => members
-                .iter()
-                .map(|(name, member)| (name.clone(), value_of(member)))
-                .collect(),
-        }
-    }
-    input
-        .members
-        .iter()
-        .map(|(name, member)| (name.clone(), value_of(member)))
-        .collect()
-}
-
-/// When a caller that waits for people may ask again.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
-
-fn not_executable(state: State) -> Refusal {
-    match state {
-        State::Pending | State::Approved => {
-            Refusal::new(Code::ApprovalPending, "NOT executed: waiting for approval")
-                .retry_after(RETRY_AFTER)
-        }
-        State::Denied => Refusal::new(
-            Code::ApprovalDenied,
-            "NOT executed: people denied this call",
-        ),
-        State::Expired => Refusal::new(
-            Code::ApprovalExpired,
-            "NOT executed: the time to decide or to execute is over; send the call again to ask anew",
-        ),
-        State::Cancelled => Refusal::new(
-            Code::ApprovalExpired,
-            "NOT executed: the approval was cancelled; send the call again to ask anew",
-        ),
-        State::Superseded => Refusal::new(
-            Code::Superseded,
-            "NOT executed: the rules changed after the approval; send the call again to ask anew",
-        ),
-        State::Executing => Refusal::new(Code::Conflict, "the approved call is under way already")
-            .executed(Executed::Unknown)
-            .retry_after(Duration::from_secs(2)),
-        State::Indeterminate => Refusal::new(
-            Code::Indeterminate,
-            "the gateway stopped while the approved call was under way: it may have been executed",
-        )
-        .executed(Executed::Unknown),
-        State::Failed => Refusal::new(
-            Code::UpstreamFailed,
-            "NOT executed: the approved call could not be sent; send it again to ask anew",
-        ),
-        State::Done => Refusal::new(
-            Code::Conflict,
-            "the approval was executed, and its answer is not kept any more",
-        )
-        .executed(Executed::Yes),
-    }
-}
-
 /// A call that waits for people: its exact bytes, and what they see of it.
 struct Held {
     call: CallId,
@@ -533,6 +468,29 @@ impl Held {
     }
 }
 
+/// A question as it goes on the record.
+struct Recorded<'a> {
+    id: &'a ApprovalId,
+    rules: Vec<String>,
+    binding: String,
+    expires: Timestamp,
+}
+
+impl<'a> Recorded<'a> {
+    fn of(ticket: &'a Ticket, terms: &Terms) -> Self {
+        Self {
+            id: &ticket.id,
+            rules: terms.rules.iter().map(|rule| rule.id.clone()).collect(),
+            binding: ticket.binding.clone(),
+            expires: ticket.expires,
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What was decided about a call, until it is recorded.
 struct Verdict {
     who: Arc<Principal>,
@@ -547,48 +505,4 @@ fn decide<C: Call>(
     opened: &BTreeSet<RuleHash>,
 ) -> Decision {
     policies.decide(&Request::new(who, call), opened)
-}
-
-fn unknown() -> Refusal {
-    Refusal::new(Code::NotFound, "no such approval of this caller")
-}
-
-fn failed(error: &approval::Error) -> Refusal {
-    match error {
-        approval::Error::Unknown(_) => unknown(),
-        approval::Error::Closed { state, .. } => not_executable(*state),
-        approval::Error::TooLarge(..) => Refusal::new(
-            Code::TooLarge,
-            "NOT executed: the request is too large to wait for approval",
-        ),
-        approval::Error::Tampered(_) | approval::Error::Crypto | approval::Error::Store(_) => {
-            Refusal::new(
-                Code::Internal,
-                "NOT executed: the state of the approval cannot be had now",
-            )
-            .retry_after(Duration::from_secs(5))
-            .operator(error.to_string())
-        }
-    }
-}
-
-fn ask_refused(error: &AskError) -> Refusal {
-    match error {
-        AskError::Conflict(_) => Refusal::new(
-            Code::Conflict,
-            "NOT executed: this Idempotency-Key was used with another request; use a new key",
-        ),
-        AskError::TooManyPending(what) => Refusal::new(
-            Code::RateLimited,
-            "NOT executed: too many calls wait for approval",
-        )
-        .retry_after(Duration::from_secs(30))
-        .operator(*what),
-        AskError::Denied { .. } | AskError::CoolingDown(_) => Refusal::new(
-            Code::ApprovalDenied,
-            "NOT executed: people denied such a call a short while ago; ask again later",
-        ),
-        AskError::Indeterminate(_) => not_executable(State::Indeterminate),
-        AskError::Failed(error) => failed(error),
-    }
 }

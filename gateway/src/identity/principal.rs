@@ -96,7 +96,8 @@ pub struct TokenFacts {
 }
 
 /// A claim that policies may read, in the type that the config declares.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exposed {
     /// A text.
     String(String),
@@ -238,6 +239,12 @@ impl Principal {
     /// The same with a claim, for tests.
     pub(crate) fn claiming(mut self, name: &str, value: serde_json::Value) -> Self {
         self.facts.claims.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same with an authentication context class, for tests.
+    pub(crate) fn with_acr(mut self, acr: &str) -> Self {
+        self.facts.token.acr = Some(acr.to_owned());
         self
     }
 

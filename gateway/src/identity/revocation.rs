@@ -172,17 +172,26 @@ impl Revocations {
         if view.all.is_empty() {
             return false;
         }
-        let (key, token) = (principal.key(), principal.token());
-        let named = |shut: &Shut| shut.holds(token.issued);
-        view.principals.get(key).is_some_and(named)
-            || view.issuers.get(&key.issuer).is_some_and(named)
-            || view.token_hashes.contains(&token.hash)
-            || token.id.as_ref().is_some_and(|id| {
-                view.token_ids
-                    .get(&key.issuer)
-                    .is_some_and(|ids| ids.contains(id))
-            })
-            || connection.is_some_and(|name| view.connections.contains(name))
+        let token = principal.token();
+        view.shuts_out(
+            principal.key(),
+            token.issued,
+            &token.hash,
+            token.id.as_deref(),
+        ) || connection.is_some_and(|name| view.connections.contains(name))
+    }
+
+    /// Whether somebody is shut out by now who proved themselves a while ago, with a token of which
+    /// these facts were kept.
+    pub fn is_shut_out(
+        &self,
+        key: &PrincipalKey,
+        issued: Option<Timestamp>,
+        token_hash: &[u8; 32],
+        token_id: Option<&str>,
+    ) -> bool {
+        let view = self.0.view.load();
+        !view.all.is_empty() && view.shuts_out(key, issued, token_hash, token_id)
     }
 
     /// Whether the approval is revoked.
@@ -231,6 +240,24 @@ impl Revocations {
 }
 
 impl View {
+    fn shuts_out(
+        &self,
+        key: &PrincipalKey,
+        issued: Option<Timestamp>,
+        token_hash: &[u8; 32],
+        token_id: Option<&str>,
+    ) -> bool {
+        let named = |shut: &Shut| shut.holds(issued);
+        self.principals.get(key).is_some_and(named)
+            || self.issuers.get(&key.issuer).is_some_and(named)
+            || self.token_hashes.contains(token_hash)
+            || token_id.is_some_and(|id| {
+                self.token_ids
+                    .get(&key.issuer)
+                    .is_some_and(|ids| ids.contains(id))
+            })
+    }
+
     fn index(&mut self) {
         for ((target, reach), at) in &self.all {
             match target {

@@ -131,6 +131,7 @@ impl Pipeline {
             gate: Gate::new(
                 parts.record.clone(),
                 parts.approvals.clone(),
+                parts.revocations.clone(),
                 &parts.instance,
             ),
             parts,

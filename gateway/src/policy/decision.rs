@@ -96,6 +96,27 @@ pub struct RuleTerms {
     pub decide_within: Duration,
     /// The rule's `@reason`, for approvers.
     pub reason: Option<String>,
+    /// How the approver must have signed in, beyond what every vote needs.
+    #[serde(default, skip_serializing_if = "StepUp::is_none")]
+    pub step_up: StepUp,
+}
+
+/// What a rule asks of the sign-in behind a vote.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StepUp {
+    /// One of these authentication context classes (`acr`); empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acr: Vec<String>,
+    /// The sign-in is at most this old, by the issuer's own word (`auth_time`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Duration>,
+}
+
+impl StepUp {
+    /// Whether nothing beyond an ordinary vote is asked.
+    pub const fn is_none(&self) -> bool {
+        self.acr.is_empty() && self.max_age.is_none()
+    }
 }
 
 /// Groups joined by *and* and *or*: alternatives of legs. `a and b or c` is `[[a, b], [c]]`.

@@ -41,7 +41,7 @@ use prepare::Prepared;
 use value::Values;
 
 pub use decision::{
-    Decision, Denial, DenialReason, GroupExpr, Obligations, RuleHash, RuleTerms, Terms,
+    Decision, Denial, DenialReason, GroupExpr, Obligations, RuleHash, RuleTerms, StepUp, Terms,
 };
 pub use diff::PolicyDiff;
 pub use explain::{Explanation, Failed, Matched, NearMiss};

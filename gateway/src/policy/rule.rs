@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
-use super::decision::{GroupExpr, RuleHash, RuleTerms};
+use super::decision::{GroupExpr, RuleHash, RuleTerms, StepUp};
 use super::fault::Place;
 
 /// How long people have to decide when the rule does not say.
@@ -20,9 +20,21 @@ const ID_BYTES_MAX: usize = 128;
 const REASON_BYTES_MAX: usize = 1024;
 /// Most groups that one `@approval` names.
 const APPROVAL_GROUPS_MAX: usize = 32;
+/// Longest `@acr`, in bytes.
+const ACR_BYTES_MAX: usize = 1024;
+/// Longest `@max_age`: no vote counts on an older sign-in anyway.
+const MAX_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// The annotations that a policy may carry.
-pub(super) const ANNOTATIONS: [&str; 5] = ["id", "approval", "quorum", "decide_within", "reason"];
+pub(super) const ANNOTATIONS: [&str; 7] = [
+    "id",
+    "approval",
+    "quorum",
+    "decide_within",
+    "reason",
+    "acr",
+    "max_age",
+];
 
 /// What a policy does when it matches.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -92,7 +104,7 @@ pub(super) fn read(
     let terms = match annotations.get("approval") {
         Some(who) => terms(&id, hash, who, &annotations, issuers, &mut mistakes),
         None => {
-            for name in ["quorum", "decide_within", "reason"] {
+            for name in ["quorum", "decide_within", "reason", "acr", "max_age"] {
                 if annotations.contains_key(name) {
                     let help = "add @approval(\"alias/group\"), or remove it".to_owned();
                     mistakes.push((format!("`@{name}` without `@approval`"), help));
@@ -158,10 +170,11 @@ fn terms(
     };
     let decide_within = match annotations.get("decide_within") {
         None => Some(DECIDE_WITHIN_DEFAULT),
-        Some(text) => duration(text)
+        Some(text) => duration("decide_within", text, DECIDE_WITHIN_MAX)
             .map_err(|mistake| mistakes.push(mistake))
             .ok(),
     };
+    let step_up = step_up(annotations, mistakes);
     let reason = annotations.get("reason").cloned();
     if reason.as_ref().is_some_and(|r| r.len() > REASON_BYTES_MAX) {
         let help = format!("at most {REASON_BYTES_MAX} bytes");
@@ -174,7 +187,28 @@ fn terms(
         quorum: quorum?,
         decide_within: decide_within?,
         reason,
+        step_up,
     })
+}
+
+fn step_up(annotations: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> StepUp {
+    let acr: Vec<String> = annotations
+        .get("acr")
+        .map(|text| text.split_ascii_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default();
+    if let Some(text) = annotations.get("acr")
+        && (acr.is_empty() || text.len() > ACR_BYTES_MAX)
+    {
+        let help = "the values that your identity provider puts into `acr`, with spaces between \
+                    them; one of them is enough, such as @acr(\"phr phrh\")";
+        mistakes.push((format!("`@acr` is `{text}`"), help.to_owned()));
+    }
+    let max_age = annotations.get("max_age").and_then(|text| {
+        duration("max_age", text, MAX_AGE_MAX)
+            .map_err(|mistake| mistakes.push(mistake))
+            .ok()
+    });
+    StepUp { acr, max_age }
 }
 
 fn quorum(text: &str) -> Result<u32, Mistake> {
@@ -187,12 +221,15 @@ fn quorum(text: &str) -> Result<u32, Mistake> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, Mistake> {
+fn duration(name: &str, text: &str, max: Duration) -> Result<Duration, Mistake> {
     let mistake = || {
+        let most = match max.as_secs() {
+            days if days % 86_400 == 0 => format!("{}d", days / 86_400),
+            minutes => format!("{}m", minutes / 60),
+        };
         (
-            format!("`@decide_within` is `{text}`"),
-            "a whole number with s, m, h or d, at most 7d, such as @decide_within(\"15m\")"
-                .to_owned(),
+            format!("`@{name}` is `{text}`"),
+            format!("a whole number with s, m, h or d, at most {most}, such as @{name}(\"5m\")"),
         )
     };
     let (unit, secs) = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]
@@ -205,7 +242,7 @@ fn duration(text: &str) -> Result<Duration, Mistake> {
     }
     let number: u64 = number.parse().map_err(|_| mistake())?;
     let duration = Duration::from_secs(number.checked_mul(secs).ok_or_else(mistake)?);
-    if duration.is_zero() || duration > DECIDE_WITHIN_MAX {
+    if duration.is_zero() || duration > max {
         return Err(mistake());
     }
     Ok(duration)

@@ -302,8 +302,11 @@ pub enum Event {
         function: FunctionId,
         /// Ids of the approval rules that stand in the way.
         rules: Vec<String>,
-        /// Digest of the stored call that votes are bound to.
+        /// Digest of what makes another request the same call.
         digest: [u8; 32],
+        /// The keyed hash over everything that is asked about, hexadecimal; votes and the execution
+        /// repeat it.
+        binding: String,
         /// Until when people can decide.
         expires: Timestamp,
         /// The stored call's request, for who may see it; sealed.
@@ -321,6 +324,8 @@ pub enum Event {
         who: Who,
         /// The answer.
         vote: Vote,
+        /// The binding that the vote is for, as in the question.
+        binding: String,
         /// The person's comment; sealed.
         content: Value,
     },
@@ -332,6 +337,15 @@ pub enum Event {
         call: CallId,
         /// The number that makes it happen at most once.
         fence: u64,
+        /// The binding of what was let through, as in the question.
+        binding: String,
+    },
+    /// Votes that had opened it do not count any more: people are asked again.
+    ApprovalReopened {
+        /// The approval's id.
+        approval: String,
+        /// The call that waits.
+        call: CallId,
     },
     /// Nobody decided, or nobody came to execute, in time.
     ApprovalExpired {

@@ -48,6 +48,7 @@ impl Recorded {
                 Event::ApprovalAsked { .. } => "approval.ask",
                 Event::ApprovalVoted { .. } => "approval.vote",
                 Event::ApprovalExecuted { .. } => "approval.execute",
+                Event::ApprovalReopened { .. } => "approval.reopen",
                 Event::ApprovalExpired { .. } => "approval.expire",
                 Event::ApprovalCancelled { .. } => "approval.cancel",
                 Event::ConfigChange { .. } => "config.change",
@@ -77,6 +78,7 @@ impl Recorded {
             | Event::ApprovalAsked { call, .. }
             | Event::ApprovalVoted { call, .. }
             | Event::ApprovalExecuted { call, .. }
+            | Event::ApprovalReopened { call, .. }
             | Event::ApprovalExpired { call, .. }
             | Event::ApprovalCancelled { call, .. } => Some(*call),
             Event::AuditRead { call, .. } => *call,
@@ -111,6 +113,7 @@ impl Recorded {
             | Event::AuditRead { who, .. } => Some(who),
             Event::ApprovalCancelled { who, .. } => who.as_ref(),
             Event::ApprovalExecuted { .. }
+            | Event::ApprovalReopened { .. }
             | Event::ApprovalExpired { .. }
             | Event::KeyRotated { .. } => None,
         }
@@ -126,6 +129,7 @@ impl Recorded {
             | Event::Lifted { content, .. }
             | Event::AuditRead { content, .. } => Some(content),
             Event::ApprovalExecuted { .. }
+            | Event::ApprovalReopened { .. }
             | Event::ApprovalExpired { .. }
             | Event::ApprovalCancelled { .. }
             | Event::KeyRotated { .. } => None,
@@ -183,6 +187,7 @@ fn put_public(event: &Event, leaf: &mut Fields) {
         Event::ApprovalAsked { .. }
         | Event::ApprovalVoted { .. }
         | Event::ApprovalExecuted { .. }
+        | Event::ApprovalReopened { .. }
         | Event::ApprovalExpired { .. }
         | Event::ApprovalCancelled { .. } => put_approval(event, leaf),
         Event::ConfigChange {
@@ -211,6 +216,7 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
             function,
             rules,
             digest,
+            binding,
             expires,
             ..
         } => {
@@ -218,25 +224,34 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
             leaf.word("function", &function.to_string());
             leaf.words("rules", rules);
             leaf.word("digest", &hex(digest));
+            leaf.word("binding", binding);
             leaf.word("expires", &nanos_text(*expires));
         }
         Event::ApprovalVoted {
             approval,
             rule,
             vote,
+            binding,
             ..
         } => {
             leaf.word("approval", approval);
             leaf.word("rule", rule);
             leaf.word("vote", vote.as_str());
+            leaf.word("binding", binding);
         }
         Event::ApprovalExecuted {
-            approval, fence, ..
+            approval,
+            fence,
+            binding,
+            ..
         } => {
             leaf.word("approval", approval);
             leaf.number("fence", *fence);
+            leaf.word("binding", binding);
         }
-        Event::ApprovalExpired { approval, .. } => leaf.word("approval", approval),
+        Event::ApprovalReopened { approval, .. } | Event::ApprovalExpired { approval, .. } => {
+            leaf.word("approval", approval);
+        }
         Event::ApprovalCancelled {
             approval, reason, ..
         } => {

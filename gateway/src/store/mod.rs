@@ -37,6 +37,8 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 
+/// Why an approval is pending again: votes that had opened it were voided.
+pub const REOPENED: &str = "vote-voided";
 /// Most approvals in one list.
 pub const LIST_MAX: u32 = 500;
 /// Most changes in one batch.

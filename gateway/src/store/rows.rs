@@ -126,6 +126,8 @@ pub struct VoteRow {
     pub handle: Option<String>,
     /// The groups by which the voter is named in the rule, as JSON.
     pub groups: String,
+    /// The voter as it was verified for the vote, sealed; empty in votes of older versions.
+    pub voter: Vec<u8>,
     /// Yes or no.
     pub yes: bool,
     /// The sealed reason.

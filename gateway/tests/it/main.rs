@@ -13,6 +13,7 @@ mod calls_approvals;
 mod calls_changes;
 mod calls_crashes;
 mod calls_secrets;
+mod calls_voters;
 mod compile_fail;
 mod crash;
 #[cfg(feature = "demo")]

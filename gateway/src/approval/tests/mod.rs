@@ -20,7 +20,7 @@ use super::*;
 use crate::call::{CallId, Effect, FunctionId, Sameness};
 use crate::clock::ManualClock;
 use crate::identity::Kind;
-use crate::policy::{GroupExpr, RuleHash, RuleTerms, Terms};
+use crate::policy::{GroupExpr, PersonFacts, RuleHash, RuleTerms, StepUp, Terms};
 use crate::store::SqliteStore;
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -100,6 +100,14 @@ pub(super) fn rule(name: &str, any_of: &[&[&str]], quorum: u32) -> RuleTerms {
         quorum,
         decide_within: Duration::from_secs(900),
         reason: None,
+        step_up: StepUp::default(),
+    }
+}
+
+pub(super) const fn here() -> PersonFacts {
+    PersonFacts {
+        at: START,
+        source: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
     }
 }
 
@@ -169,6 +177,7 @@ pub(super) async fn cast(
         verdict,
         reason: "because",
         seen: None,
+        facts: here(),
     };
     approvals
         .vote(ballot, |_| true, |_| async { Ok::<(), Infallible>(()) })

@@ -182,6 +182,7 @@ async fn a_voter_is_named_by_the_rule_and_permitted_by_policy() {
         verdict: Verdict::Yes,
         reason: "",
         seen: None,
+        facts: here(),
     };
     let vote = bench
         .approvals
@@ -240,12 +241,89 @@ async fn every_rule_needs_its_own_votes() {
     assert!(matches!(foreign, Err(VoteError::UnknownRule)));
 }
 
+// P10: what the rule asks of the sign-in.
+#[tokio::test]
+async fn a_rule_with_a_step_up_takes_no_weaker_and_no_older_sign_in() {
+    let mut strict = rule("strict", &[&[LEADS]], 1);
+    strict.step_up = StepUp {
+        acr: vec!["phr".to_owned(), "phrh".to_owned()],
+        max_age: Some(Duration::from_secs(60)),
+    };
+    let strict = terms(&[strict]);
+    let (bench, id) = held(&caller(), &strict).await;
+    let at = |seconds| Some(Timestamp::from_secs(START.secs() - seconds));
+    let lacks = [
+        // No `acr`, another `acr`, a sign-in that is a second too old, one that only the issue time dates.
+        lead("ann").signed_in(at(1), None),
+        lead("ann").signed_in(at(1), None).with_acr("pwd"),
+        lead("ann").signed_in(at(61), None).with_acr("phr"),
+        lead("ann").signed_in(None, at(1)).with_acr("phr"),
+    ];
+    for voter in &lacks {
+        let vote = yes(&bench.approvals, &id, &strict, voter).await;
+        assert!(matches!(vote, Err(VoteError::StepUp(_))), "{vote:?}");
+    }
+    let text = yes(&bench.approvals, &id, &strict, &lacks[1])
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        text,
+        "this rule asks for another sign-in: with `acr` one of `phr`, `phrh`; yours is `pwd`"
+    );
+    let good = lead("ann").signed_in(at(60), None).with_acr("phrh");
+    let vote = yes(&bench.approvals, &id, &strict, &good).await;
+    assert_eq!(vote.unwrap(), State::Approved);
+    // To stop a call no step-up is needed.
+    let vote = no(&bench.approvals, &id, &strict, &lead("bob")).await;
+    assert_eq!(vote.unwrap(), State::Denied);
+}
+
+// P12: what the run asks again is what was verified for the vote.
+#[tokio::test]
+async fn a_vote_keeps_who_the_voter_was() {
+    use crate::identity::{Reach, Revocation, RevocationTarget, Revocations};
+    let (bench, id) = held(&caller(), &lead_terms()).await;
+    let ann = human("ann", &[LEADS, "corp/staff"]);
+    yes(&bench.approvals, &id, &lead_terms(), &ann)
+        .await
+        .unwrap();
+    let execution = bench.approvals.take(&id, &caller(), "i1").await.unwrap();
+    let voter = execution.voters()[0].clone();
+    let snapshot = voter.snapshot.unwrap();
+    let subject = snapshot.subject(&voter.key);
+    assert_eq!((subject.issuer, subject.subject), ("corp", "ann"));
+    assert_eq!(subject.groups, ann.groups());
+    assert_eq!(snapshot.facts(), here());
+    let revocations = Revocations::new();
+    assert!(!snapshot.is_revoked(&voter.key, &revocations));
+    for target in [
+        RevocationTarget::Principal(voter.key.clone()),
+        RevocationTarget::Issuer("corp".to_owned()),
+        RevocationTarget::TokenHash([7; 32]),
+    ] {
+        let revocation = Revocation {
+            target,
+            reach: Reach::Lock,
+            at: START,
+        };
+        let revocations = Revocations::new();
+        revocations.apply(&revocation).unwrap();
+        assert!(
+            snapshot.is_revoked(&voter.key, &revocations),
+            "{revocation:?}"
+        );
+    }
+    bench.approvals.give_back(execution).await.unwrap();
+}
+
 fn vote_of(name: &str, handle: Option<&str>, groups: &[&str]) -> Yes {
     Yes {
         rule: rule("r", &[], 1).hash,
         voter: ("corp".to_owned(), name.to_owned()),
         handle: handle.map(str::to_owned),
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
+        snapshot: None,
     }
 }
 

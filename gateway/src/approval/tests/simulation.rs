@@ -134,7 +134,13 @@ impl World {
                 return drop(approvals.supersede(execution, Some(&other)).await);
             }
             3 => {
-                let whom = execution.voters().iter().min().unwrap().key.clone();
+                let whom = execution
+                    .voters()
+                    .iter()
+                    .map(|v| &v.key)
+                    .min()
+                    .unwrap()
+                    .clone();
                 match approvals.void(execution, &[whom]).await {
                     Ok(Voided::Still(execution)) => *execution,
                     Ok(Voided::Reopened) | Err(_) => return,

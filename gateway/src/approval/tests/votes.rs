@@ -14,6 +14,7 @@ fn ballot<'a>(id: &'a ApprovalId, rule: &'a RuleHash, voter: &'a Principal) -> B
         verdict: Verdict::Yes,
         reason: "checked with the customer",
         seen: None,
+        facts: here(),
     }
 }
 
@@ -90,6 +91,7 @@ async fn a_vote_is_for_what_was_shown() {
     let shown = bench.approvals.show(&other).await.unwrap().digest;
     let swapped = Ballot {
         seen: Some(&shown),
+        facts: here(),
         ..ballot(&id, &rule, &ann)
     };
     let vote = bench
@@ -100,6 +102,7 @@ async fn a_vote_is_for_what_was_shown() {
     let shown = bench.approvals.show(&id).await.unwrap().digest;
     let right = Ballot {
         seen: Some(&shown),
+        facts: here(),
         ..ballot(&id, &rule, &ann)
     };
     let vote = bench

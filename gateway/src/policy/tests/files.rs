@@ -77,6 +77,34 @@ fn fault(annotations: &str, policy: &str) -> String {
     faults[0].clone()
 }
 
+#[test]
+fn a_step_up_is_read_and_a_mistake_in_it_is_told() {
+    let text = format!(
+        "@id(\"a\") @approval(\"corp/leads\") @acr(\"phr  phrh\") @max_age(\"2m\")\n{FORBID}"
+    );
+    let policies = load(&text).unwrap();
+    let terms = policies.rules()[0].terms.as_ref().unwrap();
+    assert_eq!(terms.step_up.acr, ["phr", "phrh"]);
+    assert_eq!(
+        terms.step_up.max_age,
+        Some(std::time::Duration::from_secs(120))
+    );
+    let approval = "@id(\"a\") @approval(\"corp/leads\")";
+    let empty = fault(&format!("{approval} @acr(\" \")"), FORBID);
+    assert!(empty.contains("`@acr` is ` `"), "{empty}");
+    for bad in ["0s", "11m", "1", "-1s"] {
+        let fault = fault(&format!("{approval} @max_age(\"{bad}\")"), FORBID);
+        assert!(
+            fault.contains(&format!("`@max_age` is `{bad}`")) && fault.contains("at most 10m"),
+            "{fault}"
+        );
+    }
+    for alone in ["acr", "max_age"] {
+        let fault = fault(&format!("@id(\"a\") @{alone}(\"1m\")"), FORBID);
+        assert!(fault.contains("without `@approval`"), "{fault}");
+    }
+}
+
 const FORBID: &str = "forbid(principal is Caller, action, resource);";
 
 #[test]

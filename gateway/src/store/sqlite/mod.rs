@@ -36,7 +36,10 @@ const TURN: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 
 /// A migration: its number and its text. Never edited once released, only followed by another.
-const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../migrations/sqlite/0001_state.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../migrations/sqlite/0001_state.sql")),
+    (2, include_str!("../migrations/sqlite/0002_voter.sql")),
+];
 
 /// The state in one SQLite file.
 #[derive(Debug)]

@@ -67,6 +67,7 @@ pub(super) fn vote_of(row: &SqliteRow) -> Result<VoteRow, Error> {
         subject: row.try_get("subject")?,
         handle: row.try_get("handle")?,
         groups: row.try_get("groups")?,
+        voter: row.try_get("voter")?,
         yes: match row.try_get("verdict")? {
             "yes" => true,
             "no" => false,

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
 use super::super::rows::{ApprovalRow, Moved, VoteRow, Voted};
-use super::super::{Error, Opens, State, VOTES_MAX};
+use super::super::{Error, Opens, REOPENED, State, VOTES_MAX};
 use super::edges::Update;
 use super::read::{approval_of, select, votes};
 use super::{SqliteStore, ms};
@@ -130,7 +130,7 @@ async fn vote(
 async fn insert(tx: &mut Tx<'_>, vote: &VoteRow) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO votes (id, approval, rule, person, issuer, subject, handle, groups, verdict, \
-         reason, at_ms, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         reason, at_ms, mac, voter) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(&vote.id)
     .bind(&vote.approval)
@@ -144,6 +144,7 @@ async fn insert(tx: &mut Tx<'_>, vote: &VoteRow) -> Result<(), Error> {
     .bind(&vote.reason)
     .bind(ms(vote.at))
     .bind(&vote.mac)
+    .bind(&vote.voter)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -178,7 +179,7 @@ async fn reopen(
         lease,
         expires: Some(row.decide_by),
         successor: None,
-        cause: "vote-voided",
+        cause: REOPENED,
         now,
     };
     Ok(matches!(update.run(tx).await?, Moved::Yes { .. }))

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::store::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
 use crate::store::{
     Answer, ApprovalRow, AskLimits, Asked, Change, Edge, Filter, Moved, NewApproval, NewResult,
-    Opens, Revocation, Revoked, State, Step, Store, Swept, Taking, VoteRow, Voted,
+    Opens, REOPENED, Revocation, Revoked, State, Step, Store, Swept, Taking, VoteRow, Voted,
 };
 
 /// Everything, behind one lock: each method is a transaction.
@@ -298,7 +298,7 @@ impl Book {
             if row.state == State::Pending || opens(&row, &self.counting(&id)) {
                 self.rows.entry(id).and_modify(|row| row.version += 1);
             } else if let Moved::Yes { .. } =
-                self.moved(&id, Edge::Reopen, lease.as_deref(), "vote-voided", now)
+                self.moved(&id, Edge::Reopen, lease.as_deref(), REOPENED, now)
             {
                 let back = row.decide_by;
                 self.rows

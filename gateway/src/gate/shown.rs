@@ -1,0 +1,35 @@
+//! What approvers see of a call.
+
+use crate::call::input::Value;
+use crate::call::{Call, Input};
+
+/// What approvers see of a call: made from the bytes that are stored.
+pub(super) fn summary<C: Call>(call: &C) -> serde_json::Value {
+    let content = call.content();
+    let body = content.body.as_ref().map(|body| match std::str::from_utf8(body) {
+        Ok(text) => serde_json::json!({ "text": text }),
+        Err(_) => serde_json::json!({ "hex": body.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
+    });
+    serde_json::json!({ "request": content.head, "body": body, "input": input_json(call.input()) })
+}
+
+/// The typed input as JSON, for the sealed record and for approvers.
+pub(super) fn input_json(input: &Input) -> serde_json::Value {
+    fn value_of(value: &Value) -> serde_json::Value {
+        match value {
+            Value::Bool(flag) => (*flag).into(),
+            Value::Long(number) => (*number).into(),
+            Value::Decimal(text) | Value::String(text) => text.as_str().into(),
+            Value::Set(values) => values.iter().map(value_of).collect(),
+            Value::Record(members) => members
+                .iter()
+                .map(|(name, member)| (name.clone(), value_of(member)))
+                .collect(),
+        }
+    }
+    input
+        .members
+        .iter()
+        .map(|(name, member)| (name.clone(), value_of(member)))
+        .collect()
+}

@@ -1,0 +1,103 @@
+//! Who may open a call: judged when they vote, and again when it runs.
+
+use serde_json::{Value, json};
+
+use super::calls_approvals::{staff, start, told};
+use super::support::gateway::{CONSOLE, eventually, mint, now, person};
+use super::support::raw;
+
+#[test]
+fn an_approver_who_may_not_approve_any_more_at_the_run_does_not_count() {
+    // P12
+    let world = start();
+    let token = staff("vera");
+    let id = world.ask("/brief/left", &token, 2);
+    world.approve(&id);
+    let gone = "@id(\"lena-left\") forbid (principal == Caller::\"corp/lena\", action == Action::\"approve\", resource);\n\
+        @id(\"backups-approve\") permit (principal in Group::\"corp/leads\", action == Action::\"approve\", resource);";
+    world.gateway.reload(|setup| setup.policy(gone), &[]);
+    let answer = world.own("POST", &id, "/run", &token);
+    told(&answer, 429, "approval_pending", "no");
+    assert_eq!(world.state(&id, &token), "pending");
+    let (good, text) = world
+        .gateway
+        .approvals(&person("liam", &["leads"]), &["approve", &id]);
+    assert!(good, "{text}");
+    assert_eq!(world.send("/brief/left", &token, 2).status, 200);
+    assert_eq!(world.double.hits("/left"), 1);
+    // The record tells it, and joins question, votes and execution by one value.
+    let leaves = eventually("the record of the second run", || {
+        let leaves = world.gateway.leaves();
+        let of = |kind: &str| -> Vec<Value> {
+            let of = leaves
+                .iter()
+                .filter(|leaf| leaf["kind"] == kind && leaf["approval"] == id);
+            of.cloned().collect()
+        };
+        let all = [
+            "approval.ask",
+            "approval.vote",
+            "approval.reopen",
+            "approval.execute",
+        ]
+        .map(of);
+        (all[3].len() == 2).then_some(all)
+    });
+    let [asked, voted, reopened, executed] = &leaves;
+    assert_eq!((asked.len(), voted.len(), reopened.len()), (1, 2, 1));
+    let binding = asked[0]["binding"].as_str().expect("a binding");
+    assert_eq!(binding.len(), 64);
+    for leaf in voted.iter().chain(executed) {
+        assert_eq!(leaf["binding"], binding, "{leaf}");
+    }
+}
+
+#[test]
+fn a_rule_that_asks_for_a_step_up_is_opened_by_one_only() {
+    let world = start();
+    let strict = "@id(\"strong\") @approval(\"corp/security\") @acr(\"phr\") @max_age(\"5m\")\n\
+        forbid (principal, action == Action::\"brief/post\", resource);\n\
+        @id(\"security-approves\") permit (principal in Group::\"corp/security\", action == Action::\"approve\", resource);";
+    world.gateway.reload(|setup| setup.policy(strict), &[]);
+    let token = staff("stan");
+    let id = world.ask("/brief/strong", &token, 2);
+    world.approve(&id);
+    let sid = person("sid", &["security"]);
+    let (good, text) = world.gateway.approvals(&sid, &["approve", &id]);
+    assert!(
+        !good && text.contains("401") && text.contains("`acr` one of `phr`"),
+        "{text}"
+    );
+    let view = raw::get(
+        world.gateway.console,
+        &format!("/api/v1/approvals/{id}"),
+        Some(&sid),
+    )
+    .json();
+    let rule = view["rules"]
+        .as_array()
+        .expect("rules")
+        .iter()
+        .find(|rule| rule["id"] == "strong");
+    let rule = rule.expect("the rule");
+    assert_eq!(
+        (&rule["acr"], &rule["max_age_s"]),
+        (&json!(["phr"]), &json!(300))
+    );
+    let body = json!({ "rule": rule["hash"], "verdict": "yes", "digest": view["digest"] });
+    let path = format!("/api/v1/approvals/{id}/votes");
+    let refused = raw::post(world.gateway.console, &path, Some(&sid), &body);
+    assert_eq!(refused.status, 401);
+    let challenge = refused.header("www-authenticate").expect("a challenge");
+    assert!(
+        challenge.contains("error=\"insufficient_user_authentication\""),
+        "{challenge}"
+    );
+    let strong = mint(&json!({
+        "sub": "sid", "groups": ["security"], "account_type": "person", "aud": CONSOLE,
+        "auth_time": now() - 5, "acr": "phr",
+    }));
+    let (good, text) = world.gateway.approvals(&strong, &["approve", &id]);
+    assert!(good, "{text}");
+    assert_eq!(world.send("/brief/strong", &token, 2).status, 200);
+}
