@@ -198,97 +198,101 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// Countries and lengths of the IBAN registry (ISO 13616).
-const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
-    (b"AD", 24),
-    (b"AE", 23),
-    (b"AL", 28),
-    (b"AT", 20),
-    (b"AZ", 28),
-    (b"BA", 20),
-    (b"BE", 16),
-    (b"BG", 22),
-    (b"BH", 22),
-    (b"BI", 27),
-    (b"BR", 29),
-    (b"BY", 28),
-    (b"CH", 21),
-    (b"CR", 22),
-    (b"CY", 28),
-    (b"CZ", 24),
-    (b"DE", 22),
-    (b"DJ", 27),
-    (b"DK", 18),
-    (b"DO", 28),
-    (b"EE", 20),
-    (b"EG", 29),
-    (b"ES", 24),
-    (b"FI", 18),
-    (b"FK", 18),
-    (b"FO", 18),
-    (b"FR", 27),
-    (b"GB", 22),
-    (b"GE", 22),
-    (b"GI", 23),
-    (b"GL", 18),
-    (b"GR", 27),
-    (b"GT", 28),
-    (b"HN", 28),
-    (b"HR", 21),
-    (b"HU", 28),
-    (b"IE", 22),
-    (b"IL", 23),
-    (b"IQ", 23),
-    (b"IS", 26),
-    (b"IT", 27),
-    (b"JO", 30),
-    (b"KW", 30),
-    (b"KZ", 20),
-    (b"LB", 28),
-    (b"LC", 32),
-    (b"LI", 21),
-    (b"LT", 20),
-    (b"LU", 20),
-    (b"LV", 21),
-    (b"LY", 25),
-    (b"MC", 27),
-    (b"MD", 24),
-    (b"ME", 22),
-    (b"MK", 19),
-    (b"MN", 20),
-    (b"MR", 27),
-    (b"MT", 31),
-    (b"MU", 30),
-    (b"NI", 28),
-    (b"NL", 18),
-    (b"NO", 15),
-    (b"OM", 23),
-    (b"PK", 24),
-    (b"PL", 28),
-    (b"PS", 29),
-    (b"PT", 25),
-    (b"QA", 29),
-    (b"RO", 24),
-    (b"RS", 22),
-    (b"RU", 33),
-    (b"SA", 24),
-    (b"SC", 31),
-    (b"SD", 18),
-    (b"SE", 24),
-    (b"SI", 19),
-    (b"SK", 24),
-    (b"SM", 27),
-    (b"SO", 23),
-    (b"ST", 25),
-    (b"SV", 28),
-    (b"TL", 23),
-    (b"TN", 24),
-    (b"TR", 26),
-    (b"UA", 29),
-    (b"VA", 22),
-    (b"VG", 24),
-    (b"XK", 20),
-    (b"YE", 30),
+/// Parts of an account number: how many characters of which kind.
+type Form = &'static [(usize, u8)];
+
+/// Countries of the IBAN registry (ISO 13616), and what their account numbers are made of: so many digits
+/// (`n`), letters (`a`), or either (`c`).
+const IBAN_FORMS: &[(&[u8; 2], Form)] = &[
+    (b"AD", &[(8, b'n'), (12, b'c')]),
+    (b"AE", &[(19, b'n')]),
+    (b"AL", &[(8, b'n'), (16, b'c')]),
+    (b"AT", &[(16, b'n')]),
+    (b"AZ", &[(4, b'a'), (20, b'c')]),
+    (b"BA", &[(16, b'n')]),
+    (b"BE", &[(12, b'n')]),
+    (b"BG", &[(4, b'a'), (6, b'n'), (8, b'c')]),
+    (b"BH", &[(4, b'a'), (14, b'c')]),
+    (b"BI", &[(23, b'n')]),
+    (b"BR", &[(23, b'n'), (1, b'a'), (1, b'c')]),
+    (b"BY", &[(4, b'c'), (4, b'n'), (16, b'c')]),
+    (b"CH", &[(5, b'n'), (12, b'c')]),
+    (b"CR", &[(18, b'n')]),
+    (b"CY", &[(8, b'n'), (16, b'c')]),
+    (b"CZ", &[(20, b'n')]),
+    (b"DE", &[(18, b'n')]),
+    (b"DJ", &[(23, b'n')]),
+    (b"DK", &[(14, b'n')]),
+    (b"DO", &[(4, b'c'), (20, b'n')]),
+    (b"EE", &[(16, b'n')]),
+    (b"EG", &[(25, b'n')]),
+    (b"ES", &[(20, b'n')]),
+    (b"FI", &[(14, b'n')]),
+    (b"FK", &[(2, b'a'), (12, b'n')]),
+    (b"FO", &[(14, b'n')]),
+    (b"FR", &[(10, b'n'), (11, b'c'), (2, b'n')]),
+    (b"GB", &[(4, b'a'), (14, b'n')]),
+    (b"GE", &[(2, b'a'), (16, b'n')]),
+    (b"GI", &[(4, b'a'), (15, b'c')]),
+    (b"GL", &[(14, b'n')]),
+    (b"GR", &[(7, b'n'), (16, b'c')]),
+    (b"GT", &[(24, b'c')]),
+    (b"HN", &[(4, b'a'), (20, b'n')]),
+    (b"HR", &[(17, b'n')]),
+    (b"HU", &[(24, b'n')]),
+    (b"IE", &[(4, b'a'), (14, b'n')]),
+    (b"IL", &[(19, b'n')]),
+    (b"IQ", &[(4, b'a'), (15, b'n')]),
+    (b"IS", &[(22, b'n')]),
+    (b"IT", &[(1, b'a'), (10, b'n'), (12, b'c')]),
+    (b"JO", &[(4, b'a'), (4, b'n'), (18, b'c')]),
+    (b"KW", &[(4, b'a'), (22, b'c')]),
+    (b"KZ", &[(3, b'n'), (13, b'c')]),
+    (b"LB", &[(4, b'n'), (20, b'c')]),
+    (b"LC", &[(4, b'a'), (24, b'c')]),
+    (b"LI", &[(5, b'n'), (12, b'c')]),
+    (b"LT", &[(16, b'n')]),
+    (b"LU", &[(3, b'n'), (13, b'c')]),
+    (b"LV", &[(4, b'a'), (13, b'c')]),
+    (b"LY", &[(21, b'n')]),
+    (b"MC", &[(10, b'n'), (11, b'c'), (2, b'n')]),
+    (b"MD", &[(20, b'c')]),
+    (b"ME", &[(18, b'n')]),
+    (b"MK", &[(3, b'n'), (10, b'c'), (2, b'n')]),
+    (b"MN", &[(16, b'n')]),
+    (b"MR", &[(23, b'n')]),
+    (b"MT", &[(4, b'a'), (5, b'n'), (18, b'c')]),
+    (b"MU", &[(4, b'a'), (19, b'n'), (3, b'a')]),
+    (b"NI", &[(4, b'a'), (20, b'n')]),
+    (b"NL", &[(4, b'a'), (10, b'n')]),
+    (b"NO", &[(11, b'n')]),
+    (b"OM", &[(3, b'n'), (16, b'c')]),
+    (b"PK", &[(4, b'a'), (16, b'c')]),
+    (b"PL", &[(24, b'n')]),
+    (b"PS", &[(4, b'a'), (21, b'c')]),
+    (b"PT", &[(21, b'n')]),
+    (b"QA", &[(4, b'a'), (21, b'c')]),
+    (b"RO", &[(4, b'a'), (16, b'c')]),
+    (b"RS", &[(18, b'n')]),
+    (b"RU", &[(14, b'n'), (15, b'c')]),
+    (b"SA", &[(2, b'n'), (18, b'c')]),
+    (b"SC", &[(4, b'a'), (20, b'n'), (3, b'a')]),
+    (b"SD", &[(14, b'n')]),
+    (b"SE", &[(20, b'n')]),
+    (b"SI", &[(15, b'n')]),
+    (b"SK", &[(20, b'n')]),
+    (b"SM", &[(1, b'a'), (10, b'n'), (12, b'c')]),
+    (b"SO", &[(19, b'n')]),
+    (b"ST", &[(21, b'n')]),
+    (b"SV", &[(4, b'a'), (20, b'n')]),
+    (b"TL", &[(19, b'n')]),
+    (b"TN", &[(20, b'n')]),
+    (b"TR", &[(6, b'n'), (16, b'c')]),
+    (b"UA", &[(6, b'n'), (19, b'c')]),
+    (b"VA", &[(18, b'n')]),
+    (b"VG", &[(4, b'a'), (16, b'n')]),
+    (b"XK", &[(16, b'n')]),
+    (b"YE", &[(4, b'a'), (4, b'n'), (18, b'c')]),
 ];
 
 /// An IBAN whose two check digits start `group`: in any case, in one run or in groups.
@@ -298,12 +302,13 @@ fn iban(text: &[u8], group: Group, class: ClassId) -> Option<Hit> {
     if group.end - group.start < 2 || is_word(before(text, start)) {
         return None;
     }
-    let (_, length) = IBAN_LENGTHS
+    let (_, form) = IBAN_FORMS
         .iter()
         .find(|(known, _)| country == known.as_slice())?;
-    let mut compact = Vec::with_capacity(*length);
+    let length = 4 + form.iter().map(|(count, _)| count).sum::<usize>();
+    let mut compact = Vec::with_capacity(length);
     let mut end = start;
-    while compact.len() < *length {
+    while compact.len() < length {
         match text.get(end) {
             Some(byte) if byte.is_ascii_alphanumeric() => compact.push(byte.to_ascii_uppercase()),
             Some(b' ' | b'-') if is_word(text.get(end + 1)) && is_word(before(text, end)) => {}
@@ -313,7 +318,27 @@ fn iban(text: &[u8], group: Group, class: ClassId) -> Option<Hit> {
         end += 1;
     }
     let whole = !is_word(text.get(end));
-    (whole && mod_97(&compact)).then_some(Hit { start, end, class })
+    let account = compact.get(4..).unwrap_or_default();
+    (whole && has_form(account, form) && mod_97(&compact)).then_some(Hit { start, end, class })
+}
+
+/// One random word in a hundred passes the check digits; what is left out by its form is no account.
+fn has_form(mut account: &[u8], form: Form) -> bool {
+    for (count, kind) in form {
+        let Some((part, rest)) = account.split_at_checked(*count) else {
+            return false;
+        };
+        let fits = match kind {
+            b'n' => part.iter().all(u8::is_ascii_digit),
+            b'a' => part.iter().all(u8::is_ascii_alphabetic),
+            _ => true,
+        };
+        if !fits {
+            return false;
+        }
+        account = rest;
+    }
+    account.is_empty()
 }
 
 /// ISO 7064 MOD 97-10 with the first four characters moved to the end.

@@ -53,6 +53,13 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     ("iban", "nl91abna0417164300", "nl91abna0417164301"),
     ("iban", "NO9386011117947", "NO938601111794"),
+    // Belgian accounts are digits: the check digits are right by chance.
+    ("iban", "BE68539007547034", "be76bcaa2d963b53"),
+    (
+        "iban",
+        "FR14 2004 1010 0505 0001 3M02 606",
+        "FR14 2004 1010 0505 0001 3M02 60X",
+    ),
     ("email", "bob@example.com", "bob@example"),
     ("email", "\"bob smith\"@example.com", "@example.com"),
     ("email", "bob@[192.0.2.1]", "bob@[localhost]"),
