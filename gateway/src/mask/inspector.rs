@@ -116,9 +116,9 @@ impl Inspector {
             .settings
             .classes()
             .iter()
-            .cloned()
             .zip(self.counts.iter().copied())
             .filter(|(_, count)| *count > 0)
+            .map(|(class, count)| (class.clone(), count))
             .collect()
     }
 }

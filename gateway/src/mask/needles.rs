@@ -87,6 +87,15 @@ impl Needles {
     }
 
     fn index(forms: Vec<Zeroizing<Vec<u8>>>) -> Self {
+        if forms.is_empty() {
+            return Self {
+                forms,
+                longest: 0,
+                window: 0,
+                shifts: Zeroizing::new(Vec::new()),
+                starts: Zeroizing::new(Vec::new()),
+            };
+        }
         let longest = forms.iter().map(|form| form.len()).max().unwrap_or(0);
         let window = forms
             .iter()

@@ -386,38 +386,13 @@ impl Scanner {
         out: &mut Vec<u8>,
     ) -> Result<(), JsonErrorKind> {
         let here = cursor.chunk.get(start..cursor.at).unwrap_or_default();
-        let mut carry = std::mem::take(&mut self.carry);
-        let carried = !carry.is_empty();
-        if carried {
-            carry.extend_from_slice(here);
+        if !self.carry.is_empty() {
+            self.end_carried(cursor, here, kind, visitor, out)?;
+        } else if let Some(bytes) = self.judge(kind, here, visitor)? {
+            self.flush(cursor, start, out);
+            out.extend_from_slice(&bytes);
+            cursor.copied = cursor.at;
         }
-        let raw = if carried { &carry[..] } else { here };
-        self.check_length(raw.len())?;
-        let token = self.check_token(kind, raw)?;
-        let verdict = match self.hidden {
-            None => visitor.token(&token),
-            Some(_) => Verdict::Keep,
-        };
-        match verdict {
-            Verdict::Keep => {
-                if carried {
-                    if self.hidden.is_none() {
-                        out.extend_from_slice(raw);
-                    }
-                    cursor.copied = cursor.at;
-                }
-            }
-            Verdict::Replace(bytes) => {
-                if !carried {
-                    self.flush(cursor, start, out);
-                }
-                out.extend_from_slice(&bytes);
-                cursor.copied = cursor.at;
-            }
-            Verdict::Refuse(reason) => return Err(JsonErrorKind::Refused(reason)),
-        }
-        carry.clear();
-        self.carry = carry;
         self.partial = Partial::None;
         self.escaped = false;
         self.ascii = true;
@@ -429,6 +404,48 @@ impl Scanner {
         Ok(())
     }
 
+    /// A token that began in an earlier chunk ends with the bytes `here`.
+    fn end_carried(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        here: &[u8],
+        kind: Kind,
+        visitor: &mut impl Visitor,
+        out: &mut Vec<u8>,
+    ) -> Result<(), JsonErrorKind> {
+        let mut carry = std::mem::take(&mut self.carry);
+        carry.extend_from_slice(here);
+        match self.judge(kind, &carry, visitor)? {
+            Some(bytes) => out.extend_from_slice(&bytes),
+            None if self.hidden.is_none() => out.extend_from_slice(&carry),
+            None => {}
+        }
+        cursor.copied = cursor.at;
+        carry.clear();
+        self.carry = carry;
+        Ok(())
+    }
+
+    /// Checks a whole token and asks the visitor: what stands in its place, if anything does.
+    fn judge(
+        &self,
+        kind: Kind,
+        raw: &[u8],
+        visitor: &mut impl Visitor,
+    ) -> Result<Option<Vec<u8>>, JsonErrorKind> {
+        self.check_length(raw.len())?;
+        let token = self.check_token(kind, raw)?;
+        if self.hidden.is_some() {
+            return Ok(None);
+        }
+        match visitor.token(&token) {
+            Verdict::Keep => Ok(None),
+            Verdict::Replace(bytes) => Ok(Some(bytes)),
+            Verdict::Refuse(reason) => Err(JsonErrorKind::Refused(reason)),
+        }
+    }
+
+    #[inline]
     fn check_token<'a>(&self, kind: Kind, raw: &'a [u8]) -> Result<Token<'a>, JsonErrorKind> {
         let token = |kind| Token {
             kind,
@@ -451,6 +468,7 @@ impl Scanner {
         Ok(token(if literal { Kind::Literal } else { Kind::Number }))
     }
 
+    #[inline]
     fn check_length(&self, bytes: usize) -> Result<(), JsonErrorKind> {
         if bytes > self.limits.token_bytes_max {
             return Err(JsonErrorKind::TokenTooLarge(self.limits.token_bytes_max));
@@ -469,6 +487,7 @@ impl Scanner {
         }
     }
 
+    #[inline]
     fn check_value_start(&mut self) -> Result<(), JsonErrorKind> {
         match self.expect {
             Expect::Value | Expect::ValueOrArrayEnd => {
@@ -483,6 +502,7 @@ impl Scanner {
         }
     }
 
+    #[inline]
     fn after_value(&mut self) {
         self.expect = match (self.stack.is_empty(), self.limits.documents) {
             (false, _) => Expect::CommaOrEnd,
@@ -502,6 +522,7 @@ impl Scanner {
     }
 
     /// Writes the clean bytes up to `until`, unless they lie in a replaced container.
+    #[inline]
     fn flush(&self, cursor: &mut Cursor<'_>, until: usize, out: &mut Vec<u8>) {
         if self.hidden.is_none() {
             out.extend_from_slice(cursor.chunk.get(cursor.copied..until).unwrap_or_default());
@@ -517,6 +538,7 @@ struct Run {
 }
 
 /// Measures a clean run, eight bytes at a time.
+#[inline]
 fn clean_run(text: &[u8]) -> Run {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;

@@ -112,17 +112,11 @@ impl Detectors {
             if !std::mem::take(&mut fresh) {
                 break;
             }
-            let mut from = 0;
-            let ends = hits.iter().map(|hit| (hit.start, hit.end));
             let mut found = Vec::new();
-            for (start, end) in ends.chain([(text.len(), text.len())]) {
-                self.inspect_once(
-                    text.get(from..start).unwrap_or_default(),
-                    &covers,
-                    &mut more,
-                );
-                found.extend(more.iter().map(|hit| hit.moved(from)));
-                from = end;
+            for (start, end) in beside(text, hits) {
+                let near = text.get(start..end).unwrap_or_default();
+                self.inspect_once(near, &covers, &mut more);
+                found.extend(more.iter().map(|hit| hit.moved(start)));
             }
             if !found.is_empty() {
                 fresh = true;
@@ -146,7 +140,7 @@ impl Detectors {
             self.scan(view.text(), Marks::of(view.text()), &mut found);
             hits.extend(found.iter().map(|hit| hit.in_source(&view)));
         }
-        if text.len() >= view::RUN_BYTES_MIN {
+        if marks.run() {
             view::encoded_runs(text, &mut |start, end, decoded| {
                 let mut found = Vec::new();
                 self.scan(decoded, Marks::of(decoded), &mut found);
@@ -185,7 +179,7 @@ impl Detectors {
             network::addresses(text, self.ip, self.hardware, hits);
         }
         if let Some(secrets) = &self.secrets
-            && (text.len() >= secrets::TOKEN_BYTES_MIN || marks.at())
+            && (marks.run() || marks.scheme() || marks.at())
         {
             secrets.scan(text, hits);
         }
@@ -215,6 +209,31 @@ pub(super) fn identifiers() -> impl Iterator<Item = &'static str> {
         (first == Some(at)).then_some(rule.class)
     });
     numbers::RULES.iter().map(|rule| rule.class).chain(words)
+}
+
+/// What lies between findings and on the same line as one of them: beside a new marker.
+fn beside(text: &[u8], hits: &[Hit]) -> Vec<(usize, usize)> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for hit in hits {
+        let ahead = text.get(from..hit.start).unwrap_or_default();
+        match memchr::memrchr(b'\n', ahead) {
+            // Beside this finding only, and what is beside the one before ends at its line's end.
+            Some(line) => {
+                if from > 0 {
+                    let end = memchr::memchr(b'\n', ahead).unwrap_or(line);
+                    pieces.push((from, from + end));
+                }
+                pieces.push((from + line + 1, hit.start));
+            }
+            None => pieces.push((from, hit.start)),
+        }
+        from = hit.end;
+    }
+    let rest = text.get(from..).unwrap_or_default();
+    let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+    pieces.push((from, from + end));
+    pieces
 }
 
 /// Sorts spans and joins those that overlap; the class of the first (of the longest, if several

@@ -65,6 +65,7 @@ pub struct Token<'a> {
 impl<'a> Token<'a> {
     /// The bytes between the quotes of a key or string; all bytes of other kinds.
     #[must_use]
+    #[inline]
     pub fn inner(&self) -> &'a [u8] {
         match self.kind {
             Kind::Key | Kind::String => match self.raw {
