@@ -12,7 +12,7 @@ use crate::call::CallId;
 use crate::clock::SystemClock;
 use crate::config::Loaded;
 use crate::disk::RealDisk;
-use crate::record::{Event, Reading, Recorder, Who};
+use crate::record::{Event, Held, Reading, Recorder, Who};
 
 /// Where the system's users have their names.
 const USERS: &str = "/etc/passwd";
@@ -29,6 +29,38 @@ pub enum Note {
         call: Option<CallId>,
         /// Filter, ids, files: never content.
         about: Value,
+    },
+    /// Destroy a subject's key.
+    Shred {
+        /// The issuer's alias.
+        issuer: String,
+        /// The subject.
+        subject: String,
+    },
+    /// Keep a subject from being erased.
+    HoldSubject {
+        /// The issuer's alias.
+        issuer: String,
+        /// The subject.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
+    /// Keep a call's subject from being erased.
+    HoldCall {
+        /// The call.
+        call: CallId,
+        /// Its subject's pseudonym, as its record states it.
+        subject_ref: String,
+        /// Why.
+        reason: String,
+    },
+    /// End a hold.
+    Release {
+        /// The hold's id.
+        hold: String,
+        /// Why.
+        reason: String,
     },
 }
 
@@ -71,13 +103,41 @@ pub(super) async fn perform(recorder: &Recorder, who: Who, note: Note) -> Result
                 call,
                 content: about,
             };
-            recorder
-                .note(event)
-                .await
-                .map(|index| format!("recorded as {index}"))
-                .map_err(|error| error.to_string())
+            let index = recorder.note(event).await.map_err(|e| e.to_string())?;
+            Ok(format!("recorded as {index}"))
+        }
+        Note::Shred { issuer, subject } => {
+            let dead = recorder.shred(&issuer, &subject, Some(who)).await;
+            let dead = dead.map_err(|e| e.to_string())?;
+            Ok(format!(
+                "erased: the key behind pseudonym {dead} is destroyed; destroy backups of `audit/keys` that are \
+                 older, or restore them with `callgate restore` only"
+            ))
+        }
+        Note::HoldSubject {
+            issuer,
+            subject,
+            reason,
+        } => hold(recorder, Held::Subject { issuer, subject }, &reason, who).await,
+        Note::HoldCall {
+            call,
+            subject_ref,
+            reason,
+        } => hold(recorder, Held::Call { call, subject_ref }, &reason, who).await,
+        Note::Release { hold, reason } => {
+            let released = recorder.release(&hold, &reason, who).await;
+            released.map_err(|e| e.to_string())?;
+            Ok(format!("hold {hold} is released"))
         }
     }
+}
+
+async fn hold(recorder: &Recorder, held: Held, reason: &str, who: Who) -> Result<String, String> {
+    let id = recorder.hold(held, reason, who).await;
+    let id = id.map_err(|error| error.to_string())?;
+    Ok(format!(
+        "hold {id} stands; end it with `callgate audit release {id} --reason …`"
+    ))
 }
 
 /// A user of the system, by the name that it has for them.

@@ -85,6 +85,8 @@ pub(super) enum AuditCommand {
     },
     /// Print the newest signed head, to keep elsewhere.
     Head,
+    #[command(flatten)]
+    Keep(super::keep::Command),
 }
 
 fn open(loaded: &Loaded) -> anyhow::Result<Trail> {
@@ -130,6 +132,9 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
                         "  sealed: {}",
                         terminal_safe(&content.to_string())
                     ));
+                }
+                if let Some(record) = entry.erased {
+                    print(&format!("  sealed: erased, by record {record}"));
                 }
             }
         }
@@ -180,7 +185,11 @@ fn filter(args: &ListArgs) -> anyhow::Result<Filter> {
 }
 
 fn line(summary: &CallSummary) -> String {
-    let subject = summary.subject.as_deref().unwrap_or(&summary.subject_ref);
+    let subject = match (summary.erased, &summary.subject) {
+        (Some(_), _) => "[erased]",
+        (None, Some(subject)) => subject,
+        (None, None) => &summary.subject_ref,
+    };
     let function = summary.function.as_deref().unwrap_or("?");
     let status = summary
         .status
@@ -298,6 +307,7 @@ pub(super) async fn audit(config: &Path, command: &AuditCommand) -> anyhow::Resu
             print(trail.prove(*call)?.trim_end());
             Ok(ExitCode::SUCCESS)
         }
+        AuditCommand::Keep(command) => super::keep::run(config, command).await,
         AuditCommand::Head => {
             let head = open(&load(config)?)?.head()?.context(
                 "no head is signed yet: the first one comes a second after the first record",

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod doctor;
 mod init;
+mod keep;
 mod mask;
 mod policy;
 

@@ -113,8 +113,11 @@ pub enum Error {
     #[error("the log has no record {0}")]
     NoRecord(u64),
     /// The content cannot be opened.
-    #[error("the content of call `{0}` cannot be opened: its key was destroyed or is not here")]
+    #[error("the content of call `{0}` cannot be opened: its key is not here")]
     Unreadable(crate::call::CallId),
+    /// The content is gone for good.
+    #[error("the content of call `{0}` is erased: record {1} says so; its proofs still verify")]
+    Erased(crate::call::CallId, u64),
     /// Nothing signed covers the record yet.
     #[error("no signed head covers the record yet: try again in a second")]
     NotCovered,

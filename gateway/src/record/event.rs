@@ -31,7 +31,25 @@ pub(super) enum Recorded {
     /// Events that found no room.
     Lost { count: u64 },
     /// A subject's key is destroyed.
-    Erased { reference: ContentId },
+    Erased {
+        reference: ContentId,
+        who: Option<Who>,
+    },
+    /// A subject's key must stay.
+    HoldPlaced {
+        hold: String,
+        reference: ContentId,
+        call: Option<CallId>,
+        who: Who,
+        content: Value,
+    },
+    /// A hold has ended.
+    HoldReleased {
+        hold: String,
+        call: Option<CallId>,
+        who: Who,
+        content: Value,
+    },
 }
 
 impl Recorded {
@@ -43,6 +61,8 @@ impl Recorded {
             Self::Refusals { .. } => "refusals",
             Self::Lost { .. } => "log.gap",
             Self::Erased { .. } => "erase.subject",
+            Self::HoldPlaced { .. } => "hold.place",
+            Self::HoldReleased { .. } => "hold.release",
             Self::Public(event) => match event.as_ref() {
                 Event::Denied { .. } => "call.deny",
                 Event::ApprovalAsked { .. } => "approval.ask",
@@ -68,11 +88,16 @@ impl Recorded {
             | Self::ClockStep { .. }
             | Self::Refusals { .. }
             | Self::Lost { .. }
-            | Self::Erased { .. } => None,
+            | Self::Erased { .. }
+            | Self::HoldPlaced { .. }
+            | Self::HoldReleased { .. } => None,
         }
     }
 
     fn call(&self) -> Option<CallId> {
+        if let Self::HoldPlaced { call, .. } | Self::HoldReleased { call, .. } = self {
+            return *call;
+        }
         match self.public()? {
             Event::Denied { call, .. }
             | Event::ApprovalAsked { call, .. }
@@ -92,8 +117,10 @@ impl Recorded {
     /// The call that it is about, or the pseudonym that is erased, or zeroes.
     pub(super) fn id(&self) -> ContentId {
         match self {
-            Self::Erased { reference } => *reference,
+            Self::Erased { reference, .. } => *reference,
             Self::Public(_)
+            | Self::HoldPlaced { .. }
+            | Self::HoldReleased { .. }
             | Self::LogOpen { .. }
             | Self::LogClose
             | Self::ClockStep { .. }
@@ -103,6 +130,16 @@ impl Recorded {
     }
 
     pub(super) fn who(&self) -> Option<&Who> {
+        match self {
+            Self::Erased { who, .. } => return who.as_ref(),
+            Self::HoldPlaced { who, .. } | Self::HoldReleased { who, .. } => return Some(who),
+            Self::Public(_)
+            | Self::LogOpen { .. }
+            | Self::LogClose
+            | Self::ClockStep { .. }
+            | Self::Refusals { .. }
+            | Self::Lost { .. } => {}
+        }
         match self.public()? {
             Event::Denied { who, .. }
             | Event::ApprovalAsked { who, .. }
@@ -120,6 +157,9 @@ impl Recorded {
     }
 
     pub(super) fn content(&self) -> Option<&Value> {
+        if let Self::HoldPlaced { content, .. } | Self::HoldReleased { content, .. } = self {
+            return Some(content);
+        }
         match self.public()? {
             Event::Denied { content, .. }
             | Event::ApprovalAsked { content, .. }
@@ -157,7 +197,14 @@ impl Recorded {
                 leaf.counts("counts", counts.iter().map(|(k, v)| (*k, *v)));
             }
             Self::Lost { count } => leaf.number("lost", *count),
-            Self::Erased { reference } => leaf.hex("erased_ref", reference),
+            Self::Erased { reference, .. } => leaf.hex("erased_ref", reference),
+            Self::HoldPlaced {
+                hold, reference, ..
+            } => {
+                leaf.word("hold", hold);
+                leaf.hex("held_ref", reference);
+            }
+            Self::HoldReleased { hold, .. } => leaf.word("hold", hold),
             Self::Public(event) => put_public(event, leaf),
         }
     }

@@ -26,6 +26,8 @@ pub(super) enum Tag {
     End,
     /// A subject's key is destroyed; the frame's id is its pseudonym.
     Erase,
+    /// A legal hold is placed or released.
+    Hold,
     Other,
 }
 
@@ -36,11 +38,12 @@ impl Tag {
             Self::End => 2,
             Self::Other => 3,
             Self::Erase => 4,
+            Self::Hold => 5,
         }
     }
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Begin, Self::End, Self::Other, Self::Erase]
+        [Self::Begin, Self::End, Self::Other, Self::Erase, Self::Hold]
             .into_iter()
             .find(|tag| tag.byte() == byte)
     }
@@ -51,6 +54,7 @@ impl Tag {
             "call.begin" => Self::Begin,
             "call.end" => Self::End,
             "erase.subject" => Self::Erase,
+            "hold.place" | "hold.release" => Self::Hold,
             _ => Self::Other,
         }
     }

@@ -9,6 +9,7 @@
 
 mod call;
 mod entry;
+mod erase;
 mod error;
 mod event;
 mod files;
@@ -36,6 +37,7 @@ pub use call::{OpenRecord, RequestTap};
 pub use entry::{
     ApprovalRef, Begin, Closed, CredentialRef, End, Event, Outcome, Reading, Vote, Who,
 };
+pub use erase::{EraseError, HOLDS_MAX, Held, Hold};
 pub use error::{Error, Unavailable, Why};
 pub use health::{Head, Health};
 pub use keyring::SUBJECTS_MAX;

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::call::{CallState, OpenRecord, Registry, Wait};
 use super::entry::{Begin, End, Event, Outcome, Who};
+use super::erase::Holds;
 use super::event::Recorded;
 use super::files::{self, Files};
 use super::health::{Head, Health, Shared};
@@ -50,8 +51,10 @@ pub(super) struct Inner {
     pub(super) room: Arc<Semaphore>,
     pub(super) calls: Arc<Registry>,
     pub(super) shared: Arc<Shared>,
-    keyring: Arc<Keyring>,
-    disk: Arc<dyn Disk>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) disk: Arc<dyn Disk>,
+    /// Legal holds that stand. Held while a key is destroyed, so that none is placed meanwhile.
+    pub(super) holds: tokio::sync::Mutex<Holds>,
     clock: SharedClock,
     capture_bytes_max: usize,
     lazy: Arc<Lazy>,
@@ -158,6 +161,7 @@ impl Recorder {
                 shared,
                 keyring,
                 disk,
+                holds: tokio::sync::Mutex::new(recovered.holds),
                 clock,
                 capture_bytes_max: config.capture_bytes_max,
                 lazy: Arc::clone(&lazy),
@@ -315,7 +319,7 @@ impl Recorder {
         self.note_recorded(Recorded::Public(Box::new(event))).await
     }
 
-    async fn note_recorded(&self, event: Recorded) -> Result<u64, Unavailable> {
+    pub(super) async fn note_recorded(&self, event: Recorded) -> Result<u64, Unavailable> {
         let (ack, acked) = oneshot::channel();
         let job = Job::Event(Box::new(EventJob {
             event,
@@ -361,34 +365,6 @@ impl Recorder {
             *counts.entry(reason).or_default() += 1;
         } else {
             *counts.entry("other").or_default() += 1;
-        }
-    }
-
-    /// Destroy a subject's key: their content becomes unreadable everywhere, every proof still
-    /// verifies. Recorded before it is done; true when there was a key.
-    ///
-    /// # Errors
-    /// [`Unavailable`] when it cannot be recorded; the key is then not destroyed. A key whose erasure is
-    /// recorded and that a crash or an error kept is destroyed at the next start.
-    pub async fn shred(&self, issuer: &str, subject: &str) -> Result<bool, Unavailable> {
-        let Some(reference) = self.inner.keyring.reference(issuer, subject) else {
-            return Ok(false);
-        };
-        self.note_recorded(Recorded::Erased { reference }).await?;
-        let (keyring, disk) = (
-            Arc::clone(&self.inner.keyring),
-            Arc::clone(&self.inner.disk),
-        );
-        let destroyed = tokio::task::spawn_blocking(move || {
-            keyring.destroy(disk.as_ref(), &|found| *found == reference)
-        });
-        match destroyed.await {
-            Ok(Ok(_)) => Ok(true),
-            Ok(Err(error)) => {
-                tracing::error!(error = %error, "cannot rewrite the keyring");
-                Err(Unavailable::new(Why::Write))
-            }
-            Err(_) => Err(Unavailable::new(Why::Write)),
         }
     }
 

@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use tlog::note::Signer;
 use tlog::tree::{Tree, leaf_hash};
 
+use super::erase::Holds;
 use super::files::{self, Files, Identity};
 use super::frame::{self, Frame, Kind, LeafFrame, Position, le64};
 use super::heads;
@@ -45,6 +46,7 @@ pub(super) struct Recovered {
     pub(super) head: Option<Head>,
     pub(super) takeover: Takeover,
     pub(super) orphans: Vec<OrphanJob>,
+    pub(super) holds: Holds,
     pub(super) report: Recovery,
 }
 
@@ -80,6 +82,7 @@ struct Scan {
     mark: Position,
     open: HashMap<ContentId, OrphanJob>,
     erased: HashSet<ContentId>,
+    holds: Holds,
 }
 
 impl Scan {
@@ -136,6 +139,7 @@ impl Scan {
             Tag::Erase => {
                 self.erased.insert(leaf.id);
             }
+            Tag::Hold => self.holds.leaf(leaf.leaf),
             Tag::Other => {}
         }
     }
@@ -166,6 +170,7 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
         mark: Position::default(),
         open: HashMap::new(),
         erased: HashSet::new(),
+        holds: Holds::default(),
     };
     let walked = segment::walk(disk, files, &chain, &mut |at, frame| scan.frame(at, frame))?;
     let head_size = scan.head.as_ref().map_or(0, |head| head.size);
@@ -209,6 +214,7 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
             next: walked.next,
         },
         orphans,
+        holds: scan.holds,
     })
 }
 

@@ -28,6 +28,7 @@ mod http_promises;
 mod http_streams;
 mod http_world;
 mod identity;
+mod keep_erases;
 mod keep_reads;
 mod operate_faults;
 mod operate_run;

@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::{End, Error, Event, Filter, Outcome, Trail, Verdict, VerifyOptions};
+use super::super::{
+    End, EraseError, Error, Event, Filter, Held, Outcome, Trail, Verdict, VerifyOptions,
+};
 use super::support::{begin, begin_job, call, config, fresh, noise, open, who};
 use crate::call::Durability;
 use crate::clock::Timestamp;
@@ -253,20 +255,35 @@ async fn shredded_subjects_content_is_gone_and_every_proof_still_verifies() {
     let record = recorder.begin_job(job).await.unwrap();
     record.close(End::new(Outcome::Ok)).await.unwrap();
     let backup = std::fs::read(config.dir.join("keys/subjects")).unwrap();
-    assert!(recorder.shred("corp", "alice").await.unwrap());
-    assert!(!recorder.shred("corp", "alice").await.unwrap());
+    let dead = recorder.shred("corp", "alice", None).await.unwrap();
+    assert!(matches!(
+        recorder.shred("corp", "alice", None).await,
+        Err(EraseError::Unknown { .. })
+    ));
     recorder.shutdown().await;
     let check = || {
         let trail = trail(&config);
-        assert!(matches!(trail.replay(gone), Err(Error::Unreadable(_))));
+        assert!(matches!(trail.replay(gone), Err(Error::Erased(..))));
+        let story = trail.show(gone).unwrap();
+        assert_eq!(story.summary.subject_ref, dead);
+        for entry in &story.entries {
+            assert_eq!((&entry.content, entry.erased.is_some()), (&None, true));
+        }
+        // Who asks for the name gets nothing: it leads to the pseudonym no more.
+        let filter = Filter {
+            principal: Some(("corp".to_owned(), "alice".to_owned())),
+            ..Filter::default()
+        };
+        assert!(trail.calls(filter).all(|found| found.unwrap().call != gone));
         assert_eq!(trail.replay(kept).unwrap().request_body.bytes, b"other");
         assert_eq!(trail.show(gone).unwrap().summary.subject, None);
         let report = trail.verify(&VerifyOptions::default()).unwrap();
         assert_eq!(report.verdict, Verdict::Intact);
     };
     check();
-    // A backup of the keyring does not bring the key back.
+    // A backup of the keyring does not bring the key back: not to a reader, not to the next start.
     std::fs::write(config.dir.join("keys/subjects"), backup).unwrap();
+    check();
     let (recorder, recovery) = open(&config).unwrap();
     assert_eq!(recovery.erased, 1);
     // The same person is another pseudonym from now on.
@@ -278,4 +295,69 @@ async fn shredded_subjects_content_is_gone_and_every_proof_still_verifies() {
     let trail = trail(&config);
     let reference = |id| trail.show(id).unwrap().summary.subject_ref;
     assert_ne!(reference(gone), reference(again));
+}
+
+#[tokio::test]
+async fn nothing_is_erased_while_a_hold_stands_and_holds_outlive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, recorder) = fresh(dir.path());
+    let id = call();
+    let record = begin(&recorder, id, b"wanted").await.unwrap();
+    record.close(End::new(Outcome::Ok)).await.unwrap();
+    let on_subject = Held::Subject {
+        issuer: "corp".to_owned(),
+        subject: "alice".to_owned(),
+    };
+    let first = recorder
+        .hold(on_subject, "case 7", who("officer"))
+        .await
+        .unwrap();
+    let on_call = Held::Call {
+        call: id,
+        subject_ref: trail(&config).show(id).unwrap().summary.subject_ref,
+    };
+    let second = recorder
+        .hold(on_call, "case 8", who("officer"))
+        .await
+        .unwrap();
+    recorder.shutdown().await;
+    let (recorder, _) = open(&config).unwrap();
+    let shred = async || recorder.shred("corp", "alice", None).await;
+    let mut both = vec![first.clone(), second.clone()];
+    both.sort();
+    assert_eq!(shred().await, Err(EraseError::Held(both)));
+    recorder
+        .release(&first, "closed", who("officer"))
+        .await
+        .unwrap();
+    assert_eq!(
+        recorder.release(&first, "again", who("officer")).await,
+        Err(EraseError::NoHold(first))
+    );
+    assert_eq!(shred().await, Err(EraseError::Held(vec![second.clone()])));
+    let standing: Vec<String> = trail(&config).holds().map(|h| h.id.clone()).collect();
+    assert_eq!(standing, vec![second.clone()]);
+    recorder
+        .release(&second, "closed", who("officer"))
+        .await
+        .unwrap();
+    assert!(shred().await.is_ok());
+    recorder.shutdown().await;
+    // The call's story has its hold; the name stands nowhere any more.
+    let story = trail(&config).show(id).unwrap();
+    let kinds: Vec<&str> = story.entries.iter().map(|e| e.kind.as_str()).collect();
+    assert_eq!(
+        kinds,
+        ["call.begin", "call.end", "hold.place", "hold.release"]
+    );
+    assert_eq!(story.summary.outcome, "ok");
+    let (recorder, _) = open(&config).unwrap();
+    let held = Held::Call {
+        call: id,
+        subject_ref: story.summary.subject_ref,
+    };
+    assert_eq!(
+        recorder.hold(held, "late", who("officer")).await,
+        Err(EraseError::Gone(id))
+    );
 }

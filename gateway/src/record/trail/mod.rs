@@ -13,10 +13,12 @@ use std::time::Duration;
 use tlog::note::VerifierKey;
 use tlog::tree::{Hash, leaf_hash};
 
+use super::erase::{Hold, Holds};
 use super::files::{self, Files, Identity};
 use super::frame::{Frame, Kind, LeafFrame, Position};
 use super::health::Head;
 use super::keyring::Keyring;
+use super::leaf::Tag;
 use super::seal::ContentId;
 use super::segment::{self, Chain, Expect, Walked};
 use super::{Error, heads};
@@ -48,6 +50,9 @@ struct Index {
     calls: HashMap<ContentId, Vec<u64>>,
     /// Calls in the order of their first leaf.
     order: Vec<ContentId>,
+    /// Pseudonyms whose key is destroyed, and the record that says so.
+    erased: HashMap<ContentId, u64>,
+    holds: Holds,
 }
 
 impl Index {
@@ -62,6 +67,14 @@ impl Index {
             at,
             hash: leaf_hash(leaf.leaf),
         });
+        match leaf.tag {
+            Tag::Erase => {
+                self.erased.insert(leaf.id, leaf.index);
+                return;
+            }
+            Tag::Hold => self.holds.leaf(leaf.leaf),
+            Tag::Begin | Tag::End | Tag::Other => {}
+        }
         if leaf.id == [0; 16] {
             return;
         }
@@ -170,6 +183,11 @@ impl Trail {
     /// Records so far.
     pub fn records(&self) -> u64 {
         self.index.leaves.len() as u64
+    }
+
+    /// The legal holds that stand.
+    pub fn holds(&self) -> impl Iterator<Item = &Hold> {
+        self.index.holds.all()
     }
 
     /// The log's origin.

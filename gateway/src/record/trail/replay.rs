@@ -100,6 +100,10 @@ impl Trail {
 
     fn key(&self, id: ContentId, pieces: &Pieces) -> Option<ContentKey> {
         let (salt, reference) = seal::key_parts(pieces.get(&(Sealed::Key, 0))?)?;
+        // A keyring from a backup may still have a key that the log says is destroyed.
+        if self.index.erased.contains_key(&reference) {
+            return None;
+        }
         let subject = self.keyring.as_ref()?.by_reference(&reference)?;
         ContentKey::derive(id, reference, salt, &subject.key).ok()
     }
@@ -133,10 +137,18 @@ impl Trail {
         Ok(open_part(&key, &pieces, part))
     }
 
+    /// The record that destroyed the key of what is sealed with a record of these fields.
+    pub(super) fn erased_by(&self, fields: &Value) -> Option<u64> {
+        let reference = fields.get("subject_ref").and_then(Value::as_str);
+        let reference = reference.and_then(unhex)?;
+        self.index.erased.get(&reference).copied()
+    }
+
     /// Play a call back.
     ///
     /// # Errors
-    /// [`Error::UnknownCall`] for a call that never began; [`Error::Unreadable`] when its key is gone.
+    /// [`Error::UnknownCall`] for a call that never began; [`Error::Erased`] when its key was
+    /// destroyed, [`Error::Unreadable`] when it is not here.
     pub fn replay(&self, call: CallId) -> Result<Replayed, Error> {
         let id = *call.as_bytes();
         let mut begin = None;
@@ -155,7 +167,11 @@ impl Trail {
             None => self.walked.end,
         };
         let pieces = self.pieces(id, self.place_before(first), to)?;
-        let key = self.key(id, &pieces).ok_or(Error::Unreadable(call))?;
+        let gone = || match self.erased_by(&begin) {
+            Some(record) => Error::Erased(call, record),
+            None => Error::Unreadable(call),
+        };
+        let key = self.key(id, &pieces).ok_or_else(gone)?;
         let end = end.map_or(Value::Null, |(_, fields)| fields);
         Ok(assemble(&key, &pieces, &begin, &end))
     }

@@ -48,6 +48,8 @@ pub struct CallSummary {
     pub subject_ref: String,
     /// The caller, when the keys to know it are here.
     pub subject: Option<String>,
+    /// The record that destroyed the caller's key: who it was and the content are gone for good.
+    pub erased: Option<u64>,
     /// `human`, `workload`, `agent`.
     pub principal_kind: String,
     /// The word for how it ended: an [`Outcome`], `denied`, `pending` (waits for people) or `open`.
@@ -87,6 +89,8 @@ pub struct Entry {
     /// What is sealed with it, when the keys are here: for a begin the principal, the request's head
     /// and the policy request.
     pub content: Option<Value>,
+    /// The record that destroyed the key of the sealed content.
+    pub erased: Option<u64>,
 }
 
 /// All that is recorded of one call.
@@ -162,7 +166,8 @@ impl Trail {
             let known = self
                 .keyring
                 .as_ref()
-                .and_then(|ring| ring.reference(issuer, subject));
+                .and_then(|ring| ring.reference(issuer, subject))
+                .filter(|reference| !self.index.erased.contains_key(reference));
             // Nobody has this one: a subject that was never seen, or was erased, has no calls.
             known.map_or_else(|| "unknown".to_owned(), |reference| hex(&reference))
         });
@@ -204,9 +209,19 @@ impl Trail {
             index,
             kind: text(&fields, "kind").unwrap_or_default(),
             content: self.content_of(index, &fields),
+            erased: self.erased_of(&fields),
             text: String::from_utf8_lossy(&bytes).into_owned(),
             fields,
         })
+    }
+
+    /// An end bears no pseudonym of its own: it is its begin's.
+    fn erased_of(&self, fields: &Value) -> Option<u64> {
+        let begin = fields.get("begin").and_then(Value::as_u64);
+        match begin.and_then(|begin| self.leaf(begin).ok()) {
+            Some(begin) => self.erased_by(&serde_json::from_slice(&begin).ok()?),
+            None => self.erased_by(fields),
+        }
     }
 
     fn content_of(&self, index: u64, fields: &Value) -> Option<Value> {
@@ -241,6 +256,7 @@ impl Trail {
     fn with_names(&self, mut summary: CallSummary) -> CallSummary {
         let unknown = summary.reason.as_deref() == Some("not_found");
         if let Ok(entry) = self.entry(summary.index) {
+            summary.erased = entry.erased;
             let content = entry.content.unwrap_or(Value::Null);
             let subject = content
                 .get("subject")
@@ -264,6 +280,7 @@ fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
         issuer: text(fields, "issuer").unwrap_or_default(),
         subject_ref: text(fields, "subject_ref").unwrap_or_default(),
         subject: None,
+        erased: None,
         principal_kind: text(fields, "principal_kind").unwrap_or_default(),
         outcome: "open".to_owned(),
         reason: None,
