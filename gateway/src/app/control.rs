@@ -97,7 +97,9 @@ async fn answer(house: &House, stream: UnixStream) -> std::io::Result<()> {
 async fn perform(house: &House, who: &Who, asked: Ask) -> Result<String, String> {
     match asked {
         Ask::Reload { accept_removal } => house.reload(accept_removal).await,
-        Ask::Note { note } => super::local::perform(&house.record, who.clone(), note).await,
+        Ask::Note { note } => {
+            super::local::perform(&house.record, house.data(), who.clone(), note).await
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::identity::assertion::Signer;
 use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocations};
 use crate::pipeline::{Parts, Pipeline, Snapshot};
 use crate::policy::PolicyDiff;
-use crate::record::{self, Event, Recorder, Who};
+use crate::record::{self, Event, Recorder, Transit, Who};
 use crate::secret::Secret;
 use crate::store::{self, Change, Revoked, SqliteStore, State, Store};
 use crate::telemetry::Metrics;
@@ -39,6 +39,8 @@ pub struct House {
     pub(super) record: Recorder,
     store: Arc<dyn Store>,
     revocations: Revocations,
+    /// Wraps the root key, where the config names one.
+    pub(super) transit: Option<Transit>,
     egress: Egress,
     clock: SharedClock,
     own: Vec<SocketAddr>,
@@ -101,7 +103,11 @@ fn names(data: &Path) -> Result<Names, Error> {
 ///
 /// # Errors
 /// What cannot be made, and why.
-pub async fn init(data: &Path, origin: Option<&str>) -> Result<(), Error> {
+pub async fn init(
+    data: &Path,
+    origin: Option<&str>,
+    transit: Option<&Transit>,
+) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     let system = |what| move |source| Error::System { what, source };
     if data.join(NAME_FILE).exists() {
@@ -114,7 +120,13 @@ pub async fn init(data: &Path, origin: Option<&str>) -> Result<(), Error> {
     let origin = origin.map_or_else(|| format!("callgate.invalid/{instance}"), str::to_owned);
     let disk = RealDisk;
     let config = record::Config::new(audit_dir(data), origin.clone(), instance.clone());
-    Recorder::init(&config, &disk)?;
+    match transit {
+        None => Recorder::init(&config, &disk)?,
+        Some(transit) => {
+            let (_, wrapped) = record::make_root(transit).await?;
+            Recorder::init_wrapped(&config, &wrapped, &disk)?;
+        }
+    }
     std::fs::create_dir_all(store_dir(data)).map_err(system("data folder"))?;
     SqliteStore::init(&store_dir(data)).await?.close().await;
     Signer::init(&data.join(ASSERTION_KEY_FILE), &assertion_issuer(&instance))?;
@@ -180,7 +192,8 @@ impl House {
     pub async fn open(loaded: Loaded, own: Vec<SocketAddr>) -> Result<Self, Error> {
         let clock: SharedClock = Arc::new(SystemClock);
         let data = loaded.data();
-        let audit = audit_config(&loaded)?;
+        let mut audit = audit_config(&loaded)?;
+        let transit = super::transit(&loaded)?;
         let instance = audit.instance.clone();
         let egress = Egress::new(&egress::Policy {
             ca: None,
@@ -198,6 +211,7 @@ impl House {
         };
         // The config is judged before anything is opened: a faulty one leaves no trace.
         let snapshot = config::build(&loaded, &context).map_err(Error::Config)?;
+        audit.root = super::root_key(&loaded).await?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let (record, recovery) = Recorder::open(audit, disk, Arc::clone(&clock))?;
         tracing::info!(
@@ -233,6 +247,7 @@ impl House {
             record,
             store,
             revocations,
+            transit,
             egress,
             clock,
             own,
@@ -381,9 +396,10 @@ impl House {
         if loaded.config.listen != in_force.config.listen
             || loaded.config.console != in_force.config.console
             || loaded.config.data != in_force.config.data
+            || loaded.config.audit != in_force.config.audit
         {
             return Err(
-                "`listen`, `console` and `data` take effect at a restart only: nothing was changed"
+                "`listen`, `console`, `data` and `audit` take effect at a restart only: nothing was changed"
                     .to_owned(),
             );
         }

@@ -2,6 +2,7 @@
 //! because a log has one writer, or as that writer while none runs.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::call::CallId;
 use crate::clock::SystemClock;
 use crate::config::Loaded;
 use crate::disk::RealDisk;
-use crate::record::{Event, Held, Reading, Recorder, Who};
+use crate::record::{Event, Held, Reading, Recorder, RootKey, Who, write_wrapped_root};
 
 /// Where the system's users have their names.
 const USERS: &str = "/etc/passwd";
@@ -55,6 +56,13 @@ pub enum Note {
         /// Why.
         reason: String,
     },
+    /// Put a root key that is wrapped anew in the old one's place.
+    RotateRoot {
+        /// The wrapped key.
+        wrapped: String,
+        /// Under what, for the record.
+        id: String,
+    },
     /// End a hold.
     Release {
         /// The hold's id.
@@ -69,6 +77,15 @@ pub enum Note {
 /// # Errors
 /// Why nothing was done; whoever wanted to read must then not be shown anything.
 pub async fn note(loaded: &Loaded, note: Note) -> Result<String, String> {
+    note_as(loaded, None, note).await
+}
+
+/// The same, with the root key as it is now, where that is not as the config says.
+pub(super) async fn note_as(
+    loaded: &Loaded,
+    root: Option<RootKey>,
+    note: Note,
+) -> Result<String, String> {
     let asked = Ask::Note { note: note.clone() };
     match ask(&loaded.data(), &asked).await {
         Ok(answer) if answer.done => return Ok(answer.text),
@@ -86,15 +103,25 @@ pub async fn note(loaded: &Loaded, note: Note) -> Result<String, String> {
             ));
         }
     }
-    let config = super::audit_config(loaded).map_err(|error| error.to_string())?;
+    let mut config = super::audit_config(loaded).map_err(|error| error.to_string())?;
+    config.root = match root {
+        Some(root) => root,
+        None => super::root_key(loaded).await.map_err(|e| e.to_string())?,
+    };
     let (recorder, _) = Recorder::open(config, Arc::new(RealDisk), Arc::new(SystemClock))
         .map_err(|error| format!("audit log: {error}"))?;
-    let done = perform(&recorder, user(rustix::process::getuid().as_raw()), note).await;
+    let who = user(rustix::process::getuid().as_raw());
+    let done = perform(&recorder, &loaded.data(), who, note).await;
     recorder.shutdown().await;
     done
 }
 
-pub(super) async fn perform(recorder: &Recorder, who: Who, note: Note) -> Result<String, String> {
+pub(super) async fn perform(
+    recorder: &Recorder,
+    data: &Path,
+    who: Who,
+    note: Note,
+) -> Result<String, String> {
     match note {
         Note::Read { what, call, about } => {
             let event = Event::AuditRead {
@@ -124,6 +151,16 @@ pub(super) async fn perform(recorder: &Recorder, who: Who, note: Note) -> Result
             subject_ref,
             reason,
         } => hold(recorder, Held::Call { call, subject_ref }, &reason, who).await,
+        Note::RotateRoot { wrapped, id } => {
+            let event = Event::KeyRotated {
+                key: "root",
+                id: id.clone(),
+            };
+            recorder.note(event).await.map_err(|e| e.to_string())?;
+            let dir = super::audit_dir(data);
+            write_wrapped_root(&RealDisk, &dir, &wrapped).map_err(|e| e.to_string())?;
+            Ok(format!("the root key is wrapped under {id} now"))
+        }
         Note::Release { hold, reason } => {
             let released = recorder.release(&hold, &reason, who).await;
             released.map_err(|e| e.to_string())?;

@@ -6,6 +6,7 @@
 mod control;
 mod house;
 mod local;
+mod root;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub use control::{Answer, Ask, ask};
 pub use house::{House, audit_config, audit_dir, init, instance, store_dir};
 pub use local::{Note, note};
+pub use root::{root_key, rotate_root, trail, transit};
 
 use crate::config::{self, Fault, Loaded};
 use crate::console::Console;
@@ -54,6 +56,9 @@ pub enum Error {
     /// The audit log.
     #[error("audit log: {0}")]
     Record(#[from] record::Error),
+    /// The root key of the audit log's content.
+    #[error("root key of the audit log: {0}")]
+    Root(#[from] record::TransitError),
     /// The decisions' state.
     #[error("state: {0}")]
     Store(#[from] store::Error),

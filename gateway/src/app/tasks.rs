@@ -59,11 +59,15 @@ impl Background {
 }
 
 pub(super) fn start(house: &Arc<House>, control: Control) -> Background {
-    Background(vec![
+    let token = house.transit.clone();
+    let token = token.map(|transit| tokio::spawn(super::root::keep_token(transit)));
+    let mut tasks = vec![
         tokio::spawn(upkeep(Arc::clone(house))),
         tokio::spawn(approvals_on_record(Arc::clone(house))),
         tokio::spawn(control::serve(Arc::clone(house), control)),
-    ])
+    ];
+    tasks.extend(token);
+    Background(tasks)
 }
 
 async fn upkeep(house: Arc<House>) {

@@ -89,6 +89,7 @@ pub(super) enum AuditCommand {
     Keep(super::keep::Command),
 }
 
+/// The log without what opens its content.
 fn open(loaded: &Loaded) -> anyhow::Result<Trail> {
     Ok(Trail::open(
         &app::audit_dir(&loaded.data()),
@@ -108,7 +109,15 @@ async fn read(
     if let Err(why) = app::note(&loaded, note).await {
         anyhow::bail!("nothing is shown, because the reading could not be recorded: {why}");
     }
-    open(&loaded)
+    match app::trail(&loaded).await {
+        Ok(trail) => Ok(trail),
+        // What stands in clear is shown, when the service that opens the rest is away.
+        Err(error @ app::Error::Root(_)) => {
+            super::complain(&anyhow::Error::from(error).context("sealed content stays closed"));
+            open(&loaded)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {

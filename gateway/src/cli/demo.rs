@@ -159,7 +159,7 @@ async fn prepare(folder: &Path) -> anyhow::Result<()> {
                 data.display()
             );
         }
-        app::init(&data, Some(ORIGIN)).await?;
+        app::init(&data, Some(ORIGIN), None).await?;
         let mut mark = std::fs::File::create(data.join(app::DEMO_MARK))?;
         writeln!(
             mark,

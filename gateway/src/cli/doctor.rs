@@ -54,6 +54,7 @@ pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     for connection in snapshot.connections.values() {
         promises(connection, &mut findings);
     }
+    root_key(&loaded, &mut findings).await;
     findings.tell(
         Grade::Weak,
         "no head of the log is held outside: whoever owns this machine could rewind it unseen; \
@@ -90,6 +91,21 @@ fn settings(loaded: &Loaded, findings: &mut Findings) {
             Grade::Weak,
             "there is no console: nobody can vote or revoke",
         ),
+    }
+}
+
+async fn root_key(loaded: &Loaded, findings: &mut Findings) {
+    match (app::root_key(loaded).await, &loaded.config.audit.root_key) {
+        (Ok(_), Some(root)) => {
+            let text = format!("the root key unwraps at {}", root.transit.url);
+            findings.tell(Grade::Good, &text);
+        }
+        (Ok(_), None) => findings.tell(
+            Grade::Weak,
+            "the root key of recorded content lies beside it: whoever copies the data folder can read it; \
+             `audit.root_key.transit` has it wrapped elsewhere",
+        ),
+        (Err(error), _) => findings.tell(Grade::Bad, &error.to_string()),
     }
 }
 

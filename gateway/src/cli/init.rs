@@ -67,7 +67,8 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
         print(&format!("wrote {}", starter.display()));
     }
     let loaded = load(config)?;
-    app::init(&loaded.data(), args.origin.as_deref()).await?;
+    let transit = app::transit(&loaded)?;
+    app::init(&loaded.data(), args.origin.as_deref(), transit.as_ref()).await?;
     print(&format!(
         "made {}; keep a backup of its keys apart from its records",
         loaded.data().display()

@@ -50,6 +50,9 @@ pub(super) enum Command {
     },
     /// Legal holds that stand.
     Holds,
+    /// Have the root key wrapped anew, under the newest version of the transit service's key. What is
+    /// sealed stays as it is; the old wrapped key is gone.
+    RotateRoot,
 }
 
 /// An issuer's alias and a subject of it.
@@ -93,6 +96,7 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
         },
         Command::Hold { call, reason, .. } => {
             let call = call.context("name a subject or a call")?;
+            // Only the pseudonym is needed, which stands in clear.
             let trail = Trail::open(&app::audit_dir(&loaded.data()), Arc::new(RealDisk))?;
             Note::HoldCall {
                 call,
@@ -104,6 +108,11 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
             hold: hold.clone(),
             reason: reason.clone(),
         },
+        Command::RotateRoot => {
+            let done = app::rotate_root(&loaded).await;
+            print(&done.map_err(|why| anyhow::anyhow!("{}", terminal_safe(&why)))?);
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Holds => Note::Read {
             what: Reading::List,
             call: None,

@@ -54,6 +54,12 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
             .iter()
             .map(|(field, text)| Fault::new(format!("approvals.{field}"), text)),
     );
+    if let Some(root) = &config.audit.root_key {
+        let found = root.transit.faults().into_iter();
+        faults.extend(
+            found.map(|(field, text)| Fault::new(format!("audit.root_key.transit.{field}"), text)),
+        );
+    }
     routes(config, &mut faults);
     let identity = verifier(loaded, context, &mut faults);
     let mut vocabulary = vocabulary(config);

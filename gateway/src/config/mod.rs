@@ -27,6 +27,7 @@ use crate::identity;
 use crate::listener::{self, TlsFiles};
 use crate::mask;
 use crate::pipeline::{PresentIn, RouteConfig};
+use crate::record;
 use crate::telemetry;
 use crate::upstream::{Cookies, Timeouts, TlsConfig};
 
@@ -91,6 +92,9 @@ pub struct AuditConfig {
     /// Bytes of request and of answer that are kept for replay, each. Default: 1048576.
     #[serde(default)]
     pub capture_bytes: Option<usize>,
+    /// Where the root key of the recorded content is kept. Default: in a file beside the keyring.
+    #[serde(default)]
+    pub root_key: Option<record::RootKeyConfig>,
 }
 
 /// One upstream and its functions.

@@ -38,6 +38,16 @@ pub enum Error {
     /// Key files of other users' eyes.
     #[error("`{0}` is readable by group or others: run `chmod 600` on it")]
     Permissions(PathBuf),
+    /// The config does not name the service that wraps the root key.
+    #[error(
+        "`{0}` is wrapped by a transit service: name it in `audit.root_key.transit`, as it was when the log was made"
+    )]
+    RootWrapped(PathBuf),
+    /// The config names a service, and the root key is in the clear.
+    #[error(
+        "`{0}` holds the root key in the clear, but the config has `audit.root_key.transit`: run `callgate audit rotate-root` to have it wrapped"
+    )]
+    RootInFile(PathBuf),
     /// A key or identity file that is not one.
     #[error("`{0}` is damaged: restore it from a backup")]
     Damaged(PathBuf),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tlog::note::{Signer, VerifierKey};
 
 use super::leaf::{hex, unhex};
+use super::root::RootKey;
 use super::seal::random;
 use super::{Config, Error, SEGMENT_BYTES_MIN};
 use crate::disk::{Access, Disk, Kind, read_all};
@@ -49,6 +50,11 @@ impl Files {
         self.keys.join("root.key")
     }
 
+    /// In place of the root key, where a transit service wraps it.
+    pub(super) fn root_wrapped(&self) -> PathBuf {
+        self.keys.join("root.wrapped")
+    }
+
     pub(super) fn log_key(&self) -> PathBuf {
         self.keys.join("log.key")
     }
@@ -77,7 +83,7 @@ impl Files {
     }
 
     /// The directories and files that must be plain (A25), with what they must be.
-    pub(super) fn check_plain(&self, disk: &dyn Disk) -> Result<(), Error> {
+    pub(super) fn check_plain(&self, disk: &dyn Disk, root: &RootKey) -> Result<(), Error> {
         for path in [&self.dir, &self.wal, &self.heads, &self.keys] {
             match kind(disk, path)? {
                 Some(Kind::Directory) => {}
@@ -85,12 +91,18 @@ impl Files {
                 None => return Err(Error::NotInitialised(self.dir.clone())),
             }
         }
-        for path in [
-            self.identity(),
-            self.root_key(),
-            self.log_key(),
-            self.subjects(),
-        ] {
+        let (root, other) = match root {
+            RootKey::File => (self.root_key(), self.root_wrapped()),
+            RootKey::Unwrapped(_) => (self.root_wrapped(), self.root_key()),
+        };
+        if !stands(disk, &root)? && stands(disk, &other)? {
+            return Err(if other == self.root_wrapped() {
+                Error::RootWrapped(other)
+            } else {
+                Error::RootInFile(other)
+            });
+        }
+        for path in [self.identity(), root, self.log_key(), self.subjects()] {
             match kind(disk, &path)? {
                 Some(Kind::File) => {}
                 Some(Kind::Directory | Kind::Other) => return Err(Error::NotPlain(path)),
@@ -106,6 +118,10 @@ fn kind(disk: &dyn Disk, path: &Path) -> Result<Option<Kind>, Error> {
         .identity(path)
         .map_err(|source| Error::disk("look at", path, source))?;
     Ok(identity.map(|identity| identity.kind))
+}
+
+pub(super) fn stands(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
+    kind(disk, path).map(|found| found.is_some())
 }
 
 pub(super) fn read_small(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Error> {
@@ -160,7 +176,14 @@ pub(super) fn read_signer(disk: &dyn Disk, files: &Files, origin: &str) -> Resul
 }
 
 /// The root key of the keyring.
-pub(super) fn read_root(disk: &dyn Disk, files: &Files) -> Result<Secret<[u8; 32]>, Error> {
+pub(super) fn read_root(
+    disk: &dyn Disk,
+    files: &Files,
+    root: &RootKey,
+) -> Result<Secret<[u8; 32]>, Error> {
+    if let RootKey::Unwrapped(key) = root {
+        return Ok(key.clone());
+    }
     let path = files.root_key();
     let bytes = read_key(disk, &path)?;
     let key = bytes.expose().as_slice().try_into();
@@ -182,12 +205,15 @@ fn read_key(disk: &dyn Disk, path: &Path) -> Result<Secret<Vec<u8>>, Error> {
 }
 
 /// Make the directories, keys and identity of a new log. Refuses where one is.
-pub(super) fn create(config: &Config, disk: &dyn Disk) -> Result<(), Error> {
+pub(super) fn create(config: &Config, wrapped: Option<&str>, disk: &dyn Disk) -> Result<(), Error> {
     if config.segment_bytes < SEGMENT_BYTES_MIN {
         return Err(Error::Setting("a segment has at least 262144 bytes"));
     }
     let files = Files::new(&config.dir);
-    if kind(disk, &files.identity())?.is_some() || kind(disk, &files.root_key())?.is_some() {
+    if kind(disk, &files.identity())?.is_some()
+        || stands(disk, &files.root_key())?
+        || stands(disk, &files.root_wrapped())?
+    {
         return Err(Error::Exists(config.dir.clone()));
     }
     for dir in [&files.dir, &files.wal, &files.heads, &files.keys] {
@@ -203,9 +229,14 @@ pub(super) fn create(config: &Config, disk: &dyn Disk) -> Result<(), Error> {
         disk.write_atomic(path, bytes)
             .map_err(|source| Error::disk("write", path, source))
     };
-    let root = Secret::new(random::<32>()?);
-    let encoded = Secret::new(BASE64.encode(root.expose()) + "\n");
-    write(&files.root_key(), encoded.expose().as_bytes())?;
+    match wrapped {
+        Some(wrapped) => write(&files.root_wrapped(), format!("{wrapped}\n").as_bytes())?,
+        None => {
+            let root = Secret::new(random::<32>()?);
+            let encoded = Secret::new(BASE64.encode(root.expose()) + "\n");
+            write(&files.root_key(), encoded.expose().as_bytes())?;
+        }
+    }
     let pkcs8 = signer.to_pkcs8()?;
     let encoded = Secret::new(BASE64.encode(pkcs8.as_ref()) + "\n");
     write(&files.log_key(), encoded.expose().as_bytes())?;

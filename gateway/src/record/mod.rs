@@ -22,6 +22,7 @@ mod keyring;
 mod leaf;
 mod recorder;
 mod recovery;
+mod root;
 mod seal;
 mod sealer;
 mod segment;
@@ -44,6 +45,10 @@ pub use keyring::SUBJECTS_MAX;
 pub use leaf::{LEAF_BYTES_MAX, TEXT_BYTES_MAX};
 pub use recorder::Recorder;
 pub use recovery::Recovery;
+pub use root::{
+    RootKey, RootKeyConfig, TokenLife, Transit, TransitConfig, TransitError, make_root,
+    read_clear_root, read_wrapped_root, wrapped_version, write_wrapped_root,
+};
 pub use seal::PIECE_BYTES;
 pub use trail::{
     CallSummary, Calls, Entry, Filter, Replayed, ReplayedPart, Report, Story, Trail, Verdict,
@@ -92,6 +97,8 @@ pub struct Config {
     pub head_every: Duration,
     /// How often refusals before authentication are recorded, as one record of counts.
     pub refusals_every: Duration,
+    /// The root key of the content.
+    pub root: RootKey,
 }
 
 impl Config {
@@ -107,6 +114,7 @@ impl Config {
             free_bytes_min: 256 * 1024 * 1024,
             head_every: Duration::from_secs(1),
             refusals_every: Duration::from_secs(60),
+            root: RootKey::File,
         }
     }
 }

@@ -92,7 +92,15 @@ impl Recorder {
     /// # Errors
     /// [`Error::Exists`] where a log is; [`Error::NotPlain`] for links and devices.
     pub fn init(config: &Config, disk: &dyn Disk) -> Result<(), Error> {
-        files::create(config, disk)
+        files::create(config, None, disk)
+    }
+
+    /// The same with a root key that a transit service has wrapped.
+    ///
+    /// # Errors
+    /// As [`Recorder::init`].
+    pub fn init_wrapped(config: &Config, wrapped: &str, disk: &dyn Disk) -> Result<(), Error> {
+        files::create(config, Some(wrapped), disk)
     }
 
     /// Take the log's lock, recover what a crash left, close each begin without end as

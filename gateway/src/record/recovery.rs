@@ -150,16 +150,14 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     if config.segment_bytes < SEGMENT_BYTES_MIN {
         return Err(Error::Setting("a segment has at least 262144 bytes"));
     }
-    files.check_plain(disk)?;
-    let lock = disk.lock(&files.lock()).map_err(|error| match error {
-        LockError::Held { holder } => Error::Locked {
-            dir: files.dir.clone(),
-            holder: holder.map_or_else(|| "?".to_owned(), |pid| pid.to_string()),
-        },
-        LockError::Io(source) => Error::disk("lock", &files.lock(), source),
-    })?;
+    files.check_plain(disk, &config.root)?;
+    let lock = take_lock(files, disk)?;
     let (identity, signer) = who_signs(config, files, disk)?;
-    let keyring = Keyring::open(disk, &files.subjects(), &files::read_root(disk, files)?)?;
+    let keyring = Keyring::open(
+        disk,
+        &files.subjects(),
+        &files::read_root(disk, files, &config.root)?,
+    )?;
     heads::trim(disk, files)?;
     let head = heads::newest(disk, files, &identity.verifier)?;
     let chain = Chain::find(disk, files, &identity.log_id)?;
@@ -215,6 +213,16 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
         },
         orphans,
         holds: scan.holds,
+    })
+}
+
+fn take_lock(files: &Files, disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
+    disk.lock(&files.lock()).map_err(|error| match error {
+        LockError::Held { holder } => Error::Locked {
+            dir: files.dir.clone(),
+            holder: holder.map_or_else(|| "?".to_owned(), |pid| pid.to_string()),
+        },
+        LockError::Io(source) => Error::disk("lock", &files.lock(), source),
     })
 }
 

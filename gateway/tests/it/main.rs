@@ -30,6 +30,7 @@ mod http_world;
 mod identity;
 mod keep_erases;
 mod keep_reads;
+mod keep_rootkey;
 mod operate_faults;
 mod operate_run;
 mod peers;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::files::{self, Files};
-use super::super::{Config, End, Error, Outcome, Recorder, Trail, Verdict, VerifyOptions};
+use super::super::{Config, End, Error, Outcome, Recorder, RootKey, Trail, Verdict, VerifyOptions};
 use super::super::{frame, heads, segment};
 use super::support::{begin, call, fresh, noise, open};
 use crate::clock::Timestamp;
@@ -345,5 +345,5 @@ async fn key_file_that_others_may_read_is_refused_and_nothing_is_made_by_surpris
     assert!(!nowhere.dir.exists());
     let files = Files::new(&config.dir);
     std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o600)).unwrap();
-    files::read_root(&RealDisk, &files).unwrap();
+    files::read_root(&RealDisk, &files, &RootKey::File).unwrap();
 }

@@ -19,6 +19,7 @@ use super::frame::{Frame, Kind, LeafFrame, Position};
 use super::health::Head;
 use super::keyring::Keyring;
 use super::leaf::Tag;
+use super::root::RootKey;
 use super::seal::ContentId;
 use super::segment::{self, Chain, Expect, Walked};
 use super::{Error, heads};
@@ -92,6 +93,7 @@ pub struct Trail {
     disk: Arc<dyn Disk>,
     files: Files,
     identity: Identity,
+    root: RootKey,
     keyring: Option<Keyring>,
     chain: Chain,
     index: Index,
@@ -105,16 +107,22 @@ impl Trail {
     /// [`Error::NotInitialised`] where no log is; [`Error::Corrupt`], [`Error::Missing`] when its frames
     /// do not hold together: [`Trail::check`] tells more.
     pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+        Self::open_with(dir, disk, RootKey::File)
+    }
+
+    /// The same with a root key that a transit service has unwrapped.
+    ///
+    /// # Errors
+    /// As [`Trail::open`].
+    pub fn open_with(dir: &Path, disk: Arc<dyn Disk>, root: RootKey) -> Result<Self, Error> {
         let files = Files::new(dir);
         let identity = read_identity(disk.as_ref(), &files)?;
-        let keyring = files::read_root(disk.as_ref(), &files)
-            .and_then(|root| Keyring::open(disk.as_ref(), &files.subjects(), &root))
-            .ok();
         let mut trail = Self {
             disk,
             files,
             identity,
-            keyring,
+            root,
+            keyring: None,
             chain: Chain::default(),
             index: Index::default(),
             walked: Walked {
@@ -144,7 +152,7 @@ impl Trail {
             }
         }?;
         // A subject's key may be new, or destroyed.
-        self.keyring = files::read_root(self.disk.as_ref(), &self.files)
+        self.keyring = files::read_root(self.disk.as_ref(), &self.files, &self.root)
             .and_then(|root| Keyring::open(self.disk.as_ref(), &self.files.subjects(), &root))
             .ok();
         Ok(())

@@ -14,6 +14,7 @@ pub(crate) mod h2;
 pub(crate) mod raw;
 pub(crate) mod recorder;
 pub(crate) mod servers;
+pub(crate) mod vault;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
