@@ -14,8 +14,8 @@ use crate::store::{self, AskLimits, Asked, Full, NewApproval};
 
 use super::seal::{Broken, Fields, Part, hex};
 use super::{
-    ApprovalId, Approvals, CHANGES_MAX, Error, FROZEN_BYTES_MAX, OWNER_CLAIM, PENDING_MAX,
-    RESULT_KEPT, SUMMARY_BYTES_MAX, State, TERMS_BYTES_MAX,
+    ApprovalId, Approvals, CHANGES_MAX, Error, FROZEN_BYTES_MAX, INPUT_BYTES_MAX, OWNER_CLAIM,
+    PENDING_MAX, RESULT_KEPT, SUMMARY_BYTES_MAX, State, TERMS_BYTES_MAX, shown,
 };
 
 /// How long a caller is told to wait before it comes again, when nothing better is known.
@@ -273,6 +273,7 @@ impl Approvals {
             binding: Vec::new(),
             frozen: Vec::new(),
             summary: Vec::new(),
+            input: Vec::new(),
             decide_by: now,
         };
         let summary = json("the summary", &question.summary)?;
@@ -302,6 +303,12 @@ impl Approvals {
         new.binding = keys.hash(&binding(&new, frozen, summary));
         new.frozen = keys.seal(Part::Frozen, id.as_str(), frozen)?;
         new.summary = keys.seal(Part::Summary, id.as_str(), summary)?;
+        // What is too large is not kept, and the next question then says that it cannot be compared.
+        let input = shown::input_of(summary).filter(|input| input.len() <= INPUT_BYTES_MAX);
+        new.input = match input {
+            Some(input) => keys.seal(Part::Input, id.as_str(), &input)?,
+            None => Vec::new(),
+        };
         Ok(new)
     }
 

@@ -34,6 +34,7 @@ mod id;
 mod open;
 mod run;
 mod seal;
+mod shown;
 mod tally;
 mod terminal;
 mod view;
@@ -59,6 +60,7 @@ pub use ask::{AskError, Question, Ticket};
 pub use end::{Outcome, Voided};
 pub use id::ApprovalId;
 pub use run::{Execution, TakeError, Voter};
+pub use shown::{Difference, Place, PlaceKind, RecentView, Shown, ShownText, SinceLast};
 pub use terminal::terminal_safe;
 pub use view::{ApprovalHead, ApprovalView, RequesterView, RuleView, VoteView};
 pub use vote::{Ballot, StepUpLack, Verdict, VoteError, VoteNote};
@@ -68,6 +70,10 @@ pub use voter::VoterSnapshot;
 pub const FROZEN_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Longest summary for approvers as JSON, in bytes.
 pub const SUMMARY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest typed input that is kept for comparison, as JSON, in bytes.
+pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Other questions of the caller that an approver sees.
+pub const RECENT_MAX: u32 = 10;
 /// Longest terms as JSON, in bytes.
 pub const TERMS_BYTES_MAX: usize = 64 * 1024;
 /// Longest reason of a vote, in bytes.

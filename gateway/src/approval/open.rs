@@ -103,6 +103,7 @@ pub(super) fn as_new(row: &ApprovalRow) -> NewApproval {
         binding: Vec::new(),
         frozen: Vec::new(),
         summary: Vec::new(),
+        input: Vec::new(),
         decide_by: row.decide_by,
     }
 }

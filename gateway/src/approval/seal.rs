@@ -31,6 +31,8 @@ pub(super) enum Part {
     Result,
     /// The voter behind a vote.
     Voter,
+    /// The typed input, for comparison.
+    Input,
 }
 
 impl Part {
@@ -41,6 +43,7 @@ impl Part {
             Self::Reason => b"reason",
             Self::Result => b"result",
             Self::Voter => b"voter",
+            Self::Input => b"input",
         }
     }
 }

@@ -8,14 +8,12 @@ use std::fmt::Write;
 /// `\n`, `\r` and `\t` keep their short forms. Other text stays as it is.
 pub fn terminal_safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    let mut marks = 0_usize;
-    for c in text.chars() {
-        marks = if is_mark(c) { marks + 1 } else { 0 };
+    for (c, acts) in judged(text) {
         match c {
             '\n' => safe.push_str("\\n"),
             '\r' => safe.push_str("\\r"),
             '\t' => safe.push_str("\\t"),
-            c if acts(c) || marks > MARKS_MAX => {
+            c if acts => {
                 // Writing to a string does not fail.
                 let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
             }
@@ -23,6 +21,21 @@ pub fn terminal_safe(text: &str) -> String {
         }
     }
     safe
+}
+
+/// How many characters [`terminal_safe`] makes visible, line ends and tabs not counted.
+pub(super) fn acting(text: &str) -> u64 {
+    let shows = |c| matches!(c, '\n' | '\r' | '\t');
+    judged(text).filter(|(c, acts)| *acts && !shows(*c)).count() as u64
+}
+
+/// Each character, and whether it acts instead of showing.
+fn judged(text: &str) -> impl Iterator<Item = (char, bool)> {
+    let mut marks = 0_usize;
+    text.chars().map(move |c| {
+        marks = if is_mark(c) { marks + 1 } else { 0 };
+        (c, acts(c) || marks > MARKS_MAX)
+    })
 }
 
 /// Combining marks on one character before the rest is shown as escapes.

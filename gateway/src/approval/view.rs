@@ -13,7 +13,7 @@ use crate::store::{ApprovalRow, Filter, VoteRow};
 use super::ask::Requester;
 use super::seal::{Broken, Part, hex};
 use super::vote::{Verdict, vote_fields};
-use super::{ApprovalId, Approvals, Error, State, tally};
+use super::{ApprovalId, Approvals, Error, RecentView, Shown, SinceLast, State, tally};
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -117,6 +117,13 @@ pub struct ApprovalView {
     pub successor: Option<String>,
     /// Whether a result is kept for its caller.
     pub result_kept: bool,
+    /// The exact call made visible, for people; absent once it has ended, and where a summary is not of
+    /// a request.
+    pub shown: Option<Shown>,
+    /// The caller's last question about this function, and what differs; absent when this is the first.
+    pub since_last: Option<SinceLast>,
+    /// The caller's other questions of late, newest first.
+    pub recent: Vec<RecentView>,
 }
 
 impl fmt::Debug for ApprovalView {
@@ -175,6 +182,9 @@ impl Approvals {
             taken: u64::try_from(row.fence).unwrap_or(0),
             successor: row.successor.clone(),
             result_kept: kept,
+            shown: None,
+            since_last: None,
+            recent: Vec::new(),
         })
     }
 

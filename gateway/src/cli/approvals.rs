@@ -157,13 +157,121 @@ fn show(view: &Value) {
             terminal_safe(&rule.get("any_of").cloned().unwrap_or_default().to_string())
         ));
     }
-    print("call");
-    let summary = view.get("summary").cloned().unwrap_or_default();
-    let pretty = serde_json::to_string_pretty(&summary).unwrap_or_default();
-    for line in pretty.lines() {
-        print(&format!("  {}", terminal_safe(line)));
-    }
+    recent(view);
+    since_last(view);
+    call(view);
     print(&format!("digest    {}", text(view, "digest")));
+}
+
+fn members<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+/// The caller's other questions of late.
+fn recent(view: &Value) {
+    for other in members(view, "recent") {
+        print(&format!(
+            "recently  {}  {} ({})  {}",
+            text(other, "asked_at"),
+            text(other, "function"),
+            text(other, "effect"),
+            text(other, "state"),
+        ));
+    }
+}
+
+/// What is different from the caller's last question about this function.
+fn since_last(view: &Value) {
+    let Some(last) = view.get("since_last").filter(|last| !last.is_null()) else {
+        print("compared  this caller has not asked about this function before");
+        return;
+    };
+    print(&format!(
+        "compared  with {} of {}, which is {}",
+        text(last, "approval"),
+        text(last, "asked_at"),
+        text(last, "state"),
+    ));
+    let Some(differences) = last.get("differences").and_then(Value::as_array) else {
+        print("  its input is not kept any more and cannot be compared");
+        return;
+    };
+    if differences.is_empty() {
+        print("  the typed input is the same");
+    }
+    for difference in differences {
+        let path = shown(difference.get("path"));
+        let (was, is) = (
+            shown(difference.get("before")),
+            shown(difference.get("now")),
+        );
+        let line = match difference.get("kind").and_then(Value::as_str) {
+            Some("added") => format!("  + {path}: {is}"),
+            Some("removed") => format!("  - {path}: {was}"),
+            Some(_) | None => format!("  ~ {path}: {was} -> {is}"),
+        };
+        print(&line);
+    }
+}
+
+/// A text that the gateway has made visible already; once more here, because this is a terminal.
+fn shown(value: Option<&Value>) -> String {
+    text(value.unwrap_or(&Value::Null), "text")
+}
+
+/// The exact call: nothing is left out, and what was made visible is counted.
+fn call(view: &Value) {
+    let Some(call) = view.get("shown").filter(|call| !call.is_null()) else {
+        print("call      it has ended; the audit record has it");
+        return;
+    };
+    print(&format!(
+        "call      {} {}",
+        shown(call.get("method")),
+        shown(call.get("target"))
+    ));
+    for header in members(call, "headers") {
+        let (name, value) = (shown(header.get("name")), shown(header.get("value")));
+        print(&format!("  {name}: {value}"));
+    }
+    for place in members(call, "input") {
+        let (name, value) = (shown(place.get("name")), shown(place.get("value")));
+        print(&format!("input     {name} = {value}"));
+    }
+    match call.get("body").filter(|body| !body.is_null()) {
+        Some(body) => {
+            let hex = call.get("body_is_hex").and_then(Value::as_bool) == Some(true);
+            let bytes = body.get("bytes").and_then(Value::as_u64).unwrap_or(0);
+            let form = if hex { " as hexadecimal digits" } else { "" };
+            print(&format!("body      {bytes} bytes{form}"));
+            print(&format!("  {}", shown(Some(body))));
+        }
+        None => print("body      none"),
+    }
+    let visible = made_visible(call);
+    if visible > 0 {
+        print(&format!(
+            "beware    {visible} characters that hide or reorder text were made visible above, as \\u{{…}}"
+        ));
+    }
+}
+
+fn made_visible(value: &Value) -> u64 {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| match (name.as_str(), member.as_u64()) {
+                ("made_visible", Some(count)) => count,
+                (_, _) => made_visible(member),
+            })
+            .sum(),
+        Value::Array(members) => members.iter().map(made_visible).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
 }
 
 async fn vote(

@@ -122,8 +122,10 @@ async fn show(
     asker: Asker,
     Path(id): Path<String>,
 ) -> Result<axum::Json<ApprovalView>, Problem> {
-    let (_, view, _) = look(&parts, &asker, &id).await?;
-    Ok(axum::Json(view))
+    let (id, _, _) = look(&parts, &asker, &id).await?;
+    let approvals = &parts.pipeline.parts().approvals;
+    let view = approvals.show_to_decide(&id).await;
+    Ok(axum::Json(view.map_err(|error| failed(&error))?))
 }
 
 async fn vote(

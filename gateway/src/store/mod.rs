@@ -32,13 +32,15 @@ use crate::clock::Timestamp;
 
 pub use machine::{Edge, State, UnknownState};
 pub use rows::{
-    ApprovalRow, AskLimits, Asked, Change, Filter, Full, Moved, NewApproval, NewResult, Reach,
-    Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
+    ApprovalRow, AskLimits, Asked, Change, Earlier, Filter, Full, Moved, NewApproval, NewResult,
+    Reach, Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
 };
 pub use sqlite::SqliteStore;
 
 /// Why an approval is pending again: votes that had opened it were voided.
 pub const REOPENED: &str = "vote-voided";
+/// How long a typed input is kept after its question has ended.
+pub const INPUT_KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
 /// Most approvals in one list.
 pub const LIST_MAX: u32 = 500;
 /// Most changes in one batch.
@@ -116,6 +118,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// A page of approvals, newest first, without the sealed calls.
     fn list(&self, filter: Filter, now: Timestamp) -> Answer<'_, Vec<ApprovalRow>>;
+
+    /// The last question that the same caller asked about the same function before this one.
+    fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>>;
 
     /// Write a vote. A no denies; a yes approves when `opens` says so, and then the call must be run
     /// before `run_by`.

@@ -42,6 +42,8 @@ pub struct NewApproval {
     pub frozen: Vec<u8>,
     /// The sealed summary for approvers.
     pub summary: Vec<u8>,
+    /// The sealed typed input, to tell what differs in the caller's next question; may be empty.
+    pub input: Vec<u8>,
     /// Until when people may decide.
     pub decide_by: Timestamp,
 }
@@ -105,6 +107,19 @@ pub struct ApprovalRow {
     pub successor: Option<String>,
     /// Why it stands where it stands, one word.
     pub cause: String,
+}
+
+/// The question that a caller asked about a function before another one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Earlier {
+    /// Its approval.
+    pub id: String,
+    /// What became of it.
+    pub state: State,
+    /// When it was asked.
+    pub created: Timestamp,
+    /// Its sealed typed input; empty when none was kept, or its time is over.
+    pub input: Vec<u8>,
 }
 
 /// One person's answer to one approval rule, as it is written.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::calls_approvals::{staff, start, told};
+use super::calls_approvals::{lead, staff, start, told};
 use super::support::gateway::{CONSOLE, eventually, mint, now, person};
 use super::support::raw;
 
@@ -100,4 +100,39 @@ fn a_rule_that_asks_for_a_step_up_is_opened_by_one_only() {
     let (good, text) = world.gateway.approvals(&strong, &["approve", &id]);
     assert!(good, "{text}");
     assert_eq!(world.send("/brief/strong", &token, 2).status, 200);
+}
+
+#[test]
+fn an_approver_reads_the_exact_call_and_what_differs_from_the_last_one() {
+    let world = start();
+    let token = staff("rita");
+    let first = world.ask("/brief/seen", &token, 5);
+    let (good, text) = world.gateway.approvals(&lead(), &["show", &first]);
+    assert!(
+        good && text.contains("has not asked about this function before"),
+        "{text}"
+    );
+    let (good, text) = world
+        .gateway
+        .approvals(&lead(), &["deny", &first, "--reason", "why 5?"]);
+    assert!(good, "{text}");
+    let second = world.ask("/brief/seen", &token, 5000);
+    let (good, text) = world.gateway.approvals(&lead(), &["show", &second]);
+    assert!(good, "{text}");
+    for line in [
+        "caller    corp/rita (workload)",
+        "which is denied",
+        "  ~ body.amount: 5 -> 5000",
+        "call      POST /seen",
+        "input     body.amount = 5000",
+        "body      15 bytes",
+        "  {\"amount\":5000}",
+        "rule      writes-need-a-lead [closed] writes wait for a lead",
+    ] {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
+    assert!(
+        text.contains("recently ") && !text.contains("beware"),
+        "{text}"
+    );
 }

@@ -12,8 +12,9 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Timestamp;
 use crate::store::{
-    Answer, ApprovalRow, AskLimits, Asked, Change, Error, Filter, MemoryStore, Moved, NewApproval,
-    NewResult, Opens, Revocation, Revoked, State, Step, Store, Swept, Taking, VoteRow, Voted,
+    Answer, ApprovalRow, AskLimits, Asked, Change, Earlier, Error, Filter, MemoryStore, Moved,
+    NewApproval, NewResult, Opens, Revocation, Revoked, State, Step, Store, Swept, Taking, VoteRow,
+    Voted,
 };
 
 /// A seeded stream of numbers (splitmix64) that tasks share.
@@ -159,6 +160,11 @@ impl Store for Chaos {
     fn state(&self, id: &str, now: Timestamp) -> Answer<'_, Option<(State, Timestamp)>> {
         let id = id.to_owned();
         self.around(move |s| s.state(&id, now)).boxed()
+    }
+
+    fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>> {
+        let id = id.to_owned();
+        self.around(move |s| s.earlier(&id)).boxed()
     }
 
     fn list(&self, filter: Filter, now: Timestamp) -> Answer<'_, Vec<ApprovalRow>> {

@@ -6,6 +6,7 @@ mod kill;
 mod outages;
 mod people;
 mod runs;
+mod shown;
 mod simulation;
 mod tampering;
 mod votes;

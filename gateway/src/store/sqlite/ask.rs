@@ -251,9 +251,9 @@ pub(super) async fn insert(
     sqlx::query(
         "INSERT INTO approvals (id, state, version, issuer, subject, caller, requester, apart, \
          connection, function, effect, same, idempotency, call, terms, rules, binding, frozen, \
-         summary, bytes, created_ms, decide_by_ms, expires_ms, changed_ms, fence, cause) \
+         summary, bytes, created_ms, decide_by_ms, expires_ms, changed_ms, fence, cause, input) \
          VALUES ($1, 'pending', 0, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-         $16, $17, $18, $19, $20, $20, $19, 0, 'asked')",
+         $16, $17, $18, $19, $20, $20, $19, 0, 'asked', $21)",
     )
     .bind(&new.id)
     .bind(&new.issuer)
@@ -275,6 +275,7 @@ pub(super) async fn insert(
     .bind(bytes_of(new))
     .bind(ms(now))
     .bind(ms(new.decide_by))
+    .bind(&new.input)
     .execute(&mut **tx)
     .await?;
     changed(tx, &new.id, &new.function, State::Pending, "asked", now).await

@@ -21,8 +21,8 @@ use sqlx::{Row, Sqlite, Transaction};
 use crate::clock::Timestamp;
 
 use super::rows::{
-    ApprovalRow, AskLimits, Asked, Change, Filter, Moved, NewApproval, NewResult, Revocation,
-    Revoked, Step, Swept, Taking, VoteRow, Voted,
+    ApprovalRow, AskLimits, Asked, Change, Earlier, Filter, Moved, NewApproval, NewResult,
+    Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
 };
 use super::{Answer, Error, Opens, State, Store};
 
@@ -39,6 +39,7 @@ const READERS: u32 = 4;
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/sqlite/0001_state.sql")),
     (2, include_str!("../migrations/sqlite/0002_voter.sql")),
+    (3, include_str!("../migrations/sqlite/0003_input.sql")),
 ];
 
 /// The state in one SQLite file.
@@ -215,6 +216,10 @@ impl Store for SqliteStore {
 
     fn list(&self, filter: Filter, now: Timestamp) -> Answer<'_, Vec<ApprovalRow>> {
         self.do_list(filter, now).boxed()
+    }
+
+    fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>> {
+        self.do_earlier(id.to_owned()).boxed()
     }
 
     fn vote<'a>(

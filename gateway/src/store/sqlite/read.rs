@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::clock::Timestamp;
 
-use super::super::rows::{ApprovalRow, Change, Filter, VoteRow};
+use super::super::rows::{ApprovalRow, Change, Earlier, Filter, VoteRow};
 use super::super::{CHANGES_BATCH_MAX, Error, LIST_MAX, State};
 use super::{SqliteStore, ms, time};
 
@@ -163,6 +163,27 @@ impl SqliteStore {
             row.state = row.state.at(row.expires, now);
         }
         Ok(rows)
+    }
+
+    pub(super) async fn do_earlier(&self, id: String) -> Result<Option<Earlier>, Error> {
+        let row = sqlx::query(
+            "SELECT b.id, b.state, b.created_ms, b.input FROM approvals a JOIN approvals b \
+             ON b.caller = a.caller AND b.function = a.function \
+             AND (b.created_ms, b.id) < (a.created_ms, a.id) \
+             WHERE a.id = $1 ORDER BY b.created_ms DESC, b.id DESC LIMIT 1",
+        )
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await?;
+        row.map(|row| {
+            Ok(Earlier {
+                id: row.try_get("id")?,
+                state: state_of(row.try_get("state")?)?,
+                created: time(row.try_get("created_ms")?),
+                input: row.try_get("input")?,
+            })
+        })
+        .transpose()
     }
 
     pub(super) async fn do_changes(&self) -> Result<Vec<Change>, Error> {

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
 use super::super::rows::{Moved, NewResult, Swept};
-use super::super::{Error, SWEEP_BATCH_MAX};
+use super::super::{Error, INPUT_KEPT, SWEEP_BATCH_MAX};
 use super::edges::Update;
 use super::{SqliteStore, ms};
 
@@ -102,6 +102,15 @@ impl SqliteStore {
             .execute(&mut *tx)
             .await?
             .rows_affected();
+        let before = i64::try_from(INPUT_KEPT.as_millis()).unwrap_or(i64::MAX);
+        sqlx::query(
+            "UPDATE approvals SET input = x'' WHERE id IN (SELECT id FROM approvals \
+             WHERE ended_ms IS NOT NULL AND ended_ms < $1 AND input <> x'' LIMIT $2)",
+        )
+        .bind(ms(now).saturating_sub(before))
+        .bind(i64::from(SWEEP_BATCH_MAX))
+        .execute(&mut *tx)
+        .await?;
         swept.forgotten = sqlx::query(
             "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals \
              WHERE ended_ms IS NOT NULL AND ended_ms < $1 ORDER BY ended_ms LIMIT $2)",

@@ -86,7 +86,7 @@ async fn a_newer_database_is_refused() {
     let error = SqliteStore::open(dir.path()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state database is of version 99, this program knows up to 2: run a newer callgate"
+        "the state database is of version 99, this program knows up to 3: run a newer callgate"
     );
 }
 
@@ -94,7 +94,8 @@ async fn a_newer_database_is_refused() {
 async fn an_older_database_is_brought_up_with_its_votes() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::init(dir.path()).await.unwrap();
-    let older = "ALTER TABLE votes DROP COLUMN voter; DELETE FROM migrations WHERE number > 1; \
+    let older = "ALTER TABLE votes DROP COLUMN voter; DROP INDEX approvals_caller; \
+        ALTER TABLE approvals DROP COLUMN input; DELETE FROM migrations WHERE number > 1; \
         PRAGMA foreign_keys = OFF; \
         INSERT INTO votes (id, approval, rule, person, issuer, subject, groups, verdict, reason, \
         at_ms, mac) VALUES ('vote_1', 'apr_1', x'01', 'p', 'corp', 'ann', '[]', 'yes', x'02', 1, x'03');";

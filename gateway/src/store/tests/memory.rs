@@ -10,8 +10,9 @@ use futures_util::future::{BoxFuture, ready};
 use crate::clock::Timestamp;
 use crate::store::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
 use crate::store::{
-    Answer, ApprovalRow, AskLimits, Asked, Change, Edge, Filter, Moved, NewApproval, NewResult,
-    Opens, REOPENED, Revocation, Revoked, State, Step, Store, Swept, Taking, VoteRow, Voted,
+    Answer, ApprovalRow, AskLimits, Asked, Change, Earlier, Edge, Filter, Moved, NewApproval,
+    NewResult, Opens, REOPENED, Revocation, Revoked, State, Step, Store, Swept, Taking, VoteRow,
+    Voted,
 };
 
 /// Everything, behind one lock: each method is a transaction.
@@ -24,6 +25,7 @@ pub(crate) struct Book {
     pub(crate) votes: Vec<VoteRow>,
     results: BTreeMap<String, NewResult>,
     pub(crate) changes: Vec<Change>,
+    inputs: BTreeMap<String, Vec<u8>>,
     seq: i64,
 }
 
@@ -76,6 +78,7 @@ impl Book {
 
     fn insert(&mut self, new: NewApproval, now: Timestamp) {
         let id = new.id.clone();
+        self.inputs.insert(id.clone(), new.input.clone());
         self.rows.insert(
             id.clone(),
             ApprovalRow {
@@ -110,6 +113,24 @@ impl Book {
             },
         );
         self.changed(&id, "asked", now);
+    }
+
+    fn earlier(&self, id: &str) -> Option<Earlier> {
+        let of = self.rows.get(id)?;
+        let same = |row: &&ApprovalRow| row.caller == of.caller && row.function == of.function;
+        let at = |row: &ApprovalRow| (row.created, row.id.clone());
+        let before = self
+            .rows
+            .values()
+            .filter(same)
+            .filter(|row| at(row) < at(of));
+        let row = before.max_by_key(|row| at(row))?;
+        Some(Earlier {
+            id: row.id.clone(),
+            state: row.state,
+            created: row.created,
+            input: self.inputs[&row.id].clone(),
+        })
     }
 
     fn same<'a>(&'a self, new: &'a NewApproval) -> impl Iterator<Item = &'a ApprovalRow> {
@@ -409,6 +430,10 @@ impl Store for MemoryStore {
         let book = self.book();
         let row = book.rows.get(id);
         answer(row.map(|row| (row.state.at(row.expires, now), row.expires)))
+    }
+
+    fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>> {
+        answer(self.book().earlier(id))
     }
 
     fn list(&self, filter: Filter, now: Timestamp) -> Answer<'_, Vec<ApprovalRow>> {

@@ -67,6 +67,7 @@ fn question(dice: &mut Dice, id: &str, now: Timestamp) -> NewApproval {
         binding: vec![1; 32],
         frozen: vec![2; 8],
         summary: vec![3; 4],
+        input: id.as_bytes().to_vec(),
         decide_by: now.plus(Duration::from_secs(30 + dice.below(30))),
     }
 }
@@ -149,6 +150,7 @@ async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String
             let voters = vec![("corp".to_owned(), Some("v1".to_owned()))];
             format!("{:?}", store.void_votes(on, voters, now, &two_people).await)
         }
+        12 if dice.below(2) == 0 => format!("{:?}", store.earlier(&id).await),
         12 => result(store, &mut dice, &id, now).await,
         _ => match dice.below(4) {
             0 => format!("{:?}", store.recover("i1", now).await),
