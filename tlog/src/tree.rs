@@ -3,8 +3,10 @@
 //! A subtree is *complete* when it has exactly 2^level leaves; only complete subtrees have a hash
 //! that never changes, so only those are stored, at `(level, index)`.
 
+mod growth;
 mod hash;
 
+pub use self::growth::Growth;
 pub use self::hash::{Hash, leaf_hash, node_hash};
 use crate::Error;
 
@@ -85,6 +87,19 @@ impl Tree {
             size: self.size,
             root: self.root(),
         }
+    }
+
+    /// The complete subtrees that it consists of, largest first, as `(level, index)` and hash.
+    fn complete(&self) -> impl Iterator<Item = ((u8, u64), Hash)> {
+        let mut before = 0;
+        let levels = (0_u8..64)
+            .rev()
+            .filter(|level| (self.size >> level) & 1 == 1);
+        levels.zip(&self.frontier).map(move |(level, hash)| {
+            let place = (level, before >> level);
+            before += 1 << level;
+            (place, *hash)
+        })
     }
 
     /// The frontier as bytes: the size (64 bits, big-endian), then its hashes, largest subtree

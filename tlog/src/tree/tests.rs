@@ -199,3 +199,41 @@ fn hash_has_one_spelling() {
         assert_eq!(Hash::from_hex(wrong), None, "{wrong}");
     }
 }
+
+#[test]
+fn growth_from_a_frontier_proves_what_the_whole_store_proves() {
+    let leaf = |index: u64| leaf_hash(&index.to_be_bytes());
+    let mut hashes = Hashes::new();
+    let mut trees = vec![Tree::new()];
+    for index in 0..140 {
+        hashes.push(leaf(index));
+        trees.push(hashes.tree().clone());
+    }
+    for new in 0..=140 {
+        for old in 0..=new {
+            let from = trees[usize::try_from(old).unwrap()].clone();
+            let mut growth = Growth::new(from, new).unwrap();
+            while let Some(index) = growth.next() {
+                growth.push(leaf(index));
+            }
+            // Whatever follows the new size does not count.
+            growth.push(leaf(999));
+            let (tree, proof) = growth.finish().unwrap();
+            assert_eq!(tree, trees[usize::try_from(new).unwrap()], "{old} to {new}");
+            assert_eq!(
+                proof,
+                consistency_proof(old, new, &hashes).unwrap(),
+                "{old} to {new}"
+            );
+        }
+    }
+    assert!(matches!(
+        Growth::new(trees[9].clone(), 8),
+        Err(Error::Shrunk { .. })
+    ));
+    let short = Growth::new(trees[9].clone(), 11).unwrap();
+    assert!(matches!(
+        short.finish(),
+        Err(Error::MissingHash { level: 0, index: 9 })
+    ));
+}
