@@ -109,6 +109,35 @@ pub struct RefusalLabels {
     pub code: String,
 }
 
+/// Labels of a witness.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct WitnessLabels {
+    /// The name of its key, from the config.
+    pub witness: String,
+}
+
+/// Labels of a witness's alarm.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct WitnessAlarmLabels {
+    /// The name of its key, from the config.
+    pub witness: String,
+    /// The alarm's word.
+    pub kind: String,
+}
+
+/// How a witness stands after a round.
+#[derive(Clone, Copy, Debug)]
+pub struct Witnessed<'w> {
+    /// Records that it has cosigned.
+    pub size: u64,
+    /// Signed records that it has not.
+    pub behind: u64,
+    /// Since it last cosigned; `None`: never.
+    pub age: Option<Duration>,
+    /// The word of the alarm that this round raised.
+    pub alarm: Option<&'w str>,
+}
+
 /// The gateway's metrics, in OpenMetrics form.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -118,6 +147,10 @@ pub struct Metrics {
     own_seconds: Histogram,
     masked: Family<MaskLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
+    witness_records: Family<WitnessLabels, Gauge>,
+    witness_behind: Family<WitnessLabels, Gauge>,
+    witness_age: Family<WitnessLabels, Gauge>,
+    witness_alarms: Family<WitnessAlarmLabels, Counter>,
     /// Client connections that are open.
     pub connections: Gauge,
     /// Calls under way.
@@ -143,6 +176,10 @@ impl Metrics {
             own_seconds: Histogram::new(buckets),
             masked: Family::default(),
             refusals: Family::default(),
+            witness_records: Family::default(),
+            witness_behind: Family::default(),
+            witness_age: Family::default(),
+            witness_alarms: Family::default(),
             connections: Gauge::default(),
             under_way: Gauge::default(),
             admitting: Gauge::default(),
@@ -151,6 +188,7 @@ impl Metrics {
             registry: Arc::new(Registry::default()),
         };
         this.register(&mut registry);
+        this.register_witnesses(&mut registry);
         Self {
             registry: Arc::new(registry),
             ..this
@@ -204,6 +242,52 @@ impl Metrics {
             "Refused reloads",
             self.reload_failures.clone(),
         );
+    }
+
+    fn register_witnesses(&self, registry: &mut Registry) {
+        registry.register(
+            "audit_witness_records",
+            "Records under the newest head that a witness has cosigned",
+            self.witness_records.clone(),
+        );
+        registry.register(
+            "audit_witness_behind_records",
+            "Signed records that a witness has not cosigned",
+            self.witness_behind.clone(),
+        );
+        registry.register(
+            "audit_witness_age_seconds",
+            "Time since a witness last cosigned; -1: never",
+            self.witness_age.clone(),
+        );
+        registry.register(
+            "audit_witness_alarms",
+            "Rounds in which a witness did not answer, refused or lied, by kind",
+            self.witness_alarms.clone(),
+        );
+    }
+
+    /// How a witness stands.
+    pub fn witness(&self, witness: &str, stands: &Witnessed<'_>) {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let labels = WitnessLabels {
+            witness: witness.to_owned(),
+        };
+        let age = stands.age.map_or(-1, |age| number(age.as_secs()));
+        self.witness_records
+            .get_or_create(&labels)
+            .set(number(stands.size));
+        self.witness_behind
+            .get_or_create(&labels)
+            .set(number(stands.behind));
+        self.witness_age.get_or_create(&labels).set(age);
+        if let Some(kind) = stands.alarm {
+            let labels = WitnessAlarmLabels {
+                witness: witness.to_owned(),
+                kind: kind.to_owned(),
+            };
+            self.witness_alarms.get_or_create(&labels).inc();
+        }
     }
 
     /// Count a finished call.

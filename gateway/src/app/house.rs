@@ -19,7 +19,7 @@ use crate::identity::assertion::Signer;
 use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocations};
 use crate::pipeline::{Parts, Pipeline, Snapshot};
 use crate::policy::PolicyDiff;
-use crate::record::{self, Event, Recorder, Transit, Who};
+use crate::record::{self, Cosigner, Event, Recorder, Transit, Who};
 use crate::secret::Secret;
 use crate::store::{self, Change, Revoked, SqliteStore, State, Store};
 use crate::telemetry::Metrics;
@@ -47,6 +47,8 @@ pub struct House {
     version_key: [u8; 32],
     /// What is in force; held while a reload is under way.
     loaded: Mutex<Loaded>,
+    /// Asks the witnesses; taken by the task that does it.
+    pub(super) cosigner: Mutex<Option<Cosigner>>,
     path: PathBuf,
     data: PathBuf,
     drain: Duration,
@@ -220,6 +222,7 @@ impl House {
             head = recovery.head,
             "audit log is open"
         );
+        let cosigner = cosigner(&record, &loaded, &egress, &clock)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&store_dir(&data)).await?);
         let settings = loaded.config.approvals.clone();
         let key = state_key(&data)?;
@@ -239,8 +242,6 @@ impl House {
             clock: Arc::clone(&clock),
             instance,
         };
-        let drain = loaded.config.drain_s.map_or(DRAIN, Duration::from_secs);
-        let path = loaded.path.clone();
         let house = Self {
             pipeline: Arc::new(Pipeline::new(snapshot, parts)),
             approvals,
@@ -252,10 +253,11 @@ impl House {
             clock,
             own,
             version_key,
+            path: loaded.path.clone(),
+            drain: loaded.config.drain_s.map_or(DRAIN, Duration::from_secs),
             loaded: Mutex::new(loaded),
-            path,
+            cosigner,
             data,
-            drain,
         };
         house.refresh_revocations().await?;
         Ok(house)
@@ -436,6 +438,21 @@ impl House {
         self.pipeline.replace(new);
         Ok((loaded, report))
     }
+}
+
+/// Who asks the witnesses, when there are any.
+fn cosigner(
+    record: &Recorder,
+    loaded: &Loaded,
+    egress: &Egress,
+    clock: &SharedClock,
+) -> Result<Mutex<Option<Cosigner>>, Error> {
+    let settings = config::witnesses(loaded, egress).map_err(Error::Config)?;
+    let dir = audit_dir(&loaded.data());
+    let cosigner = settings
+        .map(|settings| Cosigner::new(record.clone(), &dir, Arc::clone(clock), settings))
+        .transpose()?;
+    Ok(Mutex::new(cosigner))
 }
 
 /// Nothing may be taken before what the last run left under way is declared indeterminate.

@@ -8,6 +8,7 @@ mod house;
 mod local;
 mod root;
 mod tasks;
+mod witness;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use control::{Answer, Ask, ask};
 pub use house::{House, audit_config, audit_dir, init, instance, store_dir};
 pub use local::{Note, note};
 pub use root::{root_key, rotate_root, trail, transit};
+pub use witness::serve_witness;
 
 use crate::config::{self, Fault, Loaded};
 use crate::console::Console;
@@ -71,6 +73,9 @@ pub enum Error {
     /// The key of caller assertions.
     #[error("key of caller assertions: {0}")]
     Assertion(#[from] identity::assertion::AssertionError),
+    /// A witness.
+    #[error(transparent)]
+    Witness(#[from] crate::witness::Error),
     /// A secret.
     #[error(transparent)]
     Secret(#[from] crate::secret::SecretError),

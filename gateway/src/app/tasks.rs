@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::House;
 use super::control;
 use crate::listener::Control;
+use crate::telemetry::Witnessed;
 
 /// How often upkeep runs: expiry of approvals, revocations of other processes, idle connections.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
@@ -65,9 +67,34 @@ pub(super) fn start(house: &Arc<House>, control: Control) -> Background {
         tokio::spawn(upkeep(Arc::clone(house))),
         tokio::spawn(approvals_on_record(Arc::clone(house))),
         tokio::spawn(control::serve(Arc::clone(house), control)),
+        tokio::spawn(witnesses(Arc::clone(house))),
     ];
     tasks.extend(token);
     Background(tasks)
+}
+
+/// Witnesses are asked beside the calls, which never wait for them.
+async fn witnesses(house: Arc<House>) {
+    let Some(mut cosigner) = house.cosigner.lock().await.take() else {
+        return;
+    };
+    let metrics = &house.pipeline.parts().metrics;
+    let mut every = tokio::time::interval(cosigner.every());
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        for standing in cosigner.round().await {
+            metrics.witness(
+                &standing.witness,
+                &Witnessed {
+                    size: standing.size,
+                    behind: standing.behind,
+                    age: standing.age,
+                    alarm: standing.alarm.as_ref().map(|(kind, _)| kind.as_str()),
+                },
+            );
+        }
+    }
 }
 
 async fn upkeep(house: Arc<House>) {

@@ -84,7 +84,13 @@ pub(super) enum AuditCommand {
         call: CallId,
     },
     /// Print the newest signed head, to keep elsewhere.
-    Head,
+    Head {
+        /// The newest one that enough witnesses have cosigned, with their signatures.
+        #[arg(long)]
+        cosigned: bool,
+    },
+    /// Print the log's public key, which witnesses and auditors need.
+    Key,
     #[command(flatten)]
     Keep(super::keep::Command),
 }
@@ -317,11 +323,24 @@ pub(super) async fn audit(config: &Path, command: &AuditCommand) -> anyhow::Resu
             Ok(ExitCode::SUCCESS)
         }
         AuditCommand::Keep(command) => super::keep::run(config, command).await,
-        AuditCommand::Head => {
-            let head = open(&load(config)?)?.head()?.context(
+        AuditCommand::Head { cosigned: false } => {
+            let dir = app::audit_dir(&load(config)?.data());
+            let head = Trail::newest_head(&dir, &RealDisk)?.context(
                 "no head is signed yet: the first one comes a second after the first record",
             )?;
             print(head.note.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        AuditCommand::Head { cosigned: true } => {
+            let head = open(&load(config)?)?.cosigned_head().context(
+                "no head is cosigned by enough witnesses yet: `callgate doctor` tells how they stand",
+            )?;
+            print(head.note.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        AuditCommand::Key => {
+            let dir = app::audit_dir(&load(config)?.data());
+            print(&Trail::key_of(&dir, &RealDisk)?.to_string());
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -8,12 +8,21 @@ use super::check::snapshot;
 use super::{load, print};
 use crate::app;
 use crate::call::Durability;
-use crate::config::Loaded;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{self, Loaded};
+use crate::disk::RealDisk;
+use crate::egress::{Egress, Policy};
 use crate::mask::Mode;
 use crate::pipeline::{Connection, Snapshot};
+use crate::record::{Standing, Trail};
 
 /// How long issuers may take to answer.
 const ISSUERS_WAIT: Duration = Duration::from_secs(6);
+
+/// A witness that has not cosigned for so long while records waited is late.
+const WITNESS_LATE: Duration = Duration::from_secs(120);
+/// How long an alarm that is over is told.
+const WITNESS_ALARM_TOLD: Duration = Duration::from_secs(24 * 3600);
 
 /// How bad a finding is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,17 +64,60 @@ pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
         promises(connection, &mut findings);
     }
     root_key(&loaded, &mut findings).await;
-    findings.tell(
-        Grade::Weak,
-        "no head of the log is held outside: whoever owns this machine could rewind it unseen; \
-         keep receipts or checkpoints elsewhere",
-    );
+    witnesses(&loaded, &mut findings);
     issuers(&snapshot, &mut findings).await;
     Ok(if findings.bad == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Whether the log's heads are held outside, and by whom.
+fn witnesses(loaded: &Loaded, findings: &mut Findings) {
+    let witnesses = match Egress::new(&Policy::default())
+        .map(|egress| config::witnesses(loaded, &egress))
+    {
+        Ok(Ok(Some(settings))) => settings.witnesses,
+        Ok(Ok(None)) => {
+            return findings.tell(
+                Grade::Weak,
+                "no head of the log is held outside: whoever owns this machine could rewind it unseen; \
+                 name `audit.witnesses`, or keep receipts or checkpoints elsewhere",
+            );
+        }
+        // Faults of the config were told before anything else.
+        Ok(Err(_)) | Err(_) => return,
+    };
+    let dir = app::audit_dir(&loaded.data());
+    let signed = Trail::newest_head(&dir, &RealDisk)
+        .ok()
+        .flatten()
+        .map_or(0, |head| head.size);
+    let keys: Vec<_> = witnesses.into_iter().map(|witness| witness.key).collect();
+    for stands in Standing::read(&dir, &RealDisk, &keys, (signed, SystemClock.now())) {
+        let name = &stands.witness;
+        let late = stands.age.is_none_or(|age| age > WITNESS_LATE) && stands.behind > 0;
+        match (stands.alarm, stands.last_alarm) {
+            (Some((_, text)), _) => findings.tell(Grade::Bad, &format!("witness {name}: {text}")),
+            (None, _) if late => {
+                let text = format!(
+                    "witness {name}: {} signed records are not cosigned",
+                    stands.behind
+                );
+                findings.tell(Grade::Bad, &text);
+            }
+            (None, Some((text, ago))) if ago < WITNESS_ALARM_TOLD => {
+                let minutes = ago.as_secs() / 60;
+                let text = format!("witness {name}: cosigns, but {minutes} min ago: {text}");
+                findings.tell(Grade::Weak, &text);
+            }
+            (None, _) => {
+                let text = format!("witness {name}: has cosigned {} records", stands.size);
+                findings.tell(Grade::Good, &text);
+            }
+        }
+    }
 }
 
 fn settings(loaded: &Loaded, findings: &mut Findings) {

@@ -15,6 +15,7 @@ mod policy;
 
 mod remote;
 mod revoke;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,6 +70,9 @@ enum Command {
     /// Shut out principals, issuers, tokens, connections or approvals.
     #[command(subcommand)]
     Revocations(revoke::Command),
+    /// Watch logs of gateways and cosign their heads: for a second account, or an auditor.
+    #[command(subcommand)]
+    Witness(witness::Command),
     /// Try masking on a file.
     #[command(subcommand)]
     Mask(mask::Command),
@@ -111,6 +115,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(command) => block_on(calls::audit(&config, &command)),
         Command::Approvals(command) => block_on(approvals::run(&command)),
         Command::Revocations(command) => block_on(revoke::run(&command)),
+        Command::Witness(command) => block_on(witness::run(&command)),
         Command::Mask(command) => mask::run(&config, &command),
         #[cfg(feature = "demo")]
         Command::Demo(args) => block_on(demo::run(args)),

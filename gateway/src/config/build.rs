@@ -61,6 +61,9 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
         );
     }
     routes(config, &mut faults);
+    if let Err(found) = super::witnesses(loaded, &context.egress) {
+        faults.extend(found);
+    }
     let identity = verifier(loaded, context, &mut faults);
     let mut vocabulary = vocabulary(config);
     let mut connections = BTreeMap::new();

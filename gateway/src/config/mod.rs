@@ -7,6 +7,7 @@
 mod build;
 mod fault;
 mod load;
+mod witnesses;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use build::{Context, build, catalogue_report};
 pub use fault::Fault;
 pub use load::{Loaded, load, schema};
+pub use witnesses::{WitnessConfig, witnesses};
 
 use crate::approval;
 use crate::call::{ConnectionName, FunctionsConfig};
@@ -95,6 +97,18 @@ pub struct AuditConfig {
     /// Where the root key of the recorded content is kept. Default: in a file beside the keyring.
     #[serde(default)]
     pub root_key: Option<record::RootKeyConfig>,
+    /// Who cosigns the log's heads, outside of this machine. Default: nobody, so that whoever owns the
+    /// machine could rewind the log unseen. Takes effect at a restart.
+    #[serde(default)]
+    pub witnesses: Vec<WitnessConfig>,
+    /// File that says which of the witnesses make a head a witnessed one (C2SP tlog-policy). Default:
+    /// any one of them.
+    #[serde(default)]
+    pub policy: Option<PathBuf>,
+    /// How often the witnesses are asked, in seconds. Default: 10.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 3600))]
+    pub witness_every_s: Option<u64>,
 }
 
 /// One upstream and its functions.

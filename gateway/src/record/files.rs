@@ -82,6 +82,21 @@ impl Files {
         self.wal.join("unfinished")
     }
 
+    /// How the witnesses stand.
+    pub(super) fn witnesses(&self) -> PathBuf {
+        self.dir.join("witnesses")
+    }
+
+    /// How one witness stands.
+    pub(super) fn witness(&self, key: &VerifierKey) -> PathBuf {
+        self.witnesses().join(format!("{:08x}.json", key.id()))
+    }
+
+    /// The newest head that enough witnesses have cosigned.
+    pub(super) fn cosigned(&self) -> PathBuf {
+        self.witnesses().join("cosigned")
+    }
+
     /// The directories and files that must be plain (A25), with what they must be.
     pub(super) fn check_plain(&self, disk: &dyn Disk, root: &RootKey) -> Result<(), Error> {
         for path in [&self.dir, &self.wal, &self.heads, &self.keys] {

@@ -27,6 +27,13 @@ pub struct Head {
     pub at: Timestamp,
 }
 
+/// A head that was signed, and the tree under it.
+#[derive(Clone, Debug)]
+pub(super) struct Anchor {
+    pub(super) head: Head,
+    pub(super) tree: Tree,
+}
+
 /// How recording goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Health {
@@ -77,6 +84,8 @@ pub(super) struct Shared {
     /// Over the durable leaves, in order.
     pub(super) tree: Mutex<Tree>,
     pub(super) head: ArcSwapOption<Head>,
+    /// The newest head of this run, with its tree.
+    pub(super) anchor: ArcSwapOption<Anchor>,
     /// The segment that is written now, and which file it is.
     pub(super) current: Mutex<Option<(PathBuf, Identity)>>,
 }
@@ -99,6 +108,7 @@ impl Shared {
             spare_ready: AtomicBool::new(false),
             tree: Mutex::new(tree),
             head: ArcSwapOption::empty(),
+            anchor: ArcSwapOption::empty(),
             current: Mutex::new(None),
         })
     }

@@ -16,7 +16,7 @@ use super::call::Registry;
 use super::event::Recorded;
 use super::files::Files;
 use super::heads::{self, HeadFile};
-use super::health::Shared;
+use super::health::{Anchor, Shared};
 use super::job::{EventJob, Job};
 use super::recorder::Lazy;
 use crate::clock::SharedClock;
@@ -98,12 +98,12 @@ impl Keeper {
     }
 
     fn sign(&mut self) {
-        let tree = self.shared.lock_tree().head();
+        let tree = self.shared.lock_tree().clone();
         let signed = self.shared.head.load().as_ref().map_or(0, |head| head.size);
-        if tree.size <= signed {
+        if tree.size() <= signed {
             return;
         }
-        let head = match heads::sign(&self.signer, &tree, self.clock.now()) {
+        let head = match heads::sign(&self.signer, &tree.head(), self.clock.now()) {
             Ok(head) => head,
             Err(error) => {
                 tracing::error!(error = %error, "cannot sign a head of the audit log");
@@ -112,7 +112,14 @@ impl Keeper {
         };
         // Only a head that is on disk is given out: whoever has it can hold us to it, and so can we.
         match self.heads.put(&head) {
-            Ok(()) => self.shared.head.store(Some(Arc::new(head))),
+            Ok(()) => {
+                let anchor = Anchor {
+                    head: head.clone(),
+                    tree,
+                };
+                self.shared.anchor.store(Some(Arc::new(anchor)));
+                self.shared.head.store(Some(Arc::new(head)));
+            }
             Err(error) => tracing::error!(error = %error, "cannot store a head of the audit log"),
         }
     }

@@ -8,6 +8,7 @@
 //! The format is public: `docs/audit-log-format.md`.
 
 mod call;
+mod cosign;
 mod entry;
 mod erase;
 mod error;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use call::{OpenRecord, RequestTap};
+pub use cosign::{Alarm, CosignSettings, Cosigner, Standing, WITNESSES_MAX, WitnessTarget};
 pub use entry::{
     ApprovalRef, Begin, Closed, CredentialRef, End, Event, Outcome, Reading, Vote, Who,
 };

@@ -13,7 +13,7 @@ use super::entry::{Begin, End, Event, Outcome, Who};
 use super::erase::Holds;
 use super::event::Recorded;
 use super::files::{self, Files};
-use super::health::{Head, Health, Shared};
+use super::health::{Anchor, Head, Health, Shared};
 use super::job::{BeginJob, EventJob, Job, OrphanJob};
 use super::keeper::Keeper;
 use super::keyring::Keyring;
@@ -379,6 +379,16 @@ impl Recorder {
     /// The newest signed head.
     pub fn head(&self) -> Option<Arc<Head>> {
         self.inner.shared.head.load_full()
+    }
+
+    /// The newest head of this run, with its tree.
+    pub(super) fn anchor(&self) -> Option<Arc<Anchor>> {
+        self.inner.shared.anchor.load_full()
+    }
+
+    /// Where the log is.
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.disk
     }
 
     /// Whether calls are admitted, or why not, and how it goes.

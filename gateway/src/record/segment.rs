@@ -348,7 +348,7 @@ pub(super) fn walk_on(
 }
 
 /// Read a file from an offset to its end.
-fn read_from(disk: &dyn Disk, path: &Path, base: u64) -> Result<Vec<u8>, Error> {
+pub(super) fn read_from(disk: &dyn Disk, path: &Path, base: u64) -> Result<Vec<u8>, Error> {
     let failed = |doing| move |source| Error::disk(doing, path, source);
     let file = disk.open(path, Access::Read).map_err(failed("open"))?;
     let len = file

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("mask", 2),
     ("call", 3),
     ("identity", 3),
+    ("witness", 3),
     ("policy", 4),
     ("record", 5),
     ("approval", 6),
@@ -63,7 +64,7 @@ const GUARDED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Rooms that keep evidence: their files go through `disk`, which tests replace.
-const EVIDENCE: &[&str] = &["record", "gate", "pipeline"];
+const EVIDENCE: &[&str] = &["record", "gate", "pipeline", "witness"];
 
 /// Protocols that ride on another protocol's connection.
 const RIDES_ON: &[(&str, &str)] = &[("mcp", "http"), ("grpc", "http")];

@@ -208,6 +208,29 @@ impl Trail {
         &self.identity.verifier
     }
 
+    /// The newest signed head of the log in `dir`, without reading the log.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialised`], [`Error::BadHead`].
+    pub fn newest_head(dir: &Path, disk: &dyn Disk) -> Result<Option<Head>, Error> {
+        let files = Files::new(dir);
+        let identity = read_identity(disk, &files)?;
+        heads::newest(disk, &files, &identity.verifier)
+    }
+
+    /// The key of the log in `dir`, as its folder says, without reading the log.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialised`].
+    pub fn key_of(dir: &Path, disk: &dyn Disk) -> Result<VerifierKey, Error> {
+        read_identity(disk, &Files::new(dir)).map(|identity| identity.verifier)
+    }
+
+    /// The newest head that enough witnesses have cosigned, with their signatures.
+    pub fn cosigned_head(&self) -> Option<Head> {
+        super::cosign::cosigned(self.disk.as_ref(), &self.files, &self.identity.verifier)
+    }
+
     /// The newest signed head.
     ///
     /// # Errors

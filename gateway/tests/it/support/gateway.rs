@@ -20,7 +20,7 @@ use super::raw::{self, Answer};
 use super::recorder::{Recorder, json_answer};
 
 /// The program under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_callgate");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_callgate");
 /// What tokens for calls carry in `aud`.
 pub(crate) const CALLS: &str = "https://gateway.test";
 /// What tokens for the console carry in `aud`.
@@ -284,6 +284,16 @@ impl Gateway {
         self.await_ready();
     }
 
+    /// End it in order, and start it again with the same folder and another config.
+    pub(crate) fn restart_with(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        {
+            let mut setup = self.setup.lock().expect("the setup");
+            *setup = change(setup.clone());
+            setup.write(self.folder.path());
+        }
+        self.restart();
+    }
+
     /// `kill -9`, and start it again with the same folder, on other ports.
     pub(crate) fn crash(&mut self) {
         self.child.kill();
@@ -423,7 +433,7 @@ impl Gateway {
 }
 
 /// The address behind a message of the log.
-fn address(output: &str, message: &str) -> SocketAddr {
+pub(crate) fn address(output: &str, message: &str) -> SocketAddr {
     output
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
