@@ -14,16 +14,28 @@ use mask::{Config, Masker, Mode, Needles, ResponseFacts, Settings};
 mod mask;
 
 const SECRET: &[u8] = b"s3cr3t/t0ken+";
-const TYPES: [&str; 4] = ["application/json", "text/plain", "text/event-stream", "application/x-ndjson"];
+const TYPES: [&str; 9] = [
+    "application/json",
+    "text/plain",
+    "text/event-stream",
+    "application/x-ndjson",
+    "application/x-www-form-urlencoded",
+    "text/csv",
+    "text/tab-separated-values",
+    "application/xml",
+    "multipart/mixed; boundary=b",
+];
 
-fn settings(mode: Mode) -> Arc<Settings> {
+/// XML has no indexes: a rule that has one withholds it.
+fn settings(mode: Mode, index: &str) -> Arc<Settings> {
     let detect = ["secret", "payment", "contact", "identity", "device"].map(str::to_owned).to_vec();
-    let fields = [("$..a".to_owned(), "x".to_owned()), ("$[1:3]".to_owned(), "y".to_owned())].into();
+    let fields = [("$..a".to_owned(), "x".to_owned()), (index.to_owned(), "y".to_owned())].into();
     Arc::new(Settings::compile(&Config { mode, fields, detect }).expect("fixed settings"))
 }
 
-static ON: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::On));
-static OFF: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::Off));
+static ON: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::On, "$[1:3]"));
+static PLACES: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::On, "$.*.b"));
+static OFF: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::Off, "$.*.b"));
 static NEEDLES: LazyLock<Arc<Needles>> =
     LazyLock::new(|| Arc::new(Needles::new(&[SECRET]).expect("a fixed secret")));
 
@@ -44,7 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((first, body)) = bytes.split_first() else { return };
     let content_type = TYPES[usize::from(*first) % TYPES.len()];
     let cut = usize::from(*first) % (body.len() + 1);
-    for settings in [&*ON, &*OFF] {
+    for settings in [&*ON, &*PLACES, &*OFF] {
         let whole = masked(settings, content_type, &[body]);
         assert_eq!(masked(settings, content_type, &[&body[..cut], &body[cut..]]), whole, "it depends on the cut");
         let single: Vec<&[u8]> = body.chunks(1).collect();

@@ -104,6 +104,11 @@ impl Automaton {
         }
     }
 
+    /// Whether a rule names an item by its index.
+    pub(super) fn has_indexes(&self) -> bool {
+        !self.slices.is_empty()
+    }
+
     /// Whether there are no rules.
     pub(super) fn is_empty(&self) -> bool {
         self.words == 0

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use flate2::write::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
@@ -30,6 +31,7 @@ pub(super) enum Coding {
     Gzip,
     Deflate,
     Zstd,
+    Brotli,
 }
 
 impl Coding {
@@ -43,6 +45,7 @@ impl Coding {
                 "gzip" | "x-gzip" => Self::Gzip,
                 "deflate" => Self::Deflate,
                 "zstd" => Self::Zstd,
+                "br" => Self::Brotli,
                 _ => return Err(unknown(name)),
             };
             if coding != Self::Identity {
@@ -86,7 +89,14 @@ enum Engine {
         decoder: ZstdDecoder<'static>,
         ended: bool,
     },
+    Brotli {
+        state: Box<Brotli>,
+        ended: bool,
+    },
 }
+
+/// Its window is at most 16 MiB (RFC 7932, 9.1).
+type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,6 +111,7 @@ impl Engine {
             Self::Gzip(_) => "gzip",
             Self::Deflate { .. } => "deflate",
             Self::Zstd { .. } => "zstd",
+            Self::Brotli { .. } => "br",
         }
     }
 }
@@ -114,6 +125,14 @@ impl Decoder {
             Coding::Gzip => Engine::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
             Coding::Deflate => Engine::Deflate {
                 decompress: None,
+                ended: false,
+            },
+            Coding::Brotli => Engine::Brotli {
+                state: Box::new(BrotliState::new(
+                    StandardAlloc::default(),
+                    StandardAlloc::default(),
+                    StandardAlloc::default(),
+                )),
                 ended: false,
             },
             Coding::Zstd => {
@@ -167,8 +186,15 @@ impl Decoder {
         let broken = || Err(Reason::BrokenCoding(self.engine.name()).into());
         match &self.engine {
             Engine::Identity => Ok(()),
-            Engine::Deflate { ended: true, .. } | Engine::Zstd { ended: true, .. } => Ok(()),
-            Engine::Deflate { .. } | Engine::Zstd { .. } => broken(),
+            Engine::Deflate { ended, .. }
+            | Engine::Zstd { ended, .. }
+            | Engine::Brotli { ended, .. } => {
+                if *ended {
+                    Ok(())
+                } else {
+                    broken()
+                }
+            }
             Engine::Gzip(_) => self.finish_gzip(sink),
         }
     }
@@ -217,6 +243,7 @@ impl Engine {
             }
             Self::Deflate { decompress, ended } => inflate(decompress, ended, step, sink, &broken),
             Self::Zstd { decoder, ended } => unzstd(decoder, ended, step, sink, &broken),
+            Self::Brotli { state, ended } => unbrotli(state, ended, step, sink, &broken),
         }
     }
 }
@@ -284,6 +311,44 @@ fn unzstd(
         sink(block.get(..written).unwrap_or_default())?;
         if input.pos() == step.len() && !full {
             return Ok(());
+        }
+    }
+}
+
+fn unbrotli(
+    state: &mut Brotli,
+    ended: &mut bool,
+    step: &[u8],
+    sink: &mut Sink<'_>,
+    broken: &Withheld,
+) -> Result<(), Withheld> {
+    let mut block = vec![0; BLOCK_BYTES];
+    let (mut left, mut read, mut total) = (step.len(), 0, 0);
+    loop {
+        if *ended {
+            return if left == 0 {
+                Ok(())
+            } else {
+                Err(broken.clone())
+            };
+        }
+        let (mut room, mut written) = (BLOCK_BYTES, 0);
+        let result = BrotliDecompressStream(
+            &mut left,
+            &mut read,
+            step,
+            &mut room,
+            &mut written,
+            &mut block,
+            &mut total,
+            state,
+        );
+        sink(block.get(..written).unwrap_or_default())?;
+        match result {
+            BrotliResult::ResultSuccess => *ended = true,
+            BrotliResult::NeedsMoreInput => return Ok(()),
+            BrotliResult::NeedsMoreOutput => {}
+            BrotliResult::ResultFailure => return Err(broken.clone()),
         }
     }
 }

@@ -55,7 +55,7 @@ impl EventCodec {
         self.line_start -= done;
         self.searched -= done;
         if self.pending.len() > EVENT_BYTES_MAX {
-            return Err(Reason::TooLong("event").into());
+            return Err(Reason::TooLong("an event").into());
         }
         Ok(())
     }

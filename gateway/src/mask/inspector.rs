@@ -8,6 +8,10 @@ use super::detect::Hit;
 use super::marker::marker;
 use super::view::View;
 
+/// Text that stands for a fault in a detector.
+#[cfg(test)]
+pub(super) const BROKEN: &[u8] = b"this text breaks a detector";
+
 /// One call's detectors and counters.
 #[derive(Debug)]
 pub(super) struct Inspector {
@@ -32,6 +36,8 @@ impl Inspector {
 
     /// Searches `text`; whether anything is to be replaced.
     pub(super) fn search(&mut self, text: &[u8]) -> bool {
+        #[cfg(test)]
+        assert_ne!(text, BROKEN, "a detector that fails");
         let Self { plan, hits, .. } = self;
         plan.settings
             .detectors

@@ -1,24 +1,17 @@
 //! One answer on its way to the caller.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use wire::json::stream::Documents;
-
+use super::body::Body;
 use super::class::DataClass;
 use super::coding::{Caps, Coding, Decoder};
 use super::config::{Mode, Plan};
-use super::events::EventCodec;
 use super::inspector::Inspector;
-use super::json::JsonCodec;
-use super::media::{Charset, FieldRules, Format};
+use super::media::{FieldRules, Format};
 use super::needles::{Needles, Scrubber};
-use super::text::{self, TextCodec};
 use super::withheld::{Reason, Withheld};
-
-/// White space before a document that decides how it is read, in bytes.
-const OPENING_BYTES_MAX: usize = 64 * 1024;
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What the head of an answer says about its body.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,23 +51,6 @@ pub struct Masker {
     pass_encoded: bool,
     uninspected: Option<Withheld>,
     failed: bool,
-}
-
-/// How the body is read.
-#[derive(Debug)]
-enum Body {
-    /// There is none.
-    Empty,
-    /// Not decided yet: nothing but white space so far.
-    Opening {
-        format: Format,
-        lead: Vec<u8>,
-    },
-    Json(Box<JsonCodec>),
-    Text(TextCodec),
-    Events(EventCodec),
-    /// Not looked at.
-    Raw,
 }
 
 impl Masker {
@@ -138,12 +114,7 @@ impl Masker {
     /// Whether the body's length may change: `Content-Length` is then not to be forwarded.
     #[must_use]
     pub fn changes_length(&self) -> bool {
-        match self.body {
-            Body::Empty => false,
-            Body::Opening { .. } | Body::Json(_) | Body::Text(_) | Body::Events(_) | Body::Raw => {
-                self.mode == Mode::On || self.decoded()
-            }
-        }
+        !matches!(self.body, Body::Empty) && (self.mode == Mode::On || self.decoded())
     }
 
     /// Whether the body comes out without its content coding: `Content-Encoding` is then not to be
@@ -157,11 +128,17 @@ impl Masker {
     /// [`finish`](Self::finish).
     ///
     /// # Errors
-    /// None at present; a later detector may have to withhold.
+    /// It could not be looked at: the answer must not be delivered.
     pub fn header_value(&mut self, name: &str, value: &[u8]) -> Result<Option<Vec<u8>>, Withheld> {
         if self.failed {
             return Err(Reason::Failed.into());
         }
+        let looked = guarded(|| Ok(self.look_at_value(name, value)));
+        self.failed = looked.is_err();
+        looked
+    }
+
+    fn look_at_value(&mut self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
         let scrubbed = self.scrubber.whole(value);
         let text = scrubbed.as_deref().unwrap_or(value);
         let mut masked = None;
@@ -170,7 +147,7 @@ impl Masker {
             self.inspector.write(text, &mut written);
             masked = (self.mode == Mode::On).then_some(written);
         }
-        Ok(masked.or(scrubbed))
+        masked.or(scrubbed)
     }
 
     /// Takes the next bytes of the body and appends to `out` what may be released.
@@ -182,7 +159,7 @@ impl Masker {
         if self.failed {
             return Err(Reason::Failed.into());
         }
-        let result = self.take(chunk, out);
+        let result = guarded(|| self.take(chunk, out));
         self.failed = result.is_err();
         result
     }
@@ -195,7 +172,7 @@ impl Masker {
         if self.failed {
             return Err(Reason::Failed.into());
         }
-        self.end(out)?;
+        guarded(|| self.end(out))?;
         let counts = self.inspector.counts();
         let scrubbed = self.scrubber.count();
         let uninspected = self.uninspected;
@@ -318,8 +295,18 @@ impl Masker {
     }
 }
 
+/// A detector that fails is no reason to let anything through.
+///
+/// INVARIANT: whoever calls this gives up the masker after an error, so no half-made state is used.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Withheld>) -> Result<T, Withheld> {
+    match std::panic::catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(_) => Err(Reason::Panicked.into()),
+    }
+}
+
 /// Header fields whose values have a grammar of their own that holds no free text.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     [
         "content-type",
         "content-length",
@@ -335,110 +322,7 @@ fn open_body(plan: &Plan, facts: &ResponseFacts<'_>) -> Result<Body, Withheld> {
     if facts.status == 206 {
         return Err(Reason::Partial.into());
     }
-    let rules = field_rules(plan);
-    let format = Format::parse(facts.content_type, rules)?;
-    Ok(Body::Opening {
-        format,
-        lead: Vec::new(),
-    })
-}
-
-fn field_rules(plan: &Plan) -> FieldRules {
-    if plan.settings.fields.is_empty() {
-        FieldRules::None
-    } else {
-        FieldRules::Some
-    }
-}
-
-impl Body {
-    fn push(
-        &mut self,
-        chunk: &[u8],
-        inspector: &mut Inspector,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Withheld> {
-        match self {
-            Self::Empty if chunk.is_empty() => Ok(()),
-            Self::Empty => Err(Reason::Unexpected.into()),
-            Self::Raw => {
-                out.extend_from_slice(chunk);
-                Ok(())
-            }
-            Self::Json(codec) => codec.push(chunk, inspector, out),
-            Self::Text(codec) => codec.push(chunk, inspector, out),
-            Self::Events(codec) => codec.push(chunk, inspector, out),
-            Self::Opening { format, lead } => {
-                lead.extend_from_slice(chunk);
-                let Some(mut body) = decide(*format, lead, inspector.plan())? else {
-                    return Ok(());
-                };
-                let lead = std::mem::take(lead);
-                let content = skip_mark(&lead);
-                out.extend_from_slice(lead.get(..lead.len() - content.len()).unwrap_or_default());
-                body.push(content, inspector, out)?;
-                *self = body;
-                Ok(())
-            }
-        }
-    }
-
-    fn finish(self, inspector: &mut Inspector, out: &mut Vec<u8>) -> Result<(), Withheld> {
-        match self {
-            Self::Empty | Self::Raw => Ok(()),
-            Self::Json(codec) => codec.finish(inspector, out),
-            Self::Text(codec) => codec.finish(inspector, out),
-            Self::Events(codec) => codec.finish(inspector, out),
-            // Nothing but white space, or the beginning of a byte order mark.
-            Self::Opening { lead, .. } => {
-                text::check(&lead, Charset::Utf8)?;
-                out.extend_from_slice(&lead);
-                Ok(())
-            }
-        }
-    }
-}
-
-fn skip_mark(lead: &[u8]) -> &[u8] {
-    lead.strip_prefix(BYTE_ORDER_MARK).unwrap_or(lead)
-}
-
-/// Decides how a body is read once its first byte of content is there.
-fn decide(format: Format, lead: &[u8], plan: &Plan) -> Result<Option<Body>, Withheld> {
-    if lead.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(lead) {
-        return Ok(None);
-    }
-    let json = |documents| Ok(Some(Body::Json(Box::new(JsonCodec::new(documents)))));
-    let text = |charset| Ok(Some(Body::Text(TextCodec::new(charset))));
-    match (format, field_rules(plan)) {
-        (Format::Json, _) => return json(Documents::One),
-        (Format::JsonLines, _) => return json(Documents::Many),
-        (Format::Events, _) => return Ok(Some(Body::Events(EventCodec::default()))),
-        (Format::Text(charset), FieldRules::None) => return text(charset),
-        (Format::Text(_), FieldRules::Some) | (Format::Unlabelled, _) => {}
-    }
-    let Some(first) = skip_mark(lead)
-        .iter()
-        .find(|byte| !byte.is_ascii_whitespace())
-    else {
-        return if lead.len() > OPENING_BYTES_MAX {
-            Err(Reason::Text("more white space before the content than is looked through").into())
-        } else {
-            Ok(None)
-        };
-    };
-    let like_json = matches!(first, b'{' | b'[' | b'"');
-    match format {
-        Format::Text(Charset::Utf8) | Format::Unlabelled if like_json => json(Documents::Many),
-        Format::Text(_) if like_json || matches!(first, b')' | b'/') => Err(Reason::Text(
-            "JSON under another name, which field rules cannot be applied to",
-        )
-        .into()),
-        Format::Text(charset) => text(charset),
-        Format::Unlabelled | Format::Json | Format::JsonLines | Format::Events => {
-            Err(Reason::MediaType("unlabelled".to_owned()).into())
-        }
-    }
+    Body::opening(Format::parse(facts.content_type, FieldRules::of(plan))?, 0)
 }
 
 #[cfg(test)]

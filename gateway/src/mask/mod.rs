@@ -10,22 +10,28 @@
 //! an echoed credential after decoding it.
 
 mod automaton;
+mod body;
 mod catalogue;
 mod class;
 mod coding;
 mod config;
+mod csv;
 mod detect;
 mod events;
+mod form;
 mod inspector;
 mod json;
 mod marker;
 mod masker;
 mod media;
+mod multipart;
 mod needles;
 mod path;
+mod places;
 mod text;
 mod view;
 mod withheld;
+mod xml;
 
 pub use class::{ClassError, DataClass};
 pub use coding::{DECODED_BYTES_MAX, RATIO_FREE_BYTES, RATIO_MAX};

@@ -55,7 +55,7 @@ impl TextCodec {
         mask(ready, inspector, out);
         self.pending.drain(..cut);
         if self.pending.len() > STRETCH_BYTES_MAX {
-            return Err(Reason::TooLong("line of text").into());
+            return Err(Reason::TooLong("a line of text").into());
         }
         Ok(())
     }

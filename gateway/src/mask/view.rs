@@ -12,8 +12,8 @@ pub(super) const RUN_BYTES_MIN: usize = 16;
 const BINARY_RUN_BYTES_MIN: usize = 64;
 /// How much of a run is decoded first, to see whether it can be text.
 const PROBE_BYTES: usize = 12;
-/// Longest character reference, as in `&commat;` or `&#x10FFFF;`.
-const REFERENCE_BYTES_MAX: usize = 10;
+/// Longest character reference, as in `&commat;` or `&#x10FFFF;`, zeros ahead included.
+const REFERENCE_BYTES_MAX: usize = 24;
 
 /// Text with escapes resolved, and where each part came from.
 #[derive(Debug)]
@@ -153,6 +153,95 @@ pub(super) fn unescape_json(inner: &[u8]) -> View {
     view
 }
 
+impl View {
+    /// The source of which nothing is decoded yet.
+    fn begin(source: &[u8]) -> Self {
+        Self {
+            text: Vec::with_capacity(source.len()),
+            escapes: Vec::new(),
+        }
+    }
+
+    /// Adds `decoded`, which `length` bytes at `at` of the source stand for; those before from `copied`
+    /// on stand for themselves.
+    fn add(&mut self, source: &[u8], copied: usize, at: usize, length: usize, decoded: &[u8]) {
+        self.text
+            .extend_from_slice(source.get(copied..at).unwrap_or_default());
+        let text = self.text.len();
+        self.text.extend_from_slice(decoded);
+        self.escapes.push(Place {
+            text,
+            text_end: self.text.len(),
+            source: at,
+            source_end: at + length,
+        });
+    }
+}
+
+/// Resolves what a form's names and values are written in: `+` and percent escapes.
+pub(super) fn unescape_form(source: &[u8]) -> View {
+    let mut view = View::begin(source);
+    let mut copied = 0;
+    while let Some(next) = source
+        .get(copied..)
+        .and_then(|rest| memchr::memchr2(b'+', b'%', rest))
+    {
+        let at = copied + next;
+        let (byte, length) = match source.get(at..).unwrap_or_default() {
+            [b'%', high, low, ..] => match hex_byte(*high, *low) {
+                Some(byte) => (byte, 3),
+                None => (b'%', 1),
+            },
+            [b'+', ..] => (b' ', 1),
+            _ => (b'%', 1),
+        };
+        view.add(source, copied, at, length, &[byte]);
+        copied = at + length;
+    }
+    view.text
+        .extend_from_slice(source.get(copied..).unwrap_or_default());
+    view
+}
+
+/// Resolves the doubled quotes inside a quoted field of a table.
+pub(super) fn undouble(source: &[u8]) -> View {
+    let mut view = View::begin(source);
+    let mut copied = 0;
+    while let Some(next) = source
+        .get(copied..)
+        .and_then(|rest| memchr::memmem::find(rest, b"\"\""))
+    {
+        view.add(source, copied, copied + next, 2, b"\"");
+        copied += next + 2;
+    }
+    view.text
+        .extend_from_slice(source.get(copied..).unwrap_or_default());
+    view
+}
+
+/// Resolves character references; `None` if there are none.
+pub(super) fn references(source: &[u8]) -> Option<View> {
+    let mut view = View::begin(source);
+    let (mut copied, mut from) = (0, 0);
+    while let Some(next) = source
+        .get(from..)
+        .and_then(|rest| memchr::memchr(b'&', rest))
+    {
+        let at = from + next;
+        let Some((Decoded::Character(character), length)) = reference_at(source.get(at..)?) else {
+            from = at + 1;
+            continue;
+        };
+        let mut utf8 = [0; 4];
+        let decoded = character.encode_utf8(&mut utf8);
+        view.add(source, copied, at, length, decoded.as_bytes());
+        copied = at + length;
+        from = copied;
+    }
+    view.text.extend_from_slice(source.get(copied..)?);
+    (!view.escapes.is_empty()).then_some(view)
+}
+
 #[derive(Clone, Copy)]
 enum Decoded {
     Byte(u8),
@@ -173,9 +262,22 @@ fn escape_at(rest: &[u8]) -> Option<(Decoded, usize)> {
     }
 }
 
-/// A character reference: numbers, and the few names that hide what a value is made of.
+/// A character reference: numbers, which browsers read without a semicolon too, and the few names that
+/// hide what a value is made of.
 fn reference_at(rest: &[u8]) -> Option<(Decoded, usize)> {
     let window = rest.get(..rest.len().min(REFERENCE_BYTES_MAX))?;
+    if let [b'&', b'#', number @ ..] = window {
+        let (radix, digits, ahead) = match number {
+            [b'x' | b'X', digits @ ..] => (16, digits, 3),
+            digits => (10, digits, 2),
+        };
+        let is_digit = |byte: &&u8| char::from(**byte).is_digit(radix);
+        let count = digits.iter().take_while(is_digit).count();
+        let number = std::str::from_utf8(digits.get(..count)?).ok()?;
+        let code = u32::from_str_radix(number, radix).ok()?;
+        let end = ahead + count + usize::from(digits.get(count) == Some(&b';'));
+        return Some((Decoded::Character(char::from_u32(code)?), end));
+    }
     let end = memchr::memchr(b';', window)?;
     let name = std::str::from_utf8(rest.get(1..end)?).ok()?;
     let character = match name {
@@ -193,14 +295,7 @@ fn reference_at(rest: &[u8]) -> Option<(Decoded, usize)> {
         "gt" => '>',
         "quot" => '"',
         "apos" => '\'',
-        _ => {
-            let number = name.strip_prefix('#')?;
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)?
-        }
+        _ => return None,
     };
     Some((Decoded::Character(character), end + 1))
 }

@@ -23,7 +23,11 @@ impl Withheld {
             Reason::Unexpected => "unexpected-body",
             Reason::Json(_) => "json",
             Reason::Text(_) => "text",
+            Reason::Table(_) => "table",
+            Reason::Markup(_) => "xml",
+            Reason::Parts(_) => "multipart",
             Reason::TooLong(_) => "too-long",
+            Reason::Panicked => "detector-failed",
             Reason::Failed => "failed-before",
         }
     }
@@ -63,8 +67,16 @@ pub(super) enum Reason {
     Json(usize),
     #[error("{0}")]
     Text(&'static str),
-    #[error("a {0} is longer than 1 MiB")]
+    #[error("a table to which field rules cannot be applied: {0}")]
+    Table(&'static str),
+    #[error("XML to which field rules cannot be applied: {0}")]
+    Markup(&'static str),
+    #[error("a message of several parts that cannot be inspected: {0}")]
+    Parts(&'static str),
+    #[error("{0} is longer than can be inspected")]
     TooLong(&'static str),
+    #[error("a detector failed: this is a fault of the gateway, please report it")]
+    Panicked,
     #[error("the answer was withheld before")]
     Failed,
 }

@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use super::super::{Config, DataClass, Mode, Needles, Settings};
 use super::{Masker, ResponseFacts, Summary, Withheld};
 
+mod documents;
 mod events;
 mod formats;
 mod hostile;
 mod oracle;
+mod structure;
 
 /// What one test masks with.
 struct Case {
@@ -76,6 +78,10 @@ impl Case {
     }
 
     fn masker(&self) -> Result<Masker, Withheld> {
+        self.masker_coded(self.coding)
+    }
+
+    fn masker_coded(&self, coding: Option<&str>) -> Result<Masker, Withheld> {
         let settings = self
             .settings
             .get_or_init(|| Arc::new(Settings::compile(&self.config).unwrap()));
@@ -91,14 +97,22 @@ impl Case {
         let facts = ResponseFacts {
             status: self.status,
             content_type: (!self.content_type.is_empty()).then_some(self.content_type),
-            content_encoding: self.coding,
+            content_encoding: coding,
             head_only: false,
         };
         Masker::new(settings.plan(&unmask), Arc::new(needles), &facts)
     }
 
     fn chunks(&self, chunks: &[&[u8]]) -> Result<(Vec<u8>, Summary), Withheld> {
-        let mut masker = self.masker()?;
+        self.chunks_coded(self.coding, chunks)
+    }
+
+    fn chunks_coded(
+        &self,
+        coding: Option<&str>,
+        chunks: &[&[u8]],
+    ) -> Result<(Vec<u8>, Summary), Withheld> {
+        let mut masker = self.masker_coded(coding)?;
         let mut out = Vec::new();
         for chunk in chunks {
             masker.push(chunk, &mut out)?;
@@ -141,6 +155,14 @@ fn deflate(body: &[u8], zlib: bool) -> Vec<u8> {
 
 fn zstd(body: &[u8]) -> Vec<u8> {
     zstd::stream::encode_all(body, 3).unwrap()
+}
+
+fn brotli(body: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    let mut encoder = brotli::CompressorWriter::new(&mut packed, 4096, 4, 20);
+    encoder.write_all(body).unwrap();
+    drop(encoder);
+    packed
 }
 
 #[test]

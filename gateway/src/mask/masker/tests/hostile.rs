@@ -257,6 +257,77 @@ fn after_a_failure_nothing_more_comes_out() {
     assert_eq!(out.len(), released);
 }
 
+// M26: whatever stood before stays released, nothing of what follows is
+#[test]
+fn a_detector_that_panics_withholds_the_answer() {
+    let broken = std::str::from_utf8(super::super::super::inspector::BROKEN).unwrap();
+    let case = json();
+    let mut masker = case.masker().unwrap();
+    let mut out = Vec::new();
+    masker.push(b"[\"before\",", &mut out).unwrap();
+    let body = format!("\"{broken}\",\"after\"]");
+    let withheld = masker.push(body.as_bytes(), &mut out).unwrap_err();
+    assert_eq!(withheld.code(), "detector-failed");
+    assert_eq!(out, b"[\"before\",");
+    assert_eq!(
+        masker.push(b"1", &mut out).unwrap_err().code(),
+        "failed-before"
+    );
+    assert!(masker.finish(&mut out).is_err());
+    assert_eq!(text().withheld(broken.as_bytes()), "detector-failed");
+    let mut masker = case.masker().unwrap();
+    let withheld = masker
+        .header_value("x-note", broken.as_bytes())
+        .unwrap_err();
+    assert_eq!(withheld.code(), "detector-failed");
+    assert!(masker.push(b"1", &mut out).is_err());
+}
+
+// M26: new rules apply to calls that begin, never to half of an answer
+#[test]
+fn rules_that_are_loaded_in_mid_stream_do_not_change_an_answer_under_way() {
+    let before = json().field("$..a", "x");
+    let mut masker = before.masker().unwrap();
+    let mut out = Vec::new();
+    masker.push(b"[{\"a\":1},", &mut out).unwrap();
+    // The new settings are other values; the old ones are gone as far as config is concerned.
+    let after = json().field("$..b", "x");
+    drop(before);
+    assert_eq!(
+        after.masked("[{\"a\":1,\"b\":2}]"),
+        "[{\"a\":1,\"b\":\"[masked:x]\"}]"
+    );
+    masker.push(b"{\"a\":2,\"b\":3}]", &mut out).unwrap();
+    masker.finish(&mut out).unwrap();
+    assert_eq!(
+        out,
+        b"[{\"a\":\"[masked:x]\"},{\"a\":\"[masked:x]\",\"b\":3}]"
+    );
+}
+
+// M26: a typo must not become `no rules`
+#[test]
+fn settings_with_a_typo_are_refused_not_emptied() {
+    for text in [
+        "{\"field\": {\"$.a\": \"x\"}}",
+        "{\"fields\": null}",
+        "{\"fields\": {\"$.a\": null}}",
+        "{\"detect\": \"contact\"}",
+        "{\"detect\": [\"\"]}",
+        "{\"fields\": {\"\": \"x\"}}",
+        "{\"fields\": {\"$.a\": \"\"}}",
+        "{\"fields\": {\"$.a,b\": \"x\"}}",
+        "{\"mode\": \"ON\"}",
+        "{\"mode\": null}",
+    ] {
+        let refused = match serde_json::from_str::<super::Config>(text) {
+            Err(_) => true,
+            Ok(config) => super::Settings::compile(&config).is_err(),
+        };
+        assert!(refused, "{text}");
+    }
+}
+
 // M26: the worst inputs for pattern matchers stay cheap
 #[test]
 fn repetitive_input_takes_linear_time() {
@@ -340,9 +411,9 @@ fn a_compressed_echo_is_scrubbed_or_withheld_where_masking_is_off() {
     assert!(masker.decoded() && masker.changes_length());
     let (out, _) = case.chunks(&[&gzip(b"echo: s3cr3t-t0ken-value")]).unwrap();
     assert_eq!(out, b"echo: ******************");
-    let unknown = off().secret(b"s3cr3t-t0ken-value").coding("br");
+    let unknown = off().secret(b"s3cr3t-t0ken-value").coding("compress");
     assert_eq!(unknown.masker().unwrap_err().code(), "content-coding");
-    assert_eq!(off().coding("br").masked("raw"), "raw");
+    assert_eq!(off().coding("compress").masked("raw"), "raw");
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! `application/x-www-form-urlencoded` (URL standard, 5.1): names and values are searched decoded, and
+//! field rules apply by name.
+
+use super::inspector::Inspector;
+use super::media::Charset;
+use super::places::Places;
+use super::text;
+use super::view;
+use super::withheld::{Reason, Withheld};
+
+/// Longest field, name and value together, in bytes.
+const FIELD_BYTES_MAX: usize = 1024 * 1024;
+
+/// The state of one form.
+#[derive(Debug, Default)]
+pub(super) struct FormCodec {
+    /// The field that is not complete yet.
+    pending: Vec<u8>,
+    places: Places,
+    begun: bool,
+}
+
+impl FormCodec {
+    pub(super) fn push(
+        &mut self,
+        chunk: &[u8],
+        inspector: &mut Inspector,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        let known = self.pending.len();
+        self.pending.extend_from_slice(chunk);
+        if let Some(last) = memchr::memrchr(b'&', chunk) {
+            let pending = std::mem::take(&mut self.pending);
+            let (ready, rest) = pending.split_at(known + last + 1);
+            self.fields(ready, inspector, out)?;
+            self.pending = rest.to_vec();
+        }
+        if self.pending.len() > FIELD_BYTES_MAX {
+            return Err(Reason::TooLong("a field of a form").into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(
+        mut self,
+        inspector: &mut Inspector,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        let pending = std::mem::take(&mut self.pending);
+        self.fields(&pending, inspector, out)
+    }
+
+    fn fields(
+        &mut self,
+        ready: &[u8],
+        inspector: &mut Inspector,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        text::check(ready, Charset::Utf8)?;
+        if inspector.has_fields() && !std::mem::replace(&mut self.begun, true) {
+            self.places.begin(inspector);
+            self.places.open_record(inspector, None);
+        }
+        for field in ready.split_inclusive(|byte| *byte == b'&') {
+            let (field, end) = match field.strip_suffix(b"&") {
+                Some(inner) => (inner, &b"&"[..]),
+                None => (field, &b""[..]),
+            };
+            let equals = memchr::memchr(b'=', field).unwrap_or(field.len());
+            let (name, value) = field.split_at(equals);
+            searched(name, inspector, out);
+            let class = if inspector.has_fields() {
+                self.places
+                    .field(inspector, view::unescape_form(name).text())
+            } else {
+                None
+            };
+            match class {
+                Some(class) if value.len() > 1 => {
+                    inspector.count_field(class);
+                    out.push(b'=');
+                    out.extend_from_slice(inspector.marker(class).as_bytes());
+                }
+                Some(_) | None => searched(value, inspector, out),
+            }
+            out.extend_from_slice(end);
+        }
+        Ok(())
+    }
+}
+
+/// Appends a name or a value, findings replaced. A marker has no byte that ends a field.
+fn searched(source: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) {
+    let view = view::unescape_form(source);
+    if inspector.search(view.text()) {
+        inspector.write_view(source, &view, out);
+    } else {
+        out.extend_from_slice(source);
+    }
+}
