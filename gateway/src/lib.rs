@@ -19,6 +19,7 @@ pub mod gate;
 pub mod identity;
 pub mod listener;
 pub mod mask;
+pub mod notify;
 pub mod pipeline;
 pub mod policy;
 pub mod protocol;

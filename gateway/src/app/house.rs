@@ -17,11 +17,12 @@ use crate::disk::{Disk, RealDisk};
 use crate::egress::{self, Egress};
 use crate::identity::assertion::Signer;
 use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocations};
+use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
 use crate::policy::PolicyDiff;
 use crate::record::{self, Cosigner, Event, Recorder, Transit, Who};
 use crate::secret::Secret;
-use crate::store::{self, Change, Revoked, SqliteStore, State, Store};
+use crate::store::{self, Change, Outbox, Revoked, SqliteStore, State, Store};
 use crate::telemetry::Metrics;
 
 /// File with the key under which held requests are sealed.
@@ -38,6 +39,7 @@ pub struct House {
     pub(super) approvals: Approvals,
     pub(super) record: Recorder,
     store: Arc<dyn Store>,
+    pub(super) notifier: Notifier,
     revocations: Revocations,
     /// Wraps the root key, where the config names one.
     pub(super) transit: Option<Transit>,
@@ -139,6 +141,37 @@ pub async fn init(
     write_private(&disk, &data.join(NAME_FILE), &names)
 }
 
+/// The state of decisions, and what stands on it.
+async fn decisions(
+    loaded: &Loaded,
+    egress: &Egress,
+    clock: &SharedClock,
+) -> Result<(Arc<dyn Store>, Notifier, Approvals), Error> {
+    let data = loaded.data();
+    let sqlite = Arc::new(SqliteStore::open(&store_dir(&data)).await?);
+    let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
+    let notifier = notifier(loaded, egress, clock, sqlite)?;
+    let settings = loaded.config.approvals.clone();
+    let key = state_key(&data)?;
+    let approvals = Approvals::new(Arc::clone(&store), &key, Arc::clone(clock), settings)?;
+    Ok((store, notifier, approvals))
+}
+
+fn notifier(
+    loaded: &Loaded,
+    egress: &Egress,
+    clock: &SharedClock,
+    outbox: Arc<dyn Outbox>,
+) -> Result<Notifier, Error> {
+    Notifier::open(&loaded.config.notify, &loaded.base, egress, clock, outbox).map_err(|faults| {
+        let each = faults.iter();
+        Error::Config(
+            each.map(|(place, text)| config::Fault::new(format!("notify.{place}"), text))
+                .collect(),
+        )
+    })
+}
+
 /// `iss` of caller assertions.
 fn assertion_issuer(instance: &str) -> String {
     format!("urn:callgate:{instance}")
@@ -223,10 +256,7 @@ impl House {
             "audit log is open"
         );
         let cosigner = cosigner(&record, &loaded, &egress, &clock)?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&store_dir(&data)).await?);
-        let settings = loaded.config.approvals.clone();
-        let key = state_key(&data)?;
-        let approvals = Approvals::new(Arc::clone(&store), &key, Arc::clone(&clock), settings)?;
+        let (store, notifier, approvals) = decisions(&loaded, &egress, &clock).await?;
         recover(&approvals, &instance).await?;
         snapshot.identity.start();
         start_on_record(&record, &snapshot).await?;
@@ -247,6 +277,7 @@ impl House {
             approvals,
             record,
             store,
+            notifier,
             revocations,
             transit,
             egress,
@@ -277,6 +308,7 @@ impl House {
         console::Parts {
             pipeline: Arc::clone(&self.pipeline),
             store: Arc::clone(&self.store),
+            notifier: self.notifier.clone(),
             local,
         }
     }
@@ -364,6 +396,11 @@ impl House {
                 .await
                 .map_err(|error| error.to_string())?;
         }
+        // Written before the change is taken off: a crash between the two writes the same messages again.
+        self.notifier
+            .enqueue(change)
+            .await
+            .map_err(|error| error.to_string())?;
         self.approvals
             .changes_taken(change.seq)
             .await
@@ -399,9 +436,10 @@ impl House {
             || loaded.config.console != in_force.config.console
             || loaded.config.data != in_force.config.data
             || loaded.config.audit != in_force.config.audit
+            || loaded.config.notify != in_force.config.notify
         {
             return Err(
-                "`listen`, `console`, `data` and `audit` take effect at a restart only: nothing was changed"
+                "`listen`, `console`, `data`, `audit` and `notify` take effect at a restart only: nothing was changed"
                     .to_owned(),
             );
         }

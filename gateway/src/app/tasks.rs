@@ -14,6 +14,8 @@ use crate::telemetry::Witnessed;
 
 /// How often upkeep runs: expiry of approvals, revocations of other processes, idle connections.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often a channel looks for messages whose pause is over.
+const DELIVER_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a failure before the next try.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -70,7 +72,21 @@ pub(super) fn start(house: &Arc<House>, control: Control) -> Background {
         tokio::spawn(witnesses(Arc::clone(house))),
     ];
     tasks.extend(token);
+    // One each: a channel that hangs keeps no other from its messages.
+    for channel in house.notifier.names() {
+        tasks.push(tokio::spawn(deliver(Arc::clone(house), channel)));
+    }
     Background(tasks)
+}
+
+/// Messages of one channel go out when they are written, and again when their pause is over.
+async fn deliver(house: Arc<House>, channel: String) {
+    loop {
+        if let Err(error) = house.notifier.deliver_due(&channel, &house.approvals).await {
+            tracing::error!(%error, channel, "messages could not be read or marked");
+        }
+        house.notifier.wait(DELIVER_EVERY).await;
+    }
 }
 
 /// Witnesses are asked beside the calls, which never wait for them.
@@ -106,6 +122,9 @@ async fn upkeep(house: Arc<House>) {
         }
         if let Err(error) = house.refresh_revocations().await {
             tracing::error!(%error, "revocations could not be read");
+        }
+        if let Err(error) = house.notifier.sweep().await {
+            tracing::error!(%error, "old undelivered messages could not be forgotten");
         }
         for connection in house.pipeline.snapshot().connections.values() {
             connection.upstream.sweep();

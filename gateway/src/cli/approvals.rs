@@ -40,6 +40,17 @@ pub(super) enum Command {
         #[arg(long)]
         rule: Option<String>,
     },
+    /// Messages to people that could not be delivered.
+    Undelivered {
+        #[command(flatten)]
+        remote: Remote,
+        /// Try this one again.
+        #[arg(long, value_name = "ID", conflicts_with = "discard")]
+        retry: Option<String>,
+        /// Take this one off the list.
+        #[arg(long, value_name = "ID")]
+        discard: Option<String>,
+    },
     /// Refuse, for good.
     Deny {
         #[command(flatten)]
@@ -69,6 +80,11 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
             rule,
         } => vote(remote, id, "yes", reason, rule.as_deref()).await,
         Command::Deny { remote, id, reason } => vote(remote, id, "no", reason, None).await,
+        Command::Undelivered {
+            remote,
+            retry,
+            discard,
+        } => undelivered(remote, retry.as_deref(), discard.as_deref()).await,
     }
 }
 
@@ -328,4 +344,42 @@ async fn vote(
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn undelivered(
+    remote: &Remote,
+    retry: Option<&str>,
+    discard: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let path = "/api/v1/deliveries/dead";
+    if let Some(id) = retry {
+        let path = format!("{path}/{id}/retry");
+        remote.send(Method::POST, &path, None).await?;
+        print("it is tried again");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(id) = discard {
+        remote
+            .send(Method::DELETE, &format!("{path}/{id}"), None)
+            .await?;
+        print("it is off the list");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let dead = remote.send(Method::GET, path, None).await?;
+    let dead = dead.as_array().cloned().unwrap_or_default();
+    if dead.is_empty() {
+        print("every message was delivered, or is still tried");
+    }
+    for one in &dead {
+        print(&format!(
+            "{}  {}  {}  {} tries, until {}: {}",
+            text(one, "id"),
+            text(one, "channel"),
+            text(one, "event"),
+            one.get("attempts").and_then(Value::as_u64).unwrap_or(0),
+            text(one, "dead_since"),
+            text(one, "failure"),
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
 }

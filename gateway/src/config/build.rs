@@ -40,6 +40,17 @@ pub struct Context {
     pub previous: Option<Arc<Snapshot>>,
 }
 
+/// The channels that tell people.
+fn told(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) {
+    let notify = &loaded.config.notify;
+    let found = notify.faults(&loaded.base, &context.egress, &context.clock);
+    faults.extend(
+        found
+            .iter()
+            .map(|(place, text)| Fault::new(format!("notify.{place}"), text)),
+    );
+}
+
 /// Make a snapshot.
 ///
 /// # Errors
@@ -60,6 +71,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
             found.map(|(field, text)| Fault::new(format!("audit.root_key.transit.{field}"), text)),
         );
     }
+    told(loaded, context, &mut faults);
     routes(config, &mut faults);
     if let Err(found) = super::witnesses(loaded, &context.egress) {
         faults.extend(found);

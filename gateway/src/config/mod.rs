@@ -28,6 +28,7 @@ use crate::gate::LimitsConfig;
 use crate::identity;
 use crate::listener::{self, TlsFiles};
 use crate::mask;
+use crate::notify;
 use crate::pipeline::{PresentIn, RouteConfig};
 use crate::record;
 use crate::telemetry;
@@ -55,6 +56,9 @@ pub struct Config {
     /// How calls wait for people.
     #[serde(default)]
     pub approvals: approval::Config,
+    /// How people are told that calls wait for them.
+    #[serde(default)]
+    pub notify: notify::Config,
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,

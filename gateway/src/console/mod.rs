@@ -6,6 +6,7 @@
 
 mod api;
 mod approvals;
+mod deliveries;
 mod openapi;
 mod revocations;
 
@@ -24,6 +25,7 @@ use hyper_util::service::TowerToHyperService;
 pub use openapi::document;
 
 use crate::listener::{Conn, Drain, Peer};
+use crate::notify::Notifier;
 use crate::pipeline::Pipeline;
 use crate::store::Store;
 use api::Problem;
@@ -40,6 +42,8 @@ pub struct Parts {
     pub pipeline: Arc<Pipeline>,
     /// Revocations are written here.
     pub store: Arc<dyn Store>,
+    /// Messages that could not be delivered.
+    pub notifier: Notifier,
     /// Where the console listens.
     pub local: SocketAddr,
 }
@@ -68,6 +72,7 @@ impl Console {
                 get(|| async { axum::Json(document()) }),
             )
             .merge(approvals::routes())
+            .merge(deliveries::routes())
             .merge(revocations::routes())
             .fallback(|| async { Problem::new(404, "not_found", "the console has no such path") })
             .with_state(parts)

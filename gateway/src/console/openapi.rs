@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::api::Problem;
 use super::approvals::{Page, VoteBody, Voted};
+use super::deliveries::DeadView;
 use super::revocations::{NewRevocation, RevocationView};
 use crate::approval::ApprovalView;
 
@@ -20,6 +21,12 @@ pub fn document() -> Value {
             &[path("id")], None, Some(schema::<ApprovalView>(&mut generator)), &mut generator) },
         "/api/v1/approvals/{id}/votes": { "post": operation("vote", "Answer one approval rule",
             &[path("id")], Some(schema::<VoteBody>(&mut generator)), Some(schema::<Voted>(&mut generator)), &mut generator) },
+        "/api/v1/deliveries/dead": { "get": operation("listDeadDeliveries", "Messages that could not be delivered, newest first", &[], None,
+            Some(schema::<Vec<DeadView>>(&mut generator)), &mut generator) },
+        "/api/v1/deliveries/dead/{id}": { "delete": operation("discardDeadDelivery", "Take an undelivered message off the list",
+            &[path("id")], None, None, &mut generator) },
+        "/api/v1/deliveries/dead/{id}/retry": { "post": operation("retryDeadDelivery", "Try to deliver it again",
+            &[path("id")], None, None, &mut generator) },
         "/api/v1/revocations": {
             "get": operation("listRevocations", "Revocations in force", &[], None,
                 Some(schema::<Vec<RevocationView>>(&mut generator)), &mut generator),

@@ -7,6 +7,7 @@
 //! are not called from here: that is `upstream`.
 
 pub mod address;
+mod mail;
 mod target;
 mod tls;
 
@@ -25,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub use address::Class;
+pub use mail::MailStream;
 pub use target::{Named, Target};
 
 /// Addresses of one host that are tried.

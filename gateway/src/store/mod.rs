@@ -19,6 +19,7 @@
 //! Called by `approval` and, for revocations, by `app`.
 
 pub mod machine;
+mod outbox;
 mod rows;
 mod rules;
 mod sqlite;
@@ -31,6 +32,9 @@ use futures_util::future::BoxFuture;
 use crate::clock::Timestamp;
 
 pub use machine::{Edge, State, UnknownState};
+pub use outbox::{
+    DEAD_KEPT, Delivery, FAILURE_BYTES_MAX, OUTBOX_BATCH_MAX, OUTBOX_MAX, Outbox, Retry,
+};
 pub use rows::{
     ApprovalRow, AskLimits, Asked, Change, Earlier, Filter, Full, Moved, NewApproval, NewResult,
     Reach, Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,

@@ -32,6 +32,7 @@ mod identity;
 mod keep_erases;
 mod keep_reads;
 mod keep_rootkey;
+mod notify;
 mod operate_faults;
 mod operate_run;
 mod peers;

@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("record", 5),
     ("approval", 6),
     ("gate", 7),
+    ("notify", 7),
     ("credential", 8),
     ("upstream", 9),
     ("pipeline", 10),

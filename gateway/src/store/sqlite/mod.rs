@@ -2,6 +2,7 @@
 
 mod ask;
 mod edges;
+mod outbox;
 mod read;
 mod revoke;
 mod sweep;
@@ -40,6 +41,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/sqlite/0001_state.sql")),
     (2, include_str!("../migrations/sqlite/0002_voter.sql")),
     (3, include_str!("../migrations/sqlite/0003_input.sql")),
+    (4, include_str!("../migrations/sqlite/0004_outbox.sql")),
 ];
 
 /// The state in one SQLite file.

@@ -4,5 +4,6 @@ mod database;
 mod machine;
 mod memory;
 mod model;
+mod outbox;
 
 pub(crate) use memory::MemoryStore;

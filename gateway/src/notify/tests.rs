@@ -1,0 +1,250 @@
+//! Tests of messages. Round trips through a real gateway are `notify` in the integration tests.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::webhook::Key;
+use super::*;
+use crate::clock::SystemClock;
+use crate::egress::{Egress, Policy};
+use crate::secret::Secret;
+
+fn message(requester: &str, reason: &str) -> Message {
+    let delivery = Delivery {
+        id: "msg_apr_1_7_ops".to_owned(),
+        channel: "ops".to_owned(),
+        approval: "apr_1".to_owned(),
+        event: "approval.asked".to_owned(),
+        created: Timestamp::from_secs(1_700_000_000),
+        attempts: 0,
+        due: Timestamp::from_secs(1_700_000_000),
+        dead: None,
+        failure: String::new(),
+    };
+    let view = crate::approval::ApprovalView {
+        head: crate::approval::ApprovalHead {
+            id: "apr_1".to_owned(),
+            state: State::Pending,
+            cause: "asked".to_owned(),
+            requester: crate::approval::RequesterView {
+                issuer: "corp".to_owned(),
+                subject: requester.to_owned(),
+                kind: crate::identity::Kind::Agent,
+                actors: vec!["corp/bot".to_owned()],
+            },
+            function: "payments/createRefund".to_owned(),
+            effect: "write".to_owned(),
+            rules: vec!["large".to_owned()],
+            asked_at: "2023-11-14T22:13:20Z".to_owned(),
+            expires_at: "2023-11-14T22:28:20Z".to_owned(),
+            ended_at: None,
+        },
+        digest: "00".repeat(32),
+        call: "call".to_owned(),
+        summary: Some(json!({ "body": { "text": "card 4111111111111111" } })),
+        frozen_bytes: 10,
+        rules: vec![crate::approval::RuleView {
+            id: "large".to_owned(),
+            hash: "00".repeat(32),
+            any_of: vec![vec!["corp/leads".to_owned()]],
+            quorum: 1,
+            reason: Some(reason.to_owned()),
+            acr: Vec::new(),
+            max_age_s: None,
+            open: false,
+            votes: Vec::new(),
+        }],
+        taken: 0,
+        successor: None,
+        result_kept: false,
+        shown: None,
+        since_last: None,
+        recent: Vec::new(),
+    };
+    Message::new(
+        &delivery,
+        Happened::Asked,
+        &view,
+        Some("https://console.example.com"),
+    )
+}
+
+/// The vector that the specification's own libraries publish.
+#[test]
+fn webhooks_are_signed_as_the_published_vector_says() {
+    let secret = Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec());
+    let key = Key::parse(&secret).unwrap();
+    let signature = key.sign(
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        1_614_265_330,
+        br#"{"test": 2432232314}"#,
+    );
+    assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    for bad in [
+        &b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"[..],
+        b"whsec_!",
+        b"whsec_AAAA",
+        b"whsec_\xff",
+    ] {
+        assert!(Key::parse(&Secret::new(bad.to_vec())).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_message_carries_nothing_of_the_call() {
+    let message = message("robot", "two people");
+    let all = [
+        message.json().to_string(),
+        super::slack::body(&message).to_string(),
+        super::teams::body(&message).to_string(),
+        format!("{:?}", message.lines()),
+    ];
+    for text in all {
+        assert!(!text.contains("4111"), "{text}");
+        assert!(
+            text.contains("payments/createRefund") && text.contains("two people"),
+            "{text}"
+        );
+    }
+}
+
+/// Every text of a JSON document that is not under one of these names.
+fn texts(value: &Value, all: &mut Vec<String>) {
+    match value {
+        Value::String(text) => all.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, all)),
+        Value::Object(members) => members.values().for_each(|value| texts(value, all)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+// P15
+#[test]
+fn text_of_strangers_is_plain_text_in_every_channel() {
+    let hostile = "<!channel> <@U1> <https://evil.example|ok> *b* [x](https://evil.example)\u{202e}\nFrom: eve";
+    let message = message(hostile, hostile);
+    let slack = super::slack::body(&message);
+    for block in slack["blocks"].as_array().unwrap() {
+        let kind = block["text"]["type"].as_str().unwrap_or("plain_text");
+        assert_eq!(kind, "plain_text", "{block}");
+        assert_ne!(block["text"]["emoji"], true);
+    }
+    assert!(!slack.to_string().contains("mrkdwn\":true"));
+    let preview = slack["text"].as_str().unwrap();
+    assert!(!preview.contains('<'), "{preview}");
+    // Teams: whatever strangers wrote stands in text runs, which are not read as markup.
+    let teams = super::teams::body(&message);
+    for block in teams["attachments"][0]["content"]["body"]
+        .as_array()
+        .unwrap()
+    {
+        assert_eq!(block["type"], "RichTextBlock");
+        for inline in block["inlines"].as_array().unwrap() {
+            assert_eq!(inline["type"], "TextRun");
+        }
+    }
+    // One line each, and nothing that turns text around.
+    let mut all = Vec::new();
+    texts(&teams, &mut all);
+    texts(&message.json(), &mut all);
+    all.extend(message.lines().into_iter().map(|(_, text)| text));
+    all.push(message.title());
+    for text in &all {
+        assert!(!text.contains(['\n', '\r', '\u{202e}']), "{text:?}");
+    }
+    // The only link is ours.
+    let links: Vec<&String> = all
+        .iter()
+        .filter(|text| text.starts_with("https://"))
+        .collect();
+    assert!(
+        links
+            .iter()
+            .all(|link| link.as_str() == "https://console.example.com/approve/apr_1")
+    );
+    assert_eq!(links.len(), 2);
+}
+
+#[test]
+fn long_text_is_cut_with_a_mark() {
+    let message = message(&"x".repeat(5_000), "r");
+    assert!(message.requester.ends_with(" … (cut)") && message.requester.len() < 400);
+}
+
+#[test]
+fn pauses_grow_to_an_hour_and_differ_between_messages() {
+    assert!(pause(1, "a") >= Duration::from_secs(2) && pause(1, "a") < Duration::from_secs(3));
+    assert!((0..200).all(|n| pause(n, "msg") <= PAUSE_MAX.mul_f64(1.25)));
+    assert!(pause(20, "a") >= PAUSE_MAX);
+    assert_ne!(pause(5, "msg_1"), pause(5, "msg_2"));
+}
+
+fn faults(config: &Value, folder: &Path) -> Vec<String> {
+    let config: Config = serde_json::from_value(config.clone()).unwrap();
+    let egress = Egress::new(&Policy::default()).unwrap();
+    let clock: SharedClock = Arc::new(SystemClock);
+    config
+        .faults(folder, &egress, &clock)
+        .into_iter()
+        .map(|(place, text)| format!("{place}: {text}"))
+        .collect()
+}
+
+fn secret(folder: &Path, name: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn every_fault_of_the_channels_is_told_with_its_place_and_never_with_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    secret(folder.path(), "short", "whsec_c2hvcnQ=");
+    secret(
+        folder.path(),
+        "key",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    );
+    secret(folder.path(), "url", "ftp://hooks.example.com/T0P-S3CRET");
+    let told = faults(
+        &json!({
+            "link": "http://callgate.example.com",
+            "channels": {
+                "a b": { "slack": { "url": "file:url" } },
+                "hook": { "webhook": { "url": "https://x.example.com", "secret": "file:short" } },
+                "mail": { "email": { "server": "smtp://mail.example.com:25", "from": "a@example.com", "to": ["b@example.com"] } },
+                "mail2": { "email": { "server": "smtps://mail.example.com", "from": "nobody", "to": ["b@example.com"] } },
+                "mail3": { "email": { "server": "smtps://mail.example.com", "from": "a@example.com", "to": [] } },
+                "mail4": { "email": { "server": "smtps://mail.example.com", "from": "a@example.com", "to": ["b@example.com"], "user": "u" } },
+                "teams": { "teams": { "url": "file:none" } },
+            },
+        }),
+        folder.path(),
+    );
+    let expected = [
+        "link: `http://callgate.example.com` cannot be fetched: it must start with https://",
+        "channels.a b: a channel's name has letters",
+        "channels.a b.slack.url: what it refers to is no URL that can be called",
+        "channels.hook.webhook.secret: it must be `whsec_` and the base64 of 24 to 64 random bytes",
+        "channels.mail.email.server: `smtp://mail.example.com:25` cannot be fetched: it must be smtps://",
+        "channels.mail2.email.from: `nobody` is no address",
+        "channels.mail3.email.to: 1 to 50 addresses are needed",
+        "channels.mail4.email.password: it is missing beside `user`",
+        "channels.teams.teams.url: ",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}");
+        assert!(
+            !told.contains("S3CRET") && !told.contains("c2hvcnQ"),
+            "{told}"
+        );
+    }
+    let good = json!({ "channels": {
+        "hook": { "webhook": { "url": "http://127.0.0.1:9", "secret": "file:key" } },
+        "mail": { "email": { "server": "smtp://127.0.0.1:25", "from": "Gate <a@example.com>", "to": ["b@example.com"] } },
+    } });
+    assert!(faults(&good, folder.path()).is_empty());
+}
