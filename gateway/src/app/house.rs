@@ -17,6 +17,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::egress::{self, Egress};
 use crate::identity::assertion::Signer;
 use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocations};
+use crate::listener::{Certificate, Renewed};
 use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
 use crate::policy::PolicyDiff;
@@ -54,6 +55,8 @@ pub struct House {
     path: PathBuf,
     data: PathBuf,
     drain: Duration,
+    /// Of the listeners; a reload reads them again.
+    certificates: Vec<Certificate>,
 }
 
 /// Names that `init` gives an instance, once.
@@ -220,6 +223,13 @@ fn state_key(data: &Path) -> Result<Secret<[u8; 32]>, Error> {
 }
 
 impl House {
+    /// With the listeners' certificates, which a reload reads again.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Vec<Certificate>) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
     /// Open everything under a loaded config. `own` are the bound listeners, in the config's order.
     ///
     /// # Errors
@@ -289,6 +299,7 @@ impl House {
             loaded: Mutex::new(loaded),
             cosigner,
             data,
+            certificates: Vec::new(),
         };
         house.refresh_revocations().await?;
         Ok(house)
@@ -460,6 +471,9 @@ impl House {
                 removed.join(", ")
             ));
         }
+        let renewed = self.certificates.iter().map(Certificate::read);
+        let renewed = renewed.collect::<Result<Vec<_>, _>>();
+        let renewed = renewed.map_err(|fault| fault.to_string())?;
         let event = Event::ConfigChange {
             config_version: new.version.clone(),
             policy_version: new.policies.version().to_owned(),
@@ -474,6 +488,7 @@ impl House {
             .map_err(|error| format!("the change could not be recorded: {error}"))?;
         new.identity.start();
         self.pipeline.replace(new);
+        renewed.into_iter().for_each(Renewed::put_in_force);
         Ok((loaded, report))
     }
 }

@@ -123,20 +123,25 @@ pub async fn serve(path: PathBuf, demo: Demo) -> Result<(), Error> {
         what: "signals",
         source,
     })?;
-    let mut listeners = Vec::new();
+    let (mut listeners, mut certificates) = (Vec::new(), Vec::new());
     for settings in &loaded.config.listen {
-        listeners.push(Listener::bind(settings, &loaded.base).await?);
+        let listener = Listener::bind(settings, &loaded.base).await?;
+        certificates.extend(listener.certificate(settings, &loaded.base));
+        listeners.push(listener);
     }
-    let console = match &loaded.config.console {
-        Some(settings) => Some(Listener::bind(&console_listener(settings), &loaded.base).await?),
-        None => None,
-    };
+    let mut console = None;
+    if let Some(settings) = loaded.config.console.as_ref().map(console_listener) {
+        let listener = Listener::bind(&settings, &loaded.base).await?;
+        certificates.extend(listener.certificate(&settings, &loaded.base));
+        console = Some(listener);
+    }
     let own: Vec<SocketAddr> = listeners
         .iter()
         .chain(&console)
         .map(Listener::local)
         .collect();
-    let house = Arc::new(House::open(loaded, own).await?);
+    let house = House::open(loaded, own).await?;
+    let house = Arc::new(house.with_certificates(certificates));
     let control = Control::bind(&house.data().join(CONTROL_FILE))?;
     let mut drain = DrainHandle::new();
     for listener in listeners {

@@ -5,6 +5,7 @@
 //! [`Conn`] to a protocol.
 
 mod drain;
+mod reserve;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +22,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use drain::{Drain, DrainHandle};
-pub use tls::{ServerTls, TlsFault};
+pub use tls::{Certificate, Renewed, ServerTls, TlsFault};
+
+use reserve::{Reserve, exhausted};
 
 /// How long a TLS handshake may take.
 pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -167,9 +170,14 @@ impl Listener {
         self.local
     }
 
-    /// The TLS side, for reloading certificates.
-    pub const fn tls(&self) -> Option<&ServerTls> {
-        self.tls.as_ref()
+    /// Its certificate, for reloads: `config` and `base` are what it was bound with.
+    pub fn certificate(&self, config: &Config, base: &std::path::Path) -> Option<Certificate> {
+        let (tls, files) = self.tls.clone().zip(config.tls.clone())?;
+        Some(Certificate {
+            tls,
+            files,
+            base: base.to_owned(),
+        })
     }
 
     /// Accept until the drain begins; each connection runs `serve` in its own task, and a handshake
@@ -179,6 +187,7 @@ impl Listener {
         S: Fn(Conn) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
+        let mut reserve = Reserve::new();
         loop {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
                 return;
@@ -190,8 +199,11 @@ impl Listener {
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(listener = %self.local, %error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    let turned_away = exhausted(&error) && reserve.turn_away(&self.socket);
+                    reserve.tell(self.local, &error);
+                    if !turned_away {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                     continue;
                 }
             };

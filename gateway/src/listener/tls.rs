@@ -49,17 +49,43 @@ impl ServerTls {
         )?))))
     }
 
-    /// Load again; new connections use what was loaded, and on an error everything stays.
+    pub(super) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
+        tokio_rustls::TlsAcceptor::from(self.0.load_full())
+    }
+}
+
+/// The files that a listener's TLS came from, to be read again.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    pub(super) tls: ServerTls,
+    pub(super) files: TlsFiles,
+    pub(super) base: PathBuf,
+}
+
+/// What was read again, and is not in force yet.
+#[derive(Debug)]
+pub struct Renewed {
+    tls: ServerTls,
+    config: rustls::ServerConfig,
+}
+
+impl Certificate {
+    /// Read the files again; nothing changes yet.
     ///
     /// # Errors
     /// [`TlsFault`] that names the file.
-    pub fn reload(&self, files: &TlsFiles, base: &Path) -> Result<(), TlsFault> {
-        self.0.store(Arc::new(server_config(files, base)?));
-        Ok(())
+    pub fn read(&self) -> Result<Renewed, TlsFault> {
+        Ok(Renewed {
+            tls: self.tls.clone(),
+            config: server_config(&self.files, &self.base)?,
+        })
     }
+}
 
-    pub(super) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
-        tokio_rustls::TlsAcceptor::from(self.0.load_full())
+impl Renewed {
+    /// From now on new connections are shown this one.
+    pub fn put_in_force(self) {
+        self.tls.0.store(Arc::new(self.config));
     }
 }
 
