@@ -107,10 +107,10 @@ pub enum HeadError {
     TwoLengths,
     /// Names a header in `Connection`.
     #[error(
-        "`Connection` has something else than `close`, `keep-alive` or `te`; upgrades (WebSocket, h2c) are not done here"
+        "`Connection` has something else than `close`, `keep-alive` or `te`; upgrades (WebSocket) are not done here"
     )]
     Connection,
-    /// `Upgrade`, `HTTP2-Settings`, or a connection header in HTTP/2.
+    /// `Upgrade` or `HTTP2-Settings`, unless they are a whole offer of `h2c`; a connection header in HTTP/2.
     #[error("header `{0}` is not allowed: the connection's protocol cannot be changed")]
     Upgrade(String),
     /// Not `trailers`.
@@ -166,6 +166,48 @@ struct Seen {
     content_length: Option<u64>,
     chunked: bool,
     expect_continue: bool,
+    offer: Offer,
+}
+
+/// What belongs to the offer to go on in HTTP/2 without TLS (RFC 7540 section 3.2, since withdrawn), which stock
+/// clients make unasked. A server may go on as if it had not been made (RFC 9110 section 7.8).
+#[derive(Default)]
+struct Offer {
+    /// `Upgrade: h2c` and nothing else.
+    upgrade: bool,
+    /// One `HTTP2-Settings`.
+    settings: bool,
+    /// `Connection` lists `Upgrade`, `HTTP2-Settings`.
+    options: (bool, bool),
+}
+
+impl Offer {
+    fn upgrade(&mut self, text: &str) -> Result<(), HeadError> {
+        if self.upgrade || !text.eq_ignore_ascii_case("h2c") {
+            return Err(HeadError::Upgrade("upgrade".to_owned()));
+        }
+        self.upgrade = true;
+        Ok(())
+    }
+
+    fn settings(&mut self, text: &str) -> Result<(), HeadError> {
+        let base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if self.settings || !text.bytes().all(base64url) {
+            return Err(HeadError::Upgrade("http2-settings".to_owned()));
+        }
+        self.settings = true;
+        Ok(())
+    }
+
+    /// All of it or nothing of it: a part alone belongs to something else.
+    fn conclude(&self) -> Result<(), HeadError> {
+        match (self.upgrade, self.settings, self.options) {
+            (false, false, (false, false)) | (true, true, (true, true)) => Ok(()),
+            (true, ..) => Err(HeadError::Upgrade("upgrade".to_owned())),
+            (false, true, _) => Err(HeadError::Upgrade("http2-settings".to_owned())),
+            (false, false, _) => Err(HeadError::Connection),
+        }
+    }
 }
 
 impl Seen {
@@ -200,8 +242,12 @@ impl Seen {
             "connection" | "keep-alive" | "proxy-connection" if version == Version::Http2 => {
                 return Err(HeadError::Upgrade(shown(name)));
             }
-            "connection" => connection(text)?,
-            "upgrade" | "http2-settings" => return Err(HeadError::Upgrade(shown(name))),
+            "connection" => connection(text, &mut self.offer)?,
+            "upgrade" | "http2-settings" if version != Version::Http11 => {
+                return Err(HeadError::Upgrade(shown(name)));
+            }
+            "upgrade" => self.offer.upgrade(text)?,
+            "http2-settings" => self.offer.settings(text)?,
             "te" if !text.is_empty() && !text.eq_ignore_ascii_case("trailers") => {
                 return Err(HeadError::Te);
             }
@@ -217,6 +263,7 @@ impl Seen {
     }
 
     fn conclude(self, line: &RequestLine<'_>) -> Result<CheckedHead, HeadError> {
+        self.offer.conclude()?;
         let target = line.authority.map(Authority::parse).transpose()?;
         let authority = match (target, self.host) {
             (Some(target), Some(host)) if target != host => return Err(HeadError::HostMismatch),
@@ -248,11 +295,14 @@ fn content_length(text: &str) -> Result<u64, HeadError> {
 }
 
 /// A caller that lists other headers here could make a hop remove them (`Connection: Authorization`).
-fn connection(text: &str) -> Result<(), HeadError> {
+fn connection(text: &str, offer: &mut Offer) -> Result<(), HeadError> {
     for option in text.split(',') {
         let option = option.trim_matches([' ', '\t']).to_ascii_lowercase();
-        if !matches!(option.as_str(), "close" | "keep-alive" | "te") {
-            return Err(HeadError::Connection);
+        match option.as_str() {
+            "close" | "keep-alive" | "te" => {}
+            "upgrade" => offer.options.0 = true,
+            "http2-settings" => offer.options.1 = true,
+            _ => return Err(HeadError::Connection),
         }
     }
     Ok(())

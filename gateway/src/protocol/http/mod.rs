@@ -137,8 +137,11 @@ impl Http {
 
     /// Hold the head to the rules; what comes out is what everything later reads.
     fn arrive(&self, request: http::Request<Incoming>, peer: Peer) -> Result<Arrival, Refusal> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let head = check(&parts)?;
+        // Only a whole offer of `h2c` gets this far; it was not made (docs/adr/0004).
+        parts.headers.remove(header::UPGRADE);
+        parts.headers.remove(HTTP2_SETTINGS);
         let target = parts
             .uri
             .path_and_query()
@@ -179,6 +182,7 @@ impl Http {
 }
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Start a call and wait for its reply.
 async fn start(pipeline: &Arc<Pipeline>, arrival: Arrival) -> http::Response<OutBody> {

@@ -331,3 +331,45 @@ fn identity_forwarding_and_underscore_headers_are_stripped() {
         assert_eq!(strip(name), None, "{name}");
     }
 }
+
+// X1: docs/adr/0004
+#[test]
+fn only_a_whole_offer_of_h2c_is_passed_over() {
+    let parts = [
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+    ];
+    let host = ("Host", "a");
+    let whole = [host, parts[0], parts[1], parts[2]];
+    assert!(judge(Version::Http11, "GET", None, &whole).is_ok());
+    for version in [Version::Http10, Version::Http2] {
+        let found = judge(version, "GET", Some("a"), &whole);
+        assert!(matches!(found, Err(HeadError::Upgrade(_))), "{version:?}");
+    }
+    for left_out in 0..3 {
+        let some: Vec<_> = (0..3)
+            .filter(|at| *at != left_out)
+            .map(|at| parts[at])
+            .collect();
+        assert!(with_host(&some).is_err(), "without {:?}", parts[left_out]);
+        let mut twice = whole.to_vec();
+        twice.push(parts[left_out]);
+        // `Connection` is a list, and may stand in two lines.
+        assert_eq!(
+            judge(Version::Http11, "GET", None, &twice).is_ok(),
+            left_out == 0
+        );
+    }
+    for value in ["H2", "h2c, websocket", "websocket", "h2c/1", ""] {
+        let other = [parts[0], ("Upgrade", value), parts[2]];
+        assert!(
+            matches!(with_host(&other), Err(HeadError::Upgrade(_))),
+            "{value}"
+        );
+    }
+    for value in ["a b", "a,b", "a=", "a\u{e9}"] {
+        let other = [parts[0], parts[1], ("HTTP2-Settings", value)];
+        assert!(with_host(&other).is_err(), "{value}");
+    }
+}
