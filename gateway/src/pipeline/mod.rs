@@ -214,8 +214,10 @@ impl Pipeline {
                     tracing::warn!(call.id = %way.id, code = code.as_str(), "{operator}");
                 }
                 let status = refused.status.filter(|_| code == Code::ApprovalPending);
+                // A begun call that nobody waits for any more is no failure of its function.
+                let left = refused.receipt.is_some() && way.answer.is_gone();
                 way.answer.refuse(*refused.refusal, refused.receipt, status);
-                Ending::refused(code.as_str())
+                Ending::refused(if left { "cut" } else { code.as_str() })
             }
         };
         self.count(&way, &ending);
@@ -500,7 +502,7 @@ async fn given_up(permitted: Permitted<HttpCall>, operator: &str) -> Refused {
 async fn closed(failed: Failed, received: Instant) -> Refused {
     let receipt = Some(failed.receipt());
     let executed = failed.refusal.executed;
-    let why = failed.refusal.code.as_str();
+    let why = failed.why();
     let refusal = match failed.close(why, received.elapsed()).await {
         Ok(refusal) => refusal,
         Err(error) => Refusal::audit_unavailable(error.to_string()).executed(executed),

@@ -68,6 +68,16 @@ impl Unanswered {
         }
     }
 
+    /// The caller went away: nobody's fault, and nothing for the operator to mend.
+    fn left() -> Self {
+        let text = "the caller went away: it may have been executed";
+        Self {
+            refusal: Refusal::new(Code::UpstreamFailed, text).executed(Executed::Unknown),
+            end: Outcome::Cut,
+            sent: true,
+        }
+    }
+
     fn unknown(code: Code, text: &str, operator: String) -> Self {
         let refusal = Refusal::new(code, format!("{text}: it may have been executed"));
         let refusal = refusal.executed(Executed::Unknown).operator(operator);
@@ -83,6 +93,18 @@ impl Failed {
     /// Value of the `Callgate-Receipt` header.
     pub fn receipt(&self) -> String {
         self.ongoing.receipt()
+    }
+
+    /// Why there is no answer, for the record.
+    pub fn why(&self) -> &'static str {
+        match self.end {
+            Outcome::Cut => "caller_gone",
+            Outcome::Ok
+            | Outcome::UpstreamError
+            | Outcome::Withheld
+            | Outcome::Failed
+            | Outcome::Indeterminate => self.refusal.code.as_str(),
+        }
     }
 
     /// Close the record; then the caller can be told.
@@ -231,9 +253,7 @@ impl Upstream {
             let sent = tokio::select! {
                 sent = progress.answer_within(self.endpoint.first_byte_max, lent.send(request)) => sent,
                 () = gone.as_mut() => {
-                    let mut left = Unanswered::unknown(Code::UpstreamFailed, "the caller went away", String::new());
-                    left.end = Outcome::Cut;
-                    return Err(left);
+                    return Err(Unanswered::left());
                 }
             };
             match sent {

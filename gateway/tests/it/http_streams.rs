@@ -514,6 +514,9 @@ fn a_caller_that_leaves_in_the_midst_leaves_a_cut_record() {
         });
         assert_eq!(end["outcome"], "cut", "{case}: {end}");
     }
+    // That is nobody's fault, and no line without words.
+    let log = world.gateway.child.output();
+    assert!(!log.contains("\"message\":\"\""), "{log}");
 }
 
 // X9
