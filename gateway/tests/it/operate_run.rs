@@ -22,7 +22,7 @@ const PERMIT: &str = r#"@id("staff-calls") permit (principal in Group::"corp/sta
 const FORBID: &str =
     r#"@id("never-delete") forbid (principal, action in Action::"destructive", resource);"#;
 
-fn setup(double: &Double) -> Setup {
+pub(super) fn setup(double: &Double) -> Setup {
     let functions = json!({ "inline": {
         "get": { "method": "GET", "path": "/{case}" }, "drop": { "method": "DELETE", "path": "/{case}" },
     } });
@@ -33,12 +33,12 @@ fn setup(double: &Double) -> Setup {
     )
 }
 
-fn staff() -> String {
+pub(super) fn staff() -> String {
     caller("alice", &["staff"])
 }
 
 /// Until a call is refused with this code, and how long that took.
-fn refused_soon(gateway: &Gateway, code: &str) -> (Answer, Duration) {
+pub(super) fn refused_soon(gateway: &Gateway, code: &str) -> (Answer, Duration) {
     let begun = Instant::now();
     let answer = eventually(code, || {
         let answer = gateway.get("/fn/probe", &staff());
@@ -306,7 +306,7 @@ impl Drop for Mount {
     }
 }
 
-fn mount(arguments: &[&str], at: &Path) {
+pub(super) fn mount(arguments: &[&str], at: &Path) {
     let done = Command::new("mount")
         .args(arguments)
         .arg(at)

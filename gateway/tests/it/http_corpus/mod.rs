@@ -3,6 +3,7 @@
 //! it equals the one judged.
 
 mod cases;
+mod http2;
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -304,18 +304,28 @@ impl Gateway {
 
     /// The data folder.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        let setup = self.setup.lock().expect("the setup");
+        let data = setup.config["data"].as_str().expect("a folder");
+        self.folder.path().join(data)
     }
 
     /// Write another config and other policies, and ask for a reload.
     pub(crate) fn reload(&self, change: impl FnOnce(Setup) -> Setup, more: &[&str]) -> String {
-        {
-            let mut setup = self.setup.lock().expect("the setup");
-            *setup = change(setup.clone());
-            setup.write(self.folder.path());
-        }
+        self.rewrite(change);
         let arguments = [&["reload"], more].concat();
         self.command(&arguments, &[])
+    }
+
+    /// The same; whether it succeeded, and what was said.
+    pub(crate) fn try_reload(&self, change: impl FnOnce(Setup) -> Setup) -> (bool, String) {
+        self.rewrite(change);
+        self.try_command(&["reload"], &[])
+    }
+
+    fn rewrite(&self, change: impl FnOnce(Setup) -> Setup) {
+        let mut setup = self.setup.lock().expect("the setup");
+        *setup = change(setup.clone());
+        setup.write(self.folder.path());
     }
 
     /// Run the command line with this gateway's config, to its end.

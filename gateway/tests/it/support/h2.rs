@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::gateway::SOON;
 
 /// What a connection begins with.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const DATA: u8 = 0x0;
 pub(crate) const HEADERS: u8 = 0x1;
@@ -58,6 +58,20 @@ impl Frame {
     }
 }
 
+/// What came of bytes that were to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// All of them were.
+    Taken,
+    /// The other side reads no more.
+    Blocked,
+    /// The connection is over.
+    Over,
+}
+
+/// How long the other side may take nothing before it counts as not reading.
+const STILL_MAX: Duration = Duration::from_secs(3);
+
 /// A connection by the frame.
 #[derive(Debug)]
 pub(crate) struct Frames {
@@ -91,6 +105,69 @@ impl Frames {
         self.stream.write_all(bytes).is_ok()
     }
 
+    /// Write bytes, and throw away what comes meanwhile.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Fate {
+        self.pour(bytes, true)
+    }
+
+    /// Write bytes, and read nothing.
+    pub(crate) fn push_unread(&mut self, bytes: &[u8]) -> Fate {
+        self.pour(bytes, false)
+    }
+
+    fn pour(&mut self, mut bytes: &[u8], read: bool) -> Fate {
+        self.stream.set_nonblocking(true).expect("no blocking");
+        let mut moved = Instant::now();
+        let fate = loop {
+            if read && self.throw_away() {
+                break Fate::Over;
+            }
+            if bytes.is_empty() {
+                break Fate::Taken;
+            }
+            match self.stream.write(bytes) {
+                Ok(length @ 1..) => {
+                    bytes = &bytes[length..];
+                    moved = Instant::now();
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if moved.elapsed() > STILL_MAX {
+                        break Fate::Blocked;
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                _ => break Fate::Over,
+            }
+        };
+        self.stream.set_nonblocking(false).expect("blocking");
+        fate
+    }
+
+    /// Read what there is, without waiting; whether the other side has ended.
+    fn throw_away(&mut self) -> bool {
+        let mut chunk = [0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() != ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// Whether the other side ends the connection before long.
+    pub(crate) fn is_over_soon(&mut self) -> bool {
+        let begin = Instant::now();
+        self.stream.set_nonblocking(true).expect("no blocking");
+        while begin.elapsed() < SOON {
+            if self.throw_away() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
     /// The next frame; `None` when the connection ended or nothing came for long.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         self.next_within(SOON)
@@ -121,33 +198,6 @@ impl Frames {
             if wanted(&frame) {
                 return Some(frame);
             }
-        }
-    }
-
-    /// Read to the end of the connection, which must come: the code of a `GOAWAY` that was said.
-    pub(crate) fn ended(&mut self) -> Option<u32> {
-        let mut code = None;
-        let begin = Instant::now();
-        while begin.elapsed() < SOON {
-            match self.next() {
-                Some(frame) if frame.kind == GOAWAY => code = Some(frame.code()),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        assert!(self.is_over(), "the connection is still there");
-        code
-    }
-
-    /// Whether the other side has closed it.
-    fn is_over(&mut self) -> bool {
-        let short = Duration::from_millis(10);
-        self.stream
-            .set_read_timeout(Some(short))
-            .expect("a timeout");
-        match self.stream.read(&mut [0; 1024]) {
-            Ok(length) => length == 0,
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         }
     }
 

@@ -146,6 +146,15 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Start one that strips `prefix` and forwards to `upstream`.
     pub(crate) fn start(prefix: &str, upstream: SocketAddr) -> Self {
+        Self::speaking("", prefix, upstream)
+    }
+
+    /// The same, for callers that speak HTTP/2 by prior knowledge.
+    pub(crate) fn http2(prefix: &str, upstream: SocketAddr) -> Self {
+        Self::speaking(" http2", prefix, upstream)
+    }
+
+    fn speaking(version: &str, prefix: &str, upstream: SocketAddr) -> Self {
         let (address, folder) = (free_address(), tempfile::tempdir().expect("a folder"));
         let at = folder.path().display();
         let config = format!(
@@ -153,7 +162,7 @@ impl Nginx {
              events {{}}\n\
              http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p;\n\
              fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n\
-             server {{ listen {address}; server_name h; location {prefix}/ {{ proxy_pass http://{upstream}/;\n\
+             server {{ listen {address}{version}; server_name h; location {prefix}/ {{ proxy_pass http://{upstream}/;\n\
              proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }} }}"
         );
         let path = folder.path().join("nginx.conf");
