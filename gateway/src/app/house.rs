@@ -21,7 +21,7 @@ use crate::listener::{Certificate, Renewed};
 use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
 use crate::policy::PolicyDiff;
-use crate::record::{self, Cosigner, Event, Recorder, Transit, Who};
+use crate::record::{self, Cosigner, Event, Recorder, SharedIndex, Transit, Who};
 use crate::secret::Secret;
 use crate::store::{self, Change, Outbox, Revoked, SqliteStore, State, Store};
 use crate::telemetry::Metrics;
@@ -39,6 +39,8 @@ pub struct House {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) approvals: Approvals,
     pub(super) record: Recorder,
+    /// Recorded calls, to list.
+    pub(super) calls: SharedIndex,
     store: Arc<dyn Store>,
     pub(super) notifier: Notifier,
     revocations: Revocations,
@@ -258,6 +260,7 @@ impl House {
         let snapshot = config::build(&loaded, &context).map_err(Error::Config)?;
         audit.root = super::root_key(&loaded).await?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let calls = SharedIndex::new(audit.dir.clone(), Arc::clone(&disk), audit.root.clone());
         let (record, recovery) = Recorder::open(audit, disk, Arc::clone(&clock))?;
         tracing::info!(
             torn = recovery.torn,
@@ -286,6 +289,7 @@ impl House {
             pipeline: Arc::new(Pipeline::new(snapshot, parts)),
             approvals,
             record,
+            calls,
             store,
             notifier,
             revocations,

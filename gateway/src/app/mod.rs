@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub use control::{Answer, Ask, ask};
 pub use house::{House, audit_config, audit_dir, init, instance, store_dir};
 pub use local::{Note, note};
-pub use root::{root_key, rotate_root, trail, transit};
+pub use root::{call_index, root_key, rotate_root, trail, transit};
 pub use witness::serve_witness;
 
 use crate::config::{self, Fault, Loaded};

@@ -9,7 +9,7 @@ use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::egress::{self, Egress};
 use crate::record::{
-    Error as RecordError, RootKey, Trail, Transit, read_clear_root, read_wrapped_root,
+    CallIndex, Error as RecordError, RootKey, Trail, Transit, read_clear_root, read_wrapped_root,
     wrapped_version,
 };
 
@@ -52,6 +52,16 @@ pub async fn trail(loaded: &Loaded) -> Result<Trail, Error> {
     let root = root_key(loaded).await?;
     let dir = audit_dir(&loaded.data());
     Ok(Trail::open_with(&dir, Arc::new(RealDisk), root)?)
+}
+
+/// The index of calls, to list from, with what opens their names.
+///
+/// # Errors
+/// As [`trail`].
+pub async fn call_index(loaded: &Loaded) -> Result<CallIndex, Error> {
+    let root = root_key(loaded).await?;
+    let dir = audit_dir(&loaded.data());
+    Ok(CallIndex::open_with(&dir, Arc::new(RealDisk), root)?)
 }
 
 /// Have the root key wrapped under the newest version of the service's key; one that lies in the clear is

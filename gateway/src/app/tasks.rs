@@ -16,6 +16,8 @@ use crate::telemetry::Witnessed;
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often a channel looks for messages whose pause is over.
 const DELIVER_EVERY: Duration = Duration::from_secs(1);
+/// How often the index of calls is brought up to date and saved; who lists reads what is younger.
+const INDEX_EVERY: Duration = Duration::from_secs(30);
 /// Pause after a failure before the next try.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -68,6 +70,7 @@ pub(super) fn start(house: &Arc<House>, control: Control) -> Background {
     let mut tasks = vec![
         tokio::spawn(upkeep(Arc::clone(house))),
         tokio::spawn(approvals_on_record(Arc::clone(house))),
+        tokio::spawn(index_calls(Arc::clone(house))),
         tokio::spawn(control::serve(Arc::clone(house), control)),
         tokio::spawn(witnesses(Arc::clone(house))),
     ];
@@ -135,6 +138,21 @@ async fn upkeep(house: Arc<House>) {
         metrics
             .free_bytes
             .set(i64::try_from(health.free_bytes).unwrap_or(i64::MAX));
+    }
+}
+
+/// The index is derived: when it cannot be kept, calls go on and lists take longer.
+async fn index_calls(house: Arc<House>) {
+    let mut every = tokio::time::interval(INDEX_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let calls = house.calls.clone();
+        match tokio::task::spawn_blocking(move || calls.keep()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the index of calls could not be kept"),
+            Err(error) => tracing::error!(%error, "the index of calls broke off"),
+        }
     }
 }
 

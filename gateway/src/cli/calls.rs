@@ -7,27 +7,23 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{load, print};
+use super::{list, load, print};
 use crate::app::{self, Note};
 use crate::approval::terminal_safe;
 use crate::call::CallId;
-use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Loaded;
 use crate::disk::RealDisk;
-use crate::record::{
-    CallSummary, Filter, Reading, Replayed, ReplayedPart, Trail, Verdict, VerifyOptions,
-};
+use crate::record::{Reading, Replayed, ReplayedPart, Trail, Verdict, VerifyOptions};
 
 /// Exit code of an incomplete log.
 const INCOMPLETE: u8 = 2;
-/// Calls that are listed unless more are asked for.
-const LIST_DEFAULT: usize = 50;
 
 /// What to do with recorded calls.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Recorded calls, newest first.
-    List(ListArgs),
+    List(Box<list::Args>),
     /// Everything that is recorded of one call.
     Show {
         /// The call's id (`Callgate-Call`).
@@ -38,32 +34,6 @@ pub(super) enum Command {
         /// The call's id (`Callgate-Call`).
         call: CallId,
     },
-}
-
-/// Which calls to list.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
-    /// Only this function.
-    #[arg(long)]
-    function: Option<String>,
-    /// Only this connection.
-    #[arg(long)]
-    connection: Option<String>,
-    /// Only this caller: `alias/subject`.
-    #[arg(long)]
-    principal: Option<String>,
-    /// Only this outcome: ok, denied, cut, withheld, indeterminate, open, ….
-    #[arg(long)]
-    outcome: Option<String>,
-    /// Only of the last so many seconds.
-    #[arg(long)]
-    last_s: Option<u64>,
-    /// Only functions that nobody declared.
-    #[arg(long)]
-    unknown: bool,
-    /// At most so many.
-    #[arg(long, default_value_t = LIST_DEFAULT)]
-    limit: usize,
 }
 
 /// What to do with the audit log.
@@ -103,18 +73,29 @@ fn open(loaded: &Loaded) -> anyhow::Result<Trail> {
     )?)
 }
 
-/// The trail, once it is on record that somebody reads it: what cannot be recorded is not shown.
+/// The config, once it is on record that somebody reads the log: what cannot be recorded is not shown.
+async fn recorded(
+    config: &Path,
+    what: Reading,
+    call: Option<CallId>,
+    about: serde_json::Value,
+) -> anyhow::Result<Loaded> {
+    let loaded = load(config)?;
+    let note = Note::Read { what, call, about };
+    if let Err(why) = app::note(&loaded, note).await {
+        anyhow::bail!("nothing is shown, because the reading could not be recorded: {why}");
+    }
+    Ok(loaded)
+}
+
+/// The trail, once it is on record that somebody reads it.
 async fn read(
     config: &Path,
     what: Reading,
     call: Option<CallId>,
     about: serde_json::Value,
 ) -> anyhow::Result<Trail> {
-    let loaded = load(config)?;
-    let note = Note::Read { what, call, about };
-    if let Err(why) = app::note(&loaded, note).await {
-        anyhow::bail!("nothing is shown, because the reading could not be recorded: {why}");
-    }
+    let loaded = recorded(config, what, call, about).await?;
     match app::trail(&loaded).await {
         Ok(trail) => Ok(trail),
         // What stands in clear is shown, when the service that opens the rest is away.
@@ -129,16 +110,14 @@ async fn read(
 pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(args) => {
-            let filter = filter(args)?;
-            let trail = read(config, Reading::List, None, about(args)).await?;
-            for summary in trail.calls(filter).take(args.limit) {
-                print(&line(&summary?));
-            }
+            let filter = args.filter(SystemClock.now())?;
+            let loaded = recorded(config, Reading::List, None, args.about()).await?;
+            list::run(&loaded, args, &filter).await?;
         }
         Command::Show { call } => {
             let trail = read(config, Reading::Show, Some(*call), json!({})).await?;
             let story = trail.show(*call)?;
-            print(&line(&story.summary));
+            print(&list::line(&story.summary));
             for entry in &story.entries {
                 print(&format!("#{} {}", entry.index, entry.kind));
                 print(&format!("  {}", terminal_safe(&entry.text)));
@@ -159,86 +138,6 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The filter as it was given, for the record.
-fn about(args: &ListArgs) -> serde_json::Value {
-    json!({
-        "function": args.function,
-        "connection": args.connection,
-        "principal": args.principal,
-        "outcome": args.outcome,
-        "last_s": args.last_s,
-        "unknown": args.unknown,
-        "limit": args.limit,
-    })
-}
-
-fn filter(args: &ListArgs) -> anyhow::Result<Filter> {
-    let principal = match &args.principal {
-        Some(text) => {
-            let (issuer, subject) = text
-                .split_once('/')
-                .with_context(|| format!("`{text}`: write `alias/subject`"))?;
-            Some((issuer.to_owned(), subject.to_owned()))
-        }
-        None => None,
-    };
-    let since = args.last_s.map(|seconds| {
-        let now = SystemClock.now().nanos();
-        Timestamp::from_nanos(now.saturating_sub(seconds.saturating_mul(1_000_000_000)))
-    });
-    Ok(Filter {
-        function: args.function.clone(),
-        connection: args.connection.clone(),
-        principal,
-        outcome: args.outcome.clone(),
-        since,
-        until: None,
-        unknown: args.unknown,
-    })
-}
-
-fn line(summary: &CallSummary) -> String {
-    let subject = match (summary.erased, &summary.subject) {
-        (Some(_), _) => "[erased]",
-        (None, Some(subject)) => subject,
-        (None, None) => &summary.subject_ref,
-    };
-    let function = summary.function.as_deref().unwrap_or("?");
-    let status = summary
-        .status
-        .map_or_else(String::new, |status| format!(" {status}"));
-    let took = summary
-        .total_ms
-        .map_or_else(String::new, |ms| format!(" {ms} ms"));
-    let approval = summary
-        .approval
-        .as_deref()
-        .map_or_else(String::new, |id| format!(" approval {id}"));
-    let masked: Vec<_> = summary
-        .masked
-        .iter()
-        .map(|(class, count)| format!("{class}×{count}"))
-        .collect();
-    let masked = if masked.is_empty() {
-        String::new()
-    } else {
-        format!(" masked {}", masked.join(","))
-    };
-    let reason = summary
-        .reason
-        .as_deref()
-        .filter(|reason| *reason != summary.outcome);
-    let reason = reason.map_or_else(String::new, |reason| format!(" {reason}"));
-    let tried = summary
-        .tried
-        .as_ref()
-        .map_or_else(String::new, |tried| format!(" tried {tried}"));
-    terminal_safe(&format!(
-        "{}  {}  {function}  {}/{subject} ({})  {}{reason}{status}{took}{approval}{masked}{tried}",
-        summary.at, summary.call, summary.issuer, summary.principal_kind, summary.outcome
-    ))
 }
 
 fn replay(replayed: &Replayed) {

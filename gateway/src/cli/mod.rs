@@ -10,11 +10,13 @@ mod demo;
 mod doctor;
 mod init;
 mod keep;
+mod list;
 mod mask;
 mod policy;
 
 mod remote;
 mod revoke;
+mod span;
 mod witness;
 
 use std::path::PathBuf;

@@ -22,6 +22,8 @@ pub struct Who {
     pub(super) method: &'static str,
     pub(super) key_id: Option<String>,
     pub(super) algorithm: Option<&'static str>,
+    /// Issuer alias and subject of who acts for them: the outermost of the chain.
+    pub(super) actor: Option<(String, String)>,
 }
 
 impl Who {
@@ -34,6 +36,7 @@ impl Who {
             method: "file-access",
             key_id: None,
             algorithm: None,
+            actor: None,
         }
     }
 
@@ -93,6 +96,10 @@ impl From<&Principal> for Who {
             method: principal.method().as_str(),
             key_id,
             algorithm,
+            actor: principal
+                .actors()
+                .first()
+                .map(|actor| (actor.issuer.clone(), actor.subject.clone())),
         }
     }
 }

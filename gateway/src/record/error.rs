@@ -122,6 +122,12 @@ pub enum Error {
     /// The log has fewer records.
     #[error("the log has no record {0}")]
     NoRecord(u64),
+    /// The index of calls and the log change faster than they can be read.
+    #[error("`{0}` cannot be read beside its writer: try again")]
+    IndexUnreadable(PathBuf),
+    /// A place in a list that is none.
+    #[error("`{0}` is not a cursor: take `next` of the page before")]
+    Cursor(String),
     /// The content cannot be opened.
     #[error("the content of call `{0}` cannot be opened: its key is not here")]
     Unreadable(crate::call::CallId),

@@ -63,6 +63,11 @@ impl Files {
         self.keys.join("subjects")
     }
 
+    /// The index of calls: derived, made anew from the log at any time.
+    pub(super) fn index(&self) -> PathBuf {
+        self.dir.join("index")
+    }
+
     pub(super) fn segment(&self, number: u64) -> PathBuf {
         self.wal.join(format!("{number:016x}.wal"))
     }

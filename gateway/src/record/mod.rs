@@ -53,8 +53,8 @@ pub use root::{
 };
 pub use seal::PIECE_BYTES;
 pub use trail::{
-    CallSummary, Calls, Entry, Filter, Replayed, ReplayedPart, Report, Story, Trail, Verdict,
-    VerifyOptions,
+    CallIndex, CallSummary, Calls, Cursor, Decided, Entry, Filter, PAGE_CALLS_MAX, Page, Replayed,
+    ReplayedPart, Report, SharedIndex, Story, Trail, Verdict, VerifyOptions,
 };
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Error;
-use super::entry::Outcome;
+use super::entry::{Outcome, Who};
 use super::event;
 use super::frame::{self, Kind, LeafFrame};
 use super::health::Shared;
@@ -298,6 +298,18 @@ impl Sealer {
         self.leaf(frames, fields, key.id(), Tag::Begin, moving, job.ack)
     }
 
+    /// Who acts for the caller, as a pseudonym of their own.
+    fn actor(&self, leaf: &mut Fields, who: &Who) {
+        let Some((issuer, subject)) = &who.actor else {
+            return;
+        };
+        match self.keyring.subject(issuer, subject, self.clock.now()) {
+            Ok(actor) => leaf.hex("actor_ref", &actor.reference),
+            // The actor stands in the sealed part all the same.
+            Err(error) => tracing::error!(error = %error, "no pseudonym for an actor"),
+        }
+    }
+
     fn begin_fields(
         &self,
         job: &BeginJob,
@@ -309,6 +321,7 @@ impl Sealer {
         let mut leaf = self.fields("call.begin");
         leaf.word("call", &job.call.to_string());
         leaf.who(&job.who, &key.reference());
+        self.actor(&mut leaf, &job.who);
         leaf.word("function", &job.function);
         leaf.word("effect", job.effect);
         leaf.word("upstream", &job.upstream);
@@ -522,12 +535,17 @@ impl Sealer {
         });
         if let (Some(key), Some(who)) = (&key, job.event.who()) {
             leaf.who(who, &key.reference());
+            self.actor(&mut leaf, who);
             self.put(&mut frames, Kind::Sealed, &key.key_payload());
             let content = job.event.content().cloned().unwrap_or(Value::Null);
-            let sealed = serde_json::json!({
+            let mut sealed = serde_json::json!({
                 "subject": who.subject,
                 "content": content,
             });
+            if let (Some((issuer, subject)), Some(members)) = (&who.actor, sealed.as_object_mut()) {
+                let actor = serde_json::json!({ "issuer": issuer, "subject": subject });
+                members.insert("actor".to_owned(), actor);
+            }
             let bytes = serde_json::to_vec(&sealed).unwrap_or_default();
             self.seal_all(&mut frames, key, Part::Context, 0, &bytes);
             leaf.hex("content_id", &key.id());

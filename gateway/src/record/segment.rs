@@ -13,6 +13,7 @@
 //! Numbers are little-endian, the rest is zero. The chain of headers, read from the newest, says which
 //! bytes are the log: what lies behind a place where a newer segment took over is not.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::Error;
@@ -112,6 +113,14 @@ fn number_of(name: &str) -> Option<u64> {
 }
 
 impl Chain {
+    /// The chain of one link alone, to walk segment by segment.
+    pub(super) fn only(&self, link: Link) -> Self {
+        Self {
+            links: vec![link],
+            ..*self
+        }
+    }
+
     /// Find the chain of segments.
     ///
     /// # Errors
@@ -349,12 +358,23 @@ pub(super) fn walk_on(
 
 /// Read a file from an offset to its end.
 pub(super) fn read_from(disk: &dyn Disk, path: &Path, base: u64) -> Result<Vec<u8>, Error> {
+    read_between(disk, path, base, None)
+}
+
+/// Read a file from an offset to another, or to its end.
+fn read_between(
+    disk: &dyn Disk,
+    path: &Path,
+    base: u64,
+    stop: Option<u64>,
+) -> Result<Vec<u8>, Error> {
     let failed = |doing| move |source| Error::disk(doing, path, source);
     let file = disk.open(path, Access::Read).map_err(failed("open"))?;
     let len = file
         .len_bytes()
         .map_err(failed("read"))?
-        .min(SEGMENT_BYTES_MAX);
+        .min(SEGMENT_BYTES_MAX)
+        .min(stop.unwrap_or(u64::MAX));
     let mut bytes = vec![0; usize::try_from(len.saturating_sub(base)).unwrap_or(0)];
     let read = file.read_at(&mut bytes, base).map_err(failed("read"))?;
     bytes.truncate(read);
@@ -387,7 +407,7 @@ pub(super) fn range(
         } else {
             link.end
         };
-        let bytes = read_from(disk, &files.segment(number), base)?;
+        let bytes = read_between(disk, &files.segment(number), base, stop)?;
         let mut at = 0;
         while stop.is_none_or(|stop| base + (at as u64) < stop) {
             let place = Position {
@@ -401,4 +421,68 @@ pub(super) fn range(
         }
     }
     Ok(())
+}
+
+/// Bytes that a scan reads at first; a frame that does not fit makes it read more.
+const SCAN_BYTES: usize = 16 * 1024;
+
+/// Look at frame after frame from the start of one, until `visit` has seen enough (`Break`).
+///
+/// # Errors
+/// [`Error::Corrupt`] when the log ends, or is not intact, before that.
+pub(super) fn scan(
+    disk: &dyn Disk,
+    files: &Files,
+    chain: &Chain,
+    from: Position,
+    visit: &mut dyn FnMut(Position, &Frame<'_>) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let mut place = from;
+    for link in &chain.links {
+        if link.header.number < from.segment {
+            continue;
+        }
+        if link.header.number > from.segment {
+            place = Position {
+                segment: link.header.number,
+                offset: HEADER_BYTES,
+            };
+        }
+        if scan_segment(disk, files, link, &mut place, visit)?.is_break() {
+            return Ok(());
+        }
+    }
+    Err(corrupt(place, "the log ends before a record that it had"))
+}
+
+fn scan_segment(
+    disk: &dyn Disk,
+    files: &Files,
+    link: &Link,
+    place: &mut Position,
+    visit: &mut dyn FnMut(Position, &Frame<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Error> {
+    let path = files.segment(link.header.number);
+    let mut window = SCAN_BYTES;
+    while link.end.is_none_or(|end| place.offset < end) {
+        let stop = place.offset.saturating_add(window as u64);
+        let stop = stop.min(link.end.unwrap_or(u64::MAX));
+        let bytes = read_between(disk, &path, place.offset, Some(stop))?;
+        let mut at = 0;
+        while let Ok(frame) = frame::parse(bytes.get(at..).unwrap_or_default()) {
+            if visit(*place, &frame).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            at += frame.len;
+            place.offset += frame.len as u64;
+        }
+        if at == 0 && (window > 2 * frame::PAYLOAD_BYTES_MAX || bytes.len() < window) {
+            if link.end.is_none() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            return Err(corrupt(*place, "a frame is not intact"));
+        }
+        window = if at == 0 { window * 8 } else { window };
+    }
+    Ok(ControlFlow::Continue(()))
 }

@@ -1,5 +1,7 @@
 mod crash;
 mod faults;
+mod index;
+mod measure;
 mod sim;
 mod support;
 mod tamper;

@@ -35,6 +35,7 @@ pub(crate) fn who(subject: &str) -> Who {
         method: "jwt",
         key_id: Some("k1".to_owned()),
         algorithm: Some("ES256"),
+        actor: None,
     }
 }
 

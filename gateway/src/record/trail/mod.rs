@@ -1,7 +1,15 @@
 //! Reading the evidence: beside a running gateway, or on a copy. Nothing here writes.
 
+mod build;
+mod columns;
+mod index;
+#[cfg(test)]
+mod measure;
+mod page;
 mod prove;
 mod replay;
+mod saved;
+mod seen;
 mod story;
 mod verify;
 
@@ -26,7 +34,10 @@ use super::{Error, heads};
 use crate::call::CallId;
 use crate::disk::{Disk, Kind as FileKind};
 
+pub use index::{CallIndex, SharedIndex};
+pub use page::{Cursor, PAGE_CALLS_MAX, Page};
 pub use replay::{Part as ReplayedPart, Replayed};
+pub use seen::Decided;
 pub use story::{CallSummary, Calls, Entry, Filter, Story};
 pub use verify::{Report, Verdict, VerifyOptions};
 

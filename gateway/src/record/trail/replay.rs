@@ -68,7 +68,7 @@ impl Replayed {
 }
 
 /// Sealed frames of one content, by part and piece.
-type Pieces = BTreeMap<(Sealed, u32), Vec<u8>>;
+pub(super) type Pieces = BTreeMap<(Sealed, u32), Vec<u8>>;
 
 impl Trail {
     /// Frames of content `id` between two places.
@@ -178,7 +178,7 @@ impl Trail {
 }
 
 /// All pieces of a part, joined; `None` when one does not open or none is there.
-fn open_part(key: &ContentKey, pieces: &Pieces, part: Sealed) -> Option<Vec<u8>> {
+pub(super) fn open_part(key: &ContentKey, pieces: &Pieces, part: Sealed) -> Option<Vec<u8>> {
     let range = pieces.range((part, 0)..=(part, u32::MAX));
     let opened: Option<Vec<Vec<u8>>> = range.map(|(_, payload)| key.open(payload)).collect();
     opened

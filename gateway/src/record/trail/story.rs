@@ -1,14 +1,17 @@
 //! What the records tell of calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::super::Error;
 use super::super::entry::Outcome;
+use super::super::keyring::Keyring;
 use super::super::leaf::{hex, nanos_from_text};
 use super::super::seal::{ContentId, Part};
 use super::Trail;
+use super::seen::Decided;
 use crate::call::CallId;
 use crate::clock::Timestamp;
 
@@ -21,6 +24,14 @@ pub struct Filter {
     pub connection: Option<String>,
     /// Issuer alias and subject.
     pub principal: Option<(String, String)>,
+    /// Issuer alias and subject of who acts for the caller.
+    pub actor: Option<(String, String)>,
+    /// What was decided.
+    pub decided: Option<Decided>,
+    /// The status that was released: from, to (both included).
+    pub status: Option<(u16, u16)>,
+    /// The approval that it waited for.
+    pub approval: Option<String>,
     /// This outcome (`ok`, `denied`, `indeterminate`, …); a call without an end is `open`.
     pub outcome: Option<String>,
     /// Not before this time.
@@ -32,13 +43,15 @@ pub struct Filter {
 }
 
 /// One call in a list.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct CallSummary {
     /// The call.
+    #[serde(serialize_with = "as_text")]
     pub call: CallId,
     /// Index of its first record.
     pub index: u64,
     /// When that was recorded.
+    #[serde(serialize_with = "as_text")]
     pub at: Timestamp,
     /// The function; `None` when it is unknown.
     pub function: Option<String>,
@@ -52,6 +65,12 @@ pub struct CallSummary {
     pub erased: Option<u64>,
     /// `human`, `workload`, `agent`.
     pub principal_kind: String,
+    /// The pseudonym of who acts for the caller.
+    pub actor_ref: Option<String>,
+    /// Who acts for the caller, `alias/subject`, when the keys to know it are here.
+    pub actor: Option<String>,
+    /// What was decided.
+    pub decided: Decided,
     /// The word for how it ended: an [`Outcome`], `denied`, `pending` (waits for people) or `open`.
     pub outcome: String,
     /// The refusal's code, of a denied call.
@@ -109,12 +128,11 @@ impl Story {
     }
 }
 
-/// Calls, newest first.
+/// Calls, newest first, out of the log itself.
 #[derive(Debug)]
 pub struct Calls<'t> {
     trail: &'t Trail,
-    filter: Filter,
-    reference: Option<String>,
+    wanted: Wanted,
     left: usize,
 }
 
@@ -126,7 +144,7 @@ impl Iterator for Calls<'_> {
             self.left -= 1;
             let id = *self.trail.index.order.get(self.left)?;
             match self.trail.summary(id) {
-                Ok(Some(summary)) if self.wanted(&summary) => {
+                Ok(Some(summary)) if self.wanted.holds(&summary) => {
                     return Some(Ok(self.trail.with_names(summary)));
                 }
                 Ok(_) => {}
@@ -137,22 +155,60 @@ impl Iterator for Calls<'_> {
     }
 }
 
-impl Calls<'_> {
-    fn wanted(&self, call: &CallSummary) -> bool {
+/// Destroyed keys, by pseudonym: the record of it.
+pub(super) type Erased = HashMap<ContentId, u64>;
+
+/// A filter, with pseudonyms in place of people.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) filter: Filter,
+    pub(super) subject: Option<String>,
+    pub(super) actor: Option<String>,
+}
+
+impl Wanted {
+    pub(super) fn new(filter: Filter, keyring: Option<&Keyring>, erased: &Erased) -> Self {
+        let reference = |who: &Option<(String, String)>| {
+            let (issuer, subject) = who.as_ref()?;
+            let known = keyring
+                .and_then(|ring| ring.reference(issuer, subject))
+                .filter(|reference| !erased.contains_key(reference));
+            // Nobody has this one: a subject that was never seen, or was erased, has no calls.
+            Some(known.map_or_else(|| "unknown".to_owned(), |known| hex(&known)))
+        };
+        Self {
+            subject: reference(&filter.principal),
+            actor: reference(&filter.actor),
+            filter,
+        }
+    }
+
+    pub(super) fn holds(&self, call: &CallSummary) -> bool {
         let filter = &self.filter;
         let function = call.function.as_deref();
         let connection = function.and_then(|f| f.split_once('/')).map(|(c, _)| c);
         let is = |want: &Option<String>, have: Option<&str>| {
             want.as_deref().is_none_or(|want| have == Some(want))
         };
+        let status = call.status.and_then(|status| u16::try_from(status).ok());
         is(&filter.function, function)
             && is(&filter.connection, connection)
             && is(&filter.outcome, Some(&call.outcome))
-            && is(&self.reference, Some(&call.subject_ref))
+            && is(&filter.approval, call.approval.as_deref())
+            && is(&self.subject, Some(&call.subject_ref))
+            && is(&self.actor, call.actor_ref.as_deref())
+            && filter.decided.is_none_or(|decided| decided == call.decided)
+            && filter
+                .status
+                .is_none_or(|(from, to)| status.is_some_and(|status| (from..=to).contains(&status)))
             && filter.since.is_none_or(|since| call.at >= since)
             && filter.until.is_none_or(|until| call.at < until)
             && (!filter.unknown || call.reason.as_deref() == Some("not_found"))
     }
+}
+
+fn as_text<T: ToString, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_string())
 }
 
 fn text(fields: &Value, name: &str) -> Option<String> {
@@ -162,19 +218,9 @@ fn text(fields: &Value, name: &str) -> Option<String> {
 impl Trail {
     /// Calls that match, newest first.
     pub fn calls(&self, filter: Filter) -> Calls<'_> {
-        let reference = filter.principal.as_ref().map(|(issuer, subject)| {
-            let known = self
-                .keyring
-                .as_ref()
-                .and_then(|ring| ring.reference(issuer, subject))
-                .filter(|reference| !self.index.erased.contains_key(reference));
-            // Nobody has this one: a subject that was never seen, or was erased, has no calls.
-            known.map_or_else(|| "unknown".to_owned(), |reference| hex(&reference))
-        });
         Calls {
             trail: self,
-            filter,
-            reference,
+            wanted: Wanted::new(filter, self.keyring.as_ref(), &self.index.erased),
             left: self.index.order.len(),
         }
     }
@@ -254,23 +300,35 @@ impl Trail {
     }
 
     fn with_names(&self, mut summary: CallSummary) -> CallSummary {
-        let unknown = summary.reason.as_deref() == Some("not_found");
         if let Ok(entry) = self.entry(summary.index) {
             summary.erased = entry.erased;
-            let content = entry.content.unwrap_or(Value::Null);
-            let subject = content
-                .get("subject")
-                .or_else(|| content.pointer("/principal/subject"));
-            summary.subject = subject.and_then(Value::as_str).map(ToOwned::to_owned);
-            if unknown {
-                summary.tried = content.get("content").cloned();
-            }
+            summary.name(&entry.content.unwrap_or(Value::Null));
         }
         summary
     }
 }
 
-fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
+impl CallSummary {
+    /// Put in who it was, out of what is sealed with the first record.
+    pub(super) fn name(&mut self, content: &Value) {
+        let subject = content
+            .get("subject")
+            .or_else(|| content.pointer("/principal/subject"));
+        self.subject = subject.and_then(Value::as_str).map(ToOwned::to_owned);
+        let actor = content
+            .pointer("/principal/actors/0")
+            .or_else(|| content.get("actor"));
+        self.actor = actor.and_then(|actor| {
+            let part = |name| actor.get(name).and_then(Value::as_str);
+            Some(format!("{}/{}", part("issuer")?, part("subject")?))
+        });
+        if self.reason.as_deref() == Some("not_found") {
+            self.tried = content.get("content").cloned();
+        }
+    }
+}
+
+pub(super) fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
     let at = text(fields, "t").and_then(|t| nanos_from_text(&t));
     CallSummary {
         call,
@@ -282,6 +340,9 @@ fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
         subject: None,
         erased: None,
         principal_kind: text(fields, "principal_kind").unwrap_or_default(),
+        actor_ref: text(fields, "actor_ref"),
+        actor: None,
+        decided: Decided::Allow,
         outcome: "open".to_owned(),
         reason: None,
         status: None,
@@ -292,7 +353,7 @@ fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
     }
 }
 
-fn tell(summary: &mut CallSummary, kind: &str, fields: &Value) {
+pub(super) fn tell(summary: &mut CallSummary, kind: &str, fields: &Value) {
     if summary.function.is_none() {
         summary.function = text(fields, "function");
     }
@@ -302,7 +363,12 @@ fn tell(summary: &mut CallSummary, kind: &str, fields: &Value) {
         .or_else(|| text(fields, "approval"));
     summary.approval = approval.or_else(|| summary.approval.take());
     match kind {
-        "call.begin" => "open".clone_into(&mut summary.outcome),
+        "call.begin" => {
+            if summary.approval.is_some() {
+                summary.decided = Decided::Ask;
+            }
+            "open".clone_into(&mut summary.outcome);
+        }
         "call.end" => {
             summary.outcome = text(fields, "outcome").unwrap_or_default();
             summary.status = fields.get("status").and_then(Value::as_u64);
@@ -316,12 +382,21 @@ fn tell(summary: &mut CallSummary, kind: &str, fields: &Value) {
         }
         "call.deny" => {
             "denied".clone_into(&mut summary.outcome);
+            summary.decided = Decided::Deny;
             summary.reason = text(fields, "reason");
         }
-        "approval.ask" => "pending".clone_into(&mut summary.outcome),
-        "approval.expire" => "expired".clone_into(&mut summary.outcome),
-        "approval.cancel" => {
-            summary.outcome = text(fields, "reason").unwrap_or_default();
+        "approval.ask" => {
+            summary.decided = Decided::Ask;
+            "pending".clone_into(&mut summary.outcome);
+        }
+        // What became of the question says nothing of a call that ended, or was denied.
+        "approval.expire" | "approval.cancel"
+            if matches!(summary.outcome.as_str(), "pending" | "open") =>
+        {
+            summary.outcome = match kind {
+                "approval.expire" => "expired".to_owned(),
+                _ => text(fields, "reason").unwrap_or_default(),
+            };
         }
         // Votes, reads and the like do not say how the call stands.
         _ => {}

@@ -1,0 +1,300 @@
+//! The index of calls while it is built: leaves go in, in order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::frame::Position;
+use super::super::seal::ContentId;
+use super::super::segment::{Expect, Walked};
+use super::columns::{Chunk, Column, Packed, Start};
+use super::seen::{Decided, Facts, Seen, Standing, What, outcome_number};
+
+/// How long, by the log's own time, a call with an approval may still be told of after it came to an
+/// end: the records of the approval are written beside those of the call.
+const SETTLED_MS: u64 = 3_600_000;
+
+/// Where a chunk's bytes are.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    /// In the file of this name.
+    File(String),
+    /// In memory; no file has them.
+    Packed(Arc<Packed>),
+    /// Being changed.
+    Open(Box<Chunk>),
+}
+
+/// One chunk, and what can be said of it without unpacking it.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) rows: u64,
+    pub(super) first_leaf: u64,
+    /// Earliest and latest first record, in milliseconds.
+    pub(super) span_ms: (u64, u64),
+    pub(super) held: Held,
+}
+
+/// A call that more records may come for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Pending {
+    pub(super) slot: usize,
+    pub(super) row: usize,
+    pub(super) approval: bool,
+    /// When it came to an end, if it did.
+    pub(super) ended_ms: Option<u64>,
+}
+
+/// The last leaf that was read: the log must still have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LastLeaf {
+    pub(super) index: u64,
+    pub(super) at: Position,
+    pub(super) hash: [u8; 32],
+}
+
+/// What was read so far.
+#[derive(Clone, Debug)]
+pub(super) struct Built {
+    pub(super) slots: Vec<Slot>,
+    pub(super) pending: HashMap<ContentId, Pending>,
+    /// Destroyed keys, by pseudonym: the record of it.
+    pub(super) erased: HashMap<ContentId, u64>,
+    pub(super) walked: Walked,
+    /// Behind the last leaf.
+    pub(super) behind: Position,
+    pub(super) last: Option<LastLeaf>,
+    pub(super) now_ms: u64,
+}
+
+/// A chunk could not be read again: the index is to be made anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Lost;
+
+/// Reads a chunk's file.
+pub(super) type Load<'l> = &'l dyn Fn(&str) -> Option<Packed>;
+
+impl Default for Built {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            pending: HashMap::new(),
+            erased: HashMap::new(),
+            walked: Walked {
+                end: Position::default(),
+                next: Expect::default(),
+                torn: false,
+            },
+            behind: Position::default(),
+            last: None,
+            now_ms: 0,
+        }
+    }
+}
+
+impl Built {
+    /// Calls so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.rows).sum()
+    }
+
+    /// Put leaves in.
+    pub(super) fn apply(&mut self, seen: Vec<Seen>, load: Load<'_>) -> Result<(), Lost> {
+        for leaf in seen {
+            self.now_ms = self.now_ms.max(leaf.ms);
+            self.leaf(&leaf, load)?;
+        }
+        let settled = self.now_ms.saturating_sub(SETTLED_MS);
+        self.pending
+            .retain(|_, pending| pending.ended_ms.is_none_or(|ended| ended > settled));
+        self.pack(load)
+    }
+
+    fn leaf(&mut self, leaf: &Seen, load: Load<'_>) -> Result<(), Lost> {
+        let pending = self.pending.get(&leaf.id).copied();
+        match (&leaf.what, pending) {
+            (What::Erase, _) => {
+                self.erased.insert(leaf.id, leaf.index);
+                self.forget(&leaf.id, load)
+            }
+            (What::Begin(facts) | What::Ask(facts) | What::Deny(facts), None) => {
+                self.first(leaf, facts);
+                Ok(())
+            }
+            // A call that is told of and was never begun: its end says nothing.
+            (What::End { .. } | What::Over(_), None) => Ok(()),
+            (_, Some(pending)) => self.further(leaf, pending, load),
+        }
+    }
+
+    fn first(&mut self, leaf: &Seen, facts: &Facts) {
+        let start = Start {
+            ms: leaf.ms,
+            leaf: leaf.index,
+            at: leaf.start,
+        };
+        let fits = self
+            .slots
+            .last()
+            .is_some_and(|slot| matches!(&slot.held, Held::Open(chunk) if chunk.takes(&start)));
+        if !fits {
+            self.slots.push(Slot {
+                rows: 0,
+                first_leaf: leaf.index,
+                span_ms: (leaf.ms, leaf.ms),
+                held: Held::Open(Box::default()),
+            });
+        }
+        let number = self.slots.len() - 1;
+        let Some(slot) = self.slots.last_mut() else {
+            return;
+        };
+        slot.rows += 1;
+        slot.span_ms = (slot.span_ms.0.min(leaf.ms), slot.span_ms.1.max(leaf.ms));
+        let Held::Open(chunk) = &mut slot.held else {
+            return;
+        };
+        let row = chunk.push(&start);
+        let function = facts.function.as_deref().map_or(0, |id| chunk.function(id));
+        let subject = facts.subject.map_or(0, |known| chunk.subject(known));
+        let actor = facts.actor.map_or(0, |known| chunk.subject(known));
+        chunk.set(Column::Function, row, function);
+        chunk.set(Column::Subject, row, subject);
+        chunk.set(Column::Actor, row, actor);
+        let pending = Pending {
+            slot: number,
+            row,
+            approval: false,
+            ended_ms: None,
+        };
+        let pending = tell(chunk, pending, leaf);
+        if pending.approval || pending.ended_ms.is_none() {
+            self.pending.insert(leaf.id, pending);
+        }
+    }
+
+    fn further(&mut self, leaf: &Seen, pending: Pending, load: Load<'_>) -> Result<(), Lost> {
+        let chunk = self.chunk(pending.slot, load)?;
+        let standing = Standing(chunk.value(Column::State, pending.row));
+        // What became of the question says nothing of a call that ended, or was denied.
+        if matches!(leaf.what, What::Over(_)) && !standing.undecided() {
+            return Ok(());
+        }
+        let pending = tell(chunk, pending, leaf);
+        if leaf.at != chunk.start(pending.row).at {
+            chunk.set_last(pending.row, leaf.at);
+        }
+        if pending.approval || pending.ended_ms.is_none() {
+            self.pending.insert(leaf.id, pending);
+        } else {
+            self.pending.remove(&leaf.id);
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, number: usize, load: Load<'_>) -> Result<&mut Chunk, Lost> {
+        let slot = self.slots.get_mut(number).ok_or(Lost)?;
+        let opened = match &slot.held {
+            Held::Open(_) => None,
+            Held::Packed(packed) => Some(packed.open().ok_or(Lost)?),
+            Held::File(name) => Some(load(name).and_then(|packed| packed.open()).ok_or(Lost)?),
+        };
+        if let Some(chunk) = opened {
+            slot.held = Held::Open(Box::new(chunk));
+        }
+        match &mut slot.held {
+            Held::Open(chunk) => Ok(chunk),
+            Held::Packed(_) | Held::File(_) => Err(Lost),
+        }
+    }
+
+    /// Take a pseudonym out of every dictionary.
+    fn forget(&mut self, reference: &ContentId, load: Load<'_>) -> Result<(), Lost> {
+        for number in 0..self.slots.len() {
+            let known = match self.slots.get(number).map(|slot| &slot.held) {
+                Some(Held::Open(_)) => true,
+                Some(Held::Packed(packed)) => has(packed, reference)?,
+                Some(Held::File(name)) => has(&load(name).ok_or(Lost)?, reference)?,
+                None => false,
+            };
+            if known {
+                self.chunk(number, load)?.forget(reference);
+            }
+        }
+        Ok(())
+    }
+
+    /// Make the newest chunk open again, after it was read from a file, and pack all others.
+    pub(super) fn pack(&mut self, load: Load<'_>) -> Result<(), Lost> {
+        if let Some(newest) = self.slots.len().checked_sub(1) {
+            self.chunk(newest, load)?;
+            for slot in self.slots.iter_mut().take(newest) {
+                if let Held::Open(chunk) = &slot.held {
+                    let bytes = chunk.encode().map_err(|_| Lost)?;
+                    slot.held = Held::Packed(Arc::new(Packed::parse(bytes).ok_or(Lost)?));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn has(packed: &Packed, reference: &ContentId) -> Result<bool, Lost> {
+    Ok(packed.subjects().ok_or(Lost)?.contains(reference))
+}
+
+/// Write into a row what a leaf says of its call.
+fn tell(chunk: &mut Chunk, pending: Pending, leaf: &Seen) -> Pending {
+    let row = pending.row;
+    let before = Standing(chunk.value(Column::State, row));
+    let approval = match &leaf.what {
+        What::Begin(facts) | What::Ask(facts) | What::Deny(facts) => facts.approval,
+        What::End { .. } | What::Over(_) | What::Erase => 0,
+    };
+    if approval != 0 {
+        chunk.set(Column::Approval, row, approval);
+    }
+    let approval = approval != 0 || pending.approval;
+    let (standing, ended) = match &leaf.what {
+        What::Begin(_) => (
+            before
+                .with_outcome(outcome_number("open"))
+                .with_decided(if approval {
+                    Decided::Ask
+                } else {
+                    Decided::Allow
+                }),
+            false,
+        ),
+        What::Ask(_) => (
+            before
+                .with_outcome(outcome_number("pending"))
+                .with_decided(Decided::Ask),
+            false,
+        ),
+        What::Deny(facts) => {
+            let denied = before
+                .with_outcome(outcome_number("denied"))
+                .with_decided(Decided::Deny);
+            (
+                if facts.unknown {
+                    denied.with_unknown()
+                } else {
+                    denied
+                },
+                true,
+            )
+        }
+        What::End { outcome, status } => {
+            chunk.set(Column::Status, row, *status);
+            (before.with_outcome(*outcome), true)
+        }
+        What::Over(outcome) => (before.with_outcome(*outcome), true),
+        What::Erase => (before, false),
+    };
+    chunk.set(Column::State, row, standing.0);
+    Pending {
+        approval,
+        ended_ms: if ended { Some(leaf.ms) } else { None },
+        ..pending
+    }
+}
