@@ -224,6 +224,23 @@ fn state_key(data: &Path) -> Result<Secret<[u8; 32]>, Error> {
     Ok(Secret::new(key))
 }
 
+/// The audit log, to write, and its index, to list from.
+fn open_log(
+    audit: record::Config,
+    clock: &SharedClock,
+) -> Result<(Recorder, SharedIndex), record::Error> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let calls = SharedIndex::new(audit.dir.clone(), Arc::clone(&disk), audit.root.clone());
+    let (record, recovery) = Recorder::open(audit, disk, Arc::clone(clock))?;
+    tracing::info!(
+        torn = recovery.torn,
+        indeterminate = recovery.calls.len(),
+        head = recovery.head,
+        "audit log is open"
+    );
+    Ok((record, calls))
+}
+
 impl House {
     /// With the listeners' certificates, which a reload reads again.
     #[must_use]
@@ -259,15 +276,7 @@ impl House {
         // The config is judged before anything is opened: a faulty one leaves no trace.
         let snapshot = config::build(&loaded, &context).map_err(Error::Config)?;
         audit.root = super::root_key(&loaded).await?;
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let calls = SharedIndex::new(audit.dir.clone(), Arc::clone(&disk), audit.root.clone());
-        let (record, recovery) = Recorder::open(audit, disk, Arc::clone(&clock))?;
-        tracing::info!(
-            torn = recovery.torn,
-            indeterminate = recovery.calls.len(),
-            head = recovery.head,
-            "audit log is open"
-        );
+        let (record, calls) = open_log(audit, &clock)?;
         let cosigner = cosigner(&record, &loaded, &egress, &clock)?;
         let (store, notifier, approvals) = decisions(&loaded, &egress, &clock).await?;
         recover(&approvals, &instance).await?;

@@ -74,7 +74,7 @@ fn open(loaded: &Loaded) -> anyhow::Result<Trail> {
 }
 
 /// The config, once it is on record that somebody reads the log: what cannot be recorded is not shown.
-async fn recorded(
+pub(super) async fn recorded(
     config: &Path,
     what: Reading,
     call: Option<CallId>,

@@ -16,6 +16,7 @@ mod policy;
 
 mod remote;
 mod revoke;
+mod simulate;
 mod span;
 mod witness;
 

@@ -20,6 +20,9 @@ pub(super) enum Command {
         /// A case file (YAML) with `as`, `call` and `input`, as in `policy test`.
         case: PathBuf,
     },
+    /// Judge recorded calls by a draft of the policies. Exit code 0: none would be decided differently,
+    /// 2: some would, 3: none would, but some could not be evaluated.
+    Simulate(super::simulate::Args),
     /// Run cases (YAML): who calls what with which input, and what must come out.
     Test {
         /// The case files.
@@ -29,13 +32,16 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
-    let snapshot = snapshot(&load(config)?)?;
+    let loaded = || load(config).and_then(|loaded| snapshot(&loaded));
     match command {
+        Command::Simulate(args) => super::simulate::run(config, args).await,
         Command::Schema => {
+            let snapshot = loaded()?;
             print(snapshot.policies.schema_text());
             Ok(ExitCode::SUCCESS)
         }
         Command::Explain { case } => {
+            let snapshot = loaded()?;
             for case in &read(case)? {
                 let report = snapshot.policies.run(case);
                 print(&terminal_safe(&report.name));
@@ -52,6 +58,7 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { files } => {
+            let snapshot = loaded()?;
             let (mut passed, mut failed) = (0, 0);
             for file in files {
                 for case in &read(file)? {

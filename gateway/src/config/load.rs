@@ -47,7 +47,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
     } else {
         base
     };
-    let policies = policies(&plain(&base.join(&config.policies)))?;
+    let policies = policies_in(&plain(&base.join(&config.policies)))?;
     Ok(Loaded {
         config,
         path: path.to_owned(),
@@ -104,7 +104,11 @@ fn read_limited(path: &Path, most: u64) -> Result<String, Fault> {
     String::from_utf8(bytes).map_err(|_| Fault::new(shown, "not UTF-8"))
 }
 
-fn policies(folder: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
+/// The policies of a folder, in the order of their names.
+///
+/// # Errors
+/// Every [`Fault`] that reading can find.
+pub fn policies_in(folder: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
     let shown = folder.display().to_string();
     let failed = |error: std::io::Error| {
         vec![Fault::new(&shown, error).help("`policies` names a folder with *.cedar files")]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use build::{Context, build, catalogue_report};
 pub use fault::Fault;
-pub use load::{Loaded, load, schema};
+pub use load::{Loaded, load, policies_in, schema};
 pub use witnesses::{WitnessConfig, witnesses};
 
 use crate::approval;

@@ -26,11 +26,11 @@ pub use permit::{Ongoing, Permitted};
 pub use refusal::{ApprovalNotice, Code, Executed, Refusal};
 
 use asked::Asked;
-use shown::{input_json, summary};
+use shown::{input_json, judged, summary};
 use told::{RETRY_AFTER, ask_refused, failed, not_executable, unknown};
 
 use crate::approval::{self, ApprovalId, Approvals, Execution, Question, State, TakeError, Ticket};
-use crate::call::{Call, CallId, Function, Sameness};
+use crate::call::{Call, CallId, Facts, Function, Sameness};
 use crate::clock::Timestamp;
 use crate::identity::{Principal, Revocations};
 use crate::policy::{
@@ -322,6 +322,10 @@ impl Gate {
         if self.asked.has(question.id) {
             return Ok(());
         }
+        let mut content = held.summary;
+        if let Some(members) = content.as_object_mut() {
+            members.insert("judged".to_owned(), judged(who, &held.facts));
+        }
         let event = Event::ApprovalAsked {
             approval: question.id.to_string(),
             call: held.call,
@@ -331,7 +335,7 @@ impl Gate {
             digest: held.sameness.digest,
             binding: question.binding,
             expires: question.expires,
-            content: held.summary,
+            content,
         };
         self.record
             .note(event)
@@ -411,7 +415,8 @@ impl Gate {
             policies: denial.policies.clone(),
             config_version: terrain.config_version.to_owned(),
             policy_version: terrain.policies.version().to_owned(),
-            content: serde_json::json!({ "request": call.content().head, "input": input_json(call.input()), "why": operator }),
+            content: serde_json::json!({ "request": call.content().head, "input": input_json(call.input()),
+                "judged": judged(who, call.facts()), "why": operator }),
         });
         let operator = format!("{operator}; policies: {}", denial.policies.join(", "));
         Refusal::new(
@@ -446,6 +451,7 @@ struct Held {
     call: CallId,
     function: Arc<Function>,
     frozen: Vec<u8>,
+    facts: Facts,
     summary: serde_json::Value,
     sameness: Sameness,
 }
@@ -462,6 +468,7 @@ impl Held {
             call: call.id(),
             function: Arc::clone(call.function()),
             frozen,
+            facts: call.facts().clone(),
             summary: summary(call),
             sameness: call.sameness(),
         })

@@ -1,7 +1,9 @@
 //! What approvers see of a call.
 
 use crate::call::input::Value;
-use crate::call::{Call, Input};
+use crate::call::{Call, Facts, Input};
+use crate::identity::Principal;
+use crate::record::principal_json;
 
 /// What approvers see of a call: made from the bytes that are stored.
 pub(super) fn summary<C: Call>(call: &C) -> serde_json::Value {
@@ -32,4 +34,16 @@ pub(super) fn input_json(input: &Input) -> serde_json::Value {
         .iter()
         .map(|(name, member)| (name.clone(), value_of(member)))
         .collect()
+}
+
+/// What policy saw beside the input, for the sealed record: a draft can be asked the same.
+pub(super) fn judged(who: &Principal, facts: &Facts) -> serde_json::Value {
+    serde_json::json!({
+        "principal": principal_json(who),
+        "received": facts.received.to_string(),
+        "source": facts.source.to_string(),
+        "tls": facts.tls,
+        "protocol": facts.protocol,
+        "method": facts.method,
+    })
 }

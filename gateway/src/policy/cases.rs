@@ -325,7 +325,7 @@ fn actors(given: &[String]) -> Result<Vec<Actor>, String> {
     given.iter().map(actor).collect()
 }
 
-fn exposed(value: &Json, kind: ExposedType) -> Option<Exposed> {
+pub(super) fn exposed(value: &Json, kind: ExposedType) -> Option<Exposed> {
     let words = |values: &Vec<Json>| {
         let words = values.iter().map(|value| value.as_str().map(str::to_owned));
         words.collect::<Option<BTreeSet<String>>>()
@@ -339,7 +339,7 @@ fn exposed(value: &Json, kind: ExposedType) -> Option<Exposed> {
 }
 
 /// The members of a case's input as the function declares them; null is absent, as in a call.
-fn record(
+pub(super) fn record(
     place: &str,
     members: &serde_json::Map<String, Json>,
     shape: &shape::Record,

@@ -45,7 +45,7 @@ pub use error::{Error, Unavailable, Why};
 pub use health::{Head, Health};
 pub use keyring::SUBJECTS_MAX;
 pub use leaf::{LEAF_BYTES_MAX, TEXT_BYTES_MAX};
-pub use recorder::Recorder;
+pub use recorder::{Recorder, principal_json};
 pub use recovery::Recovery;
 pub use root::{
     RootKey, RootKeyConfig, TokenLife, Transit, TransitConfig, TransitError, make_root,
@@ -53,8 +53,9 @@ pub use root::{
 };
 pub use seal::PIECE_BYTES;
 pub use trail::{
-    CallIndex, CallSummary, Calls, Cursor, Decided, Entry, Filter, PAGE_CALLS_MAX, Page, Replayed,
-    ReplayedPart, Report, SharedIndex, Story, Trail, Verdict, VerifyOptions,
+    CallIndex, CallSummary, Calls, Cursor, Decided, Entry, Filter, Judged, JudgedContent, Opener,
+    PAGE_CALLS_MAX, Page, Replayed, ReplayedPart, Report, SealedDecision, SharedIndex, Story,
+    Trail, Unopened, Verdict, VerifyOptions,
 };
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.

@@ -27,7 +27,7 @@ use super::{
 use crate::call::Durability;
 use crate::clock::SharedClock;
 use crate::disk::{Disk, Lock};
-use crate::identity::Principal;
+use crate::identity::{Exposed, Principal};
 
 /// Encoded items that wait to be written.
 const ITEMS_MAX: usize = 2048;
@@ -242,7 +242,7 @@ impl Recorder {
         self.inner.shared.admit()?;
         let who = Who::from(begin.principal);
         let key = self.content_key(&who, *begin.call.as_bytes())?;
-        let principal = sealed_principal(begin.principal);
+        let principal = principal_json(begin.principal);
         self.begin_job(begin_job(begin, who, principal, key)).await
     }
 
@@ -464,14 +464,26 @@ fn start_threads(
     ])
 }
 
-fn sealed_principal(principal: &Principal) -> Value {
+/// A principal as records seal it: everything that policy may know of it, and its claims.
+pub fn principal_json(principal: &Principal) -> Value {
+    let exposed = principal.exposed().iter().map(|(name, value)| {
+        let value: Value = match value {
+            Exposed::String(text) => text.as_str().into(),
+            Exposed::Long(number) => (*number).into(),
+            Exposed::Bool(flag) => (*flag).into(),
+            Exposed::Strings(texts) => texts.iter().map(String::as_str).collect(),
+        };
+        (name.clone(), value)
+    });
     json!({
         "issuer": principal.key().issuer,
         "subject": principal.key().subject,
         "kind": principal.kind().as_str(),
+        "method": principal.method().as_str(),
         "groups": principal.groups(),
         "actors": principal.actors(),
         "claims": principal.claims(),
+        "exposed": exposed.collect::<serde_json::Map<_, _>>(),
     })
 }
 

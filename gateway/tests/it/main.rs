@@ -42,5 +42,6 @@ mod operate_disk;
 mod operate_faults;
 mod operate_run;
 mod peers;
+mod simulate;
 mod support;
 mod tidy;

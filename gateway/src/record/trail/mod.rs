@@ -3,6 +3,7 @@
 mod build;
 mod columns;
 mod index;
+mod judged;
 #[cfg(test)]
 mod measure;
 mod page;
@@ -35,6 +36,7 @@ use crate::call::CallId;
 use crate::disk::{Disk, Kind as FileKind};
 
 pub use index::{CallIndex, SharedIndex};
+pub use judged::{Judged, JudgedContent, Opener, SealedDecision, Unopened};
 pub use page::{Cursor, PAGE_CALLS_MAX, Page};
 pub use replay::{Part as ReplayedPart, Replayed};
 pub use seen::Decided;

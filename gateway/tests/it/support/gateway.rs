@@ -341,6 +341,16 @@ impl Gateway {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> (bool, String) {
+        let (code, text) = self.exit_code(arguments, environment);
+        (code == Some(0), text)
+    }
+
+    /// The same, with the exit code.
+    pub(crate) fn exit_code(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> (Option<i32>, String) {
         let mut command = Command::new(PROGRAM);
         command.envs(self.environment());
         command.envs(environment.iter().copied());
@@ -350,7 +360,7 @@ impl Gateway {
         let done = command.args(arguments).output().expect("the program");
         let text = [done.stdout, done.stderr].concat();
         (
-            done.status.success(),
+            done.status.code(),
             String::from_utf8_lossy(&text).into_owned(),
         )
     }

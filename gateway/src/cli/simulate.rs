@@ -1,0 +1,325 @@
+//! `callgate policy simulate`: recorded calls under a draft of the policies.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::check::snapshot;
+use super::list::Output;
+use super::{calls, list, print, span};
+use crate::approval::terminal_safe;
+use crate::call::Facts;
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::config;
+use crate::policy::{Decision, Policies, Recorded};
+use crate::record::{CallIndex, Decided, Judged, JudgedContent, Opener, Reading, SealedDecision};
+
+/// Exit code when some call would be decided differently.
+const CHANGED: u8 = 2;
+/// Exit code when none would, but some could not be evaluated.
+const UNCERTAIN: u8 = 3;
+/// Records that are handed to a worker at one time, and such heaps that wait.
+const HEAP: usize = 256;
+const HEAPS_MAX: usize = 16;
+
+/// What to simulate.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The calls: how far back (`90s`, `30m`, `24h`, `7d`), or `FROM..TO` with times or dates.
+    #[arg(long, default_value = "24h")]
+    against: String,
+    /// The folder with the draft: its *.cedar files take the place of those in force.
+    #[arg(long)]
+    with: PathBuf,
+    /// Calls that are named for each change.
+    #[arg(long, default_value_t = 3)]
+    examples: usize,
+    /// Threads; as many as there are processors by default.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// How to write the report.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// A decision in one word.
+const fn word(decision: &Decision) -> Decided {
+    match decision {
+        Decision::Allow(_) => Decided::Allow,
+        Decision::Deny(_) => Decided::Deny,
+        Decision::Ask(_) => Decided::Ask,
+    }
+}
+
+/// The policies that made a decision.
+fn policies(decision: &Decision) -> Vec<String> {
+    match decision {
+        Decision::Allow(obligations) => obligations.policies().to_vec(),
+        Decision::Deny(denial) => denial.policies.clone(),
+        Decision::Ask(terms) => terms.rules.iter().map(|rule| rule.id.clone()).collect(),
+    }
+}
+
+/// One kind of change.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Change {
+    function: String,
+    from: &'static str,
+    to: &'static str,
+    /// Policies that decided then, and those of the draft.
+    then: Vec<String>,
+    now: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Report {
+    evaluated: u64,
+    same: u64,
+    changes: BTreeMap<Change, (u64, Vec<(u64, String)>)>,
+    not_evaluated: BTreeMap<String, u64>,
+}
+
+impl Report {
+    fn changed(&self) -> u64 {
+        self.changes.values().map(|(count, _)| count).sum()
+    }
+
+    fn take(&mut self, judged: &Judged, draft: &Policies, examples: usize) {
+        let decision = match judge(judged, draft) {
+            Ok(decision) => decision,
+            Err(why) => {
+                *self.not_evaluated.entry(why).or_default() += 1;
+                return;
+            }
+        };
+        self.evaluated += 1;
+        let to = word(&decision);
+        if to == judged.decided {
+            self.same += 1;
+            return;
+        }
+        let change = Change {
+            function: judged.function.clone(),
+            from: judged.decided.as_str(),
+            to: to.as_str(),
+            then: judged.policies.clone(),
+            now: policies(&decision),
+        };
+        let (count, calls) = self.changes.entry(change).or_default();
+        *count += 1;
+        calls.push((judged.index, format!("{}  {}", judged.at, judged.call)));
+        newest(calls, examples);
+    }
+
+    fn join(&mut self, other: Self, examples: usize) {
+        self.evaluated += other.evaluated;
+        self.same += other.same;
+        for (change, (count, found)) in other.changes {
+            let (sum, calls) = self.changes.entry(change).or_default();
+            *sum += count;
+            calls.extend(found);
+            newest(calls, examples);
+        }
+        for (why, count) in other.not_evaluated {
+            *self.not_evaluated.entry(why).or_default() += count;
+        }
+    }
+}
+
+/// Keep the newest examples, whichever thread found them.
+fn newest(calls: &mut Vec<(u64, String)>, most: usize) {
+    calls.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
+    calls.truncate(most);
+}
+
+fn judge(judged: &Judged, draft: &Policies) -> Result<Decision, String> {
+    let content = judged
+        .content
+        .as_ref()
+        .map_err(|why| why.as_str().to_owned())?;
+    let function = judged
+        .function
+        .parse()
+        .map_err(|_| "its function has no good name".to_owned())?;
+    let recorded = Recorded {
+        principal: &content.principal,
+        input: &content.input,
+        facts: facts(content).ok_or("its source address does not read back")?,
+    };
+    let decided = draft.decide_recorded(&function, &recorded);
+    decided.map_err(|why| why.to_string())
+}
+
+fn facts(content: &JudgedContent) -> Option<Facts> {
+    Some(Facts {
+        received: content.received,
+        source: content.source.parse().ok()?,
+        tls: content.tls,
+        protocol: if content.protocol == "h2" {
+            "h2"
+        } else {
+            "http/1.1"
+        },
+        method: content.method.clone(),
+    })
+}
+
+/// From when to when.
+fn against(text: &str, now: Timestamp) -> anyhow::Result<(Timestamp, Timestamp)> {
+    match text.split_once("..") {
+        Some((from, to)) => Ok((span::time(from, now)?, span::time(to, now)?)),
+        None => Ok((span::time(text, now)?, now)),
+    }
+}
+
+pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let (since, until) = against(&args.against, SystemClock.now())?;
+    let mut draft = super::load(config)?;
+    draft.policies = config::policies_in(&args.with)
+        .map_err(|faults| anyhow::anyhow!("{}", super::lines(&faults)))?;
+    let draft = snapshot(&draft).context("the draft does not load")?;
+    let about =
+        json!({ "against": args.against, "with": args.with, "draft": draft.policies.version() });
+    let loaded = calls::recorded(config, Reading::Simulate, None, about).await?;
+    let index = list::index(&loaded).await?;
+    let threads = args
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let begun = Instant::now();
+    let report = simulate(
+        &index,
+        &draft.policies,
+        (since, until),
+        threads.max(1),
+        args.examples,
+    )?;
+    let took = begun.elapsed();
+    match args.output {
+        Output::Json => print(&as_json(&report).to_string()),
+        Output::Text => text(&report, took, threads),
+    }
+    let uncertain = report.not_evaluated.values().sum::<u64>();
+    Ok(match (report.changed(), uncertain) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(UNCERTAIN),
+        (..) => ExitCode::from(CHANGED),
+    })
+}
+
+fn simulate(
+    index: &CallIndex,
+    draft: &Policies,
+    (since, until): (Timestamp, Timestamp),
+    threads: usize,
+    examples: usize,
+) -> anyhow::Result<Report> {
+    let (sender, receiver) = mpsc::sync_channel::<Vec<SealedDecision>>(HEAPS_MAX);
+    let receiver = Mutex::new(receiver);
+    let opener = Opener::default();
+    let work = || {
+        let mut report = Report::default();
+        loop {
+            let heap = receiver
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .recv();
+            let Ok(heap) = heap else { return report };
+            let opened = heap
+                .iter()
+                .filter_map(|sealed| index.open_decision(sealed, &opener));
+            for judged in opened.filter(|judged| judged.at >= since && judged.at < until) {
+                report.take(&judged, draft, examples);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut heap = Vec::with_capacity(HEAP);
+        let read = index.decisions(Some(since), &mut |sealed| {
+            heap.push(sealed);
+            if heap.len() < HEAP {
+                return true;
+            }
+            sender.send(std::mem::take(&mut heap)).is_ok()
+        });
+        // Workers that are gone say why below.
+        let _ = sender.send(heap);
+        drop(sender);
+        let mut report = Report::default();
+        for worker in workers {
+            let part = worker.join();
+            report.join(
+                part.map_err(|_| anyhow::anyhow!("an evaluation broke off"))?,
+                examples,
+            );
+        }
+        read?;
+        Ok(report)
+    })
+}
+
+fn joined(ids: &[String]) -> String {
+    if ids.is_empty() {
+        return "no policy".to_owned();
+    }
+    ids.join(", ")
+}
+
+fn text(report: &Report, took: Duration, threads: usize) {
+    for (change, (count, calls)) in &report.changes {
+        print(&terminal_safe(&format!(
+            "{}: {} → {}  {count} calls; decided by {}, in the draft by {}",
+            change.function,
+            change.from,
+            change.to,
+            joined(&change.then),
+            joined(&change.now)
+        )));
+        calls
+            .iter()
+            .for_each(|(_, call)| print(&format!("    {call}")));
+    }
+    for (why, count) in &report.not_evaluated {
+        print(&terminal_safe(&format!(
+            "not evaluated: {count} calls: {why}"
+        )));
+    }
+    let micros = took.as_micros().max(1);
+    let rate = u128::from(report.evaluated) * 1_000_000 / micros;
+    print(&format!(
+        "{} calls evaluated, {} would be decided differently, {} the same; {} ms, {rate} calls/s on {threads} threads",
+        report.evaluated,
+        report.changed(),
+        report.same,
+        took.as_millis()
+    ));
+}
+
+fn as_json(report: &Report) -> serde_json::Value {
+    let changes = report.changes.iter().map(|(change, (count, calls))| {
+        let calls = calls
+            .iter()
+            .filter_map(|(_, call)| call.split_whitespace().last());
+        json!({
+            "function": change.function,
+            "from": change.from,
+            "to": change.to,
+            "decided_by": change.then,
+            "draft_decided_by": change.now,
+            "calls": count,
+            "examples": calls.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "evaluated": report.evaluated,
+        "same": report.same,
+        "changed": report.changed(),
+        "changes": changes.collect::<Vec<_>>(),
+        "not_evaluated": report.not_evaluated,
+    })
+}
