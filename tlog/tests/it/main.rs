@@ -8,6 +8,7 @@
 )]
 
 mod cross;
+mod mutations;
 mod properties;
 mod python;
 mod vectors;
