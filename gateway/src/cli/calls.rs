@@ -1,10 +1,9 @@
-//! `callgate calls` and `callgate audit`: reading the evidence, beside a running gateway or on a copy.
+//! `callgate calls`: reading the evidence, beside a running gateway or on a copy.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use super::{list, load, print};
@@ -14,10 +13,7 @@ use crate::call::CallId;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Loaded;
 use crate::disk::RealDisk;
-use crate::record::{Reading, Replayed, ReplayedPart, Trail, Verdict, VerifyOptions};
-
-/// Exit code of an incomplete log.
-const INCOMPLETE: u8 = 2;
+use crate::record::{Reading, Replayed, ReplayedPart, Trail};
 
 /// What to do with recorded calls.
 #[derive(Debug, clap::Subcommand)]
@@ -34,35 +30,6 @@ pub(super) enum Command {
         /// The call's id (`Callgate-Call`).
         call: CallId,
     },
-}
-
-/// What to do with the audit log.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum AuditCommand {
-    /// Check the whole log. Exit code 0: intact, 1: tampered, 2: incomplete.
-    Verify {
-        /// Signed heads from elsewhere (files with a checkpoint): the log must only have grown since.
-        #[arg(long)]
-        since: Vec<PathBuf>,
-        /// A log's folder; by default the config's.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// Print the proof that a call's begin record is in the log (`.tlog-proof`), to check offline.
-    Prove {
-        /// The call's id (`Callgate-Call`).
-        call: CallId,
-    },
-    /// Print the newest signed head, to keep elsewhere.
-    Head {
-        /// The newest one that enough witnesses have cosigned, with their signatures.
-        #[arg(long)]
-        cosigned: bool,
-    },
-    /// Print the log's public key, which witnesses and auditors need.
-    Key,
-    #[command(flatten)]
-    Keep(super::keep::Command),
 }
 
 /// The log without what opens its content.
@@ -89,7 +56,7 @@ pub(super) async fn recorded(
 }
 
 /// The trail, once it is on record that somebody reads it.
-async fn read(
+pub(super) async fn read(
     config: &Path,
     what: Reading,
     call: Option<CallId>,
@@ -178,69 +145,5 @@ fn part(title: &str, part: &ReplayedPart) {
     ));
     for line in String::from_utf8_lossy(&part.bytes).lines() {
         print(&terminal_safe(line));
-    }
-}
-
-pub(super) async fn audit(config: &Path, command: &AuditCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        AuditCommand::Verify { since, dir } => {
-            let dir = match dir {
-                Some(dir) => dir.clone(),
-                None => app::audit_dir(&load(config)?.data()),
-            };
-            let mut options = VerifyOptions::default();
-            for file in since {
-                options.since.push(
-                    std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
-                );
-            }
-            let report = Trail::check(&dir, &RealDisk, &options)?;
-            let counts = format!(
-                "{} records, {} signed heads, {} records younger than the newest head",
-                report.records, report.heads, report.unsigned
-            );
-            match report.verdict {
-                Verdict::Intact => {
-                    print(&format!("intact: {counts}"));
-                    Ok(ExitCode::SUCCESS)
-                }
-                Verdict::Tampered { first_bad, what } => {
-                    print(&format!(
-                        "TAMPERED at record {first_bad}: {what} ({counts})"
-                    ));
-                    Ok(ExitCode::FAILURE)
-                }
-                Verdict::Incomplete { what } => {
-                    print(&format!("INCOMPLETE: {what} ({counts})"));
-                    Ok(ExitCode::from(INCOMPLETE))
-                }
-            }
-        }
-        AuditCommand::Prove { call } => {
-            let trail = read(config, Reading::Prove, Some(*call), json!({})).await?;
-            print(trail.prove(*call)?.trim_end());
-            Ok(ExitCode::SUCCESS)
-        }
-        AuditCommand::Keep(command) => super::keep::run(config, command).await,
-        AuditCommand::Head { cosigned: false } => {
-            let dir = app::audit_dir(&load(config)?.data());
-            let head = Trail::newest_head(&dir, &RealDisk)?.context(
-                "no head is signed yet: the first one comes a second after the first record",
-            )?;
-            print(head.note.trim_end());
-            Ok(ExitCode::SUCCESS)
-        }
-        AuditCommand::Head { cosigned: true } => {
-            let head = open(&load(config)?)?.cosigned_head().context(
-                "no head is cosigned by enough witnesses yet: `callgate doctor` tells how they stand",
-            )?;
-            print(head.note.trim_end());
-            Ok(ExitCode::SUCCESS)
-        }
-        AuditCommand::Key => {
-            let dir = app::audit_dir(&load(config)?.data());
-            print(&Trail::key_of(&dir, &RealDisk)?.to_string());
-            Ok(ExitCode::SUCCESS)
-        }
     }
 }

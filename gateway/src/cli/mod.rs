@@ -2,6 +2,7 @@
 //! it reaches a terminal.
 
 mod approvals;
+mod audit;
 mod calls;
 
 mod check;
@@ -26,6 +27,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::app::{self, Demo};
+
+/// Exit code of a command line that cannot be understood, and of a check that cannot be made.
+const USAGE: u8 = 64;
 
 /// A zero-trust gateway for function calls.
 #[derive(Debug, Parser)]
@@ -66,7 +70,7 @@ enum Command {
     Calls(calls::Command),
     /// Verify the audit log, and prove what is in it.
     #[command(subcommand)]
-    Audit(calls::AuditCommand),
+    Audit(audit::Command),
     /// List, look at and decide approvals.
     #[command(subcommand)]
     Approvals(approvals::Command),
@@ -86,7 +90,16 @@ enum Command {
 
 /// Run the command line that this process was started with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = told.print();
+            // Not clap's 2, which means an incomplete log where a log is verified.
+            let usage = told.use_stderr().then_some(USAGE);
+            return usage.map_or(ExitCode::SUCCESS, ExitCode::from);
+        }
+    };
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -115,7 +128,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Policy(command) => block_on(policy::run(&config, &command)),
         Command::Calls(command) => block_on(calls::run(&config, &command)),
-        Command::Audit(command) => block_on(calls::audit(&config, &command)),
+        Command::Audit(command) => block_on(audit::run(&config, &command)),
         Command::Approvals(command) => block_on(approvals::run(&command)),
         Command::Revocations(command) => block_on(revoke::run(&command)),
         Command::Witness(command) => block_on(witness::run(&command)),

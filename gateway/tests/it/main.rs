@@ -18,6 +18,7 @@ mod compile_fail;
 mod crash;
 #[cfg(feature = "demo")]
 mod demo_idp;
+mod evidence_guide;
 mod evidence_witness;
 mod generated;
 mod governed;

@@ -38,10 +38,11 @@ use crate::disk::{Disk, Kind as FileKind};
 pub use index::{CallIndex, SharedIndex};
 pub use judged::{Judged, JudgedContent, Opener, SealedDecision, Unopened};
 pub use page::{Cursor, PAGE_CALLS_MAX, Page};
+pub use prove::PutFile;
 pub use replay::{Part as ReplayedPart, Replayed};
 pub use seen::Decided;
 pub use story::{CallSummary, Calls, Entry, Filter, Story};
-pub use verify::{Report, Verdict, VerifyOptions};
+pub use verify::{Progress, Report, Verdict, VerifyOptions};
 
 /// Looks at a log that is being written while it is read.
 const LOOKS_MAX: u32 = 5;
@@ -237,6 +238,16 @@ impl Trail {
     /// [`Error::NotInitialised`].
     pub fn key_of(dir: &Path, disk: &dyn Disk) -> Result<VerifierKey, Error> {
         read_identity(disk, &Files::new(dir)).map(|identity| identity.verifier)
+    }
+
+    /// The newest head of the log in `dir` that enough witnesses have cosigned, without reading the log.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialised`].
+    pub fn cosigned_head_of(dir: &Path, disk: &dyn Disk) -> Result<Option<Head>, Error> {
+        let files = Files::new(dir);
+        let identity = read_identity(disk, &files)?;
+        Ok(super::cosign::cosigned(disk, &files, &identity.verifier))
     }
 
     /// The newest head that enough witnesses have cosigned, with their signatures.

@@ -3,15 +3,23 @@
 use serde_json::Value;
 use tlog::note::Note;
 use tlog::proof::InclusionProof;
+use tlog::tile::{Export, File};
 use tlog::tree::{Hashes, inclusion_proof};
 
-use super::super::Error;
+use super::super::frame::{Frame, Kind, LeafFrame, Position};
 use super::super::health::Head;
+use super::super::{Error, segment};
 use super::Trail;
 use crate::call::CallId;
 
 /// The kind of a record that somebody read the evidence.
 const READ: &str = "audit.read";
+
+/// Looks at a record: its index and its exact bytes.
+type Look<'l> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'l;
+
+/// Takes a file's path, relative to a log's root, and its bytes.
+pub type PutFile<'p> = dyn FnMut(&str, &[u8]) -> std::io::Result<()> + 'p;
 
 impl Trail {
     /// A C2SP tlog-proof of the call's last record (which names its begin record), with the record's
@@ -58,6 +66,50 @@ impl Trail {
             checkpoint: Note::parse(head.note.as_bytes())?,
         };
         Ok(proof.to_string())
+    }
+
+    /// The static files (C2SP tlog-tiles) of the first `size` records, without the checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::NoRecord`] when there are fewer; what `put` says, as [`Error::Disk`].
+    pub fn tiles(&self, size: u64, put: &mut PutFile<'_>) -> Result<(), Error> {
+        let mut export = Export::new();
+        let mut write = |files: Vec<File>| {
+            files.into_iter().try_for_each(|file| {
+                let path = file.tile.to_string();
+                put(&path, &file.bytes)
+                    .map_err(|source| Error::disk("write", path.as_ref(), source))
+            })
+        };
+        self.each_leaf(&mut |index, leaf| {
+            if index < size {
+                write(export.push(leaf)?)?;
+            }
+            Ok(())
+        })?;
+        if export.tree().size() < size {
+            return Err(Error::NoRecord(export.tree().size()));
+        }
+        write(export.finish())
+    }
+
+    /// Every record with its index, in order, without holding them all.
+    fn each_leaf(&self, look: &mut Look<'_>) -> Result<(), Error> {
+        let disk = self.disk.as_ref();
+        let mut visit = |_: Position, frame: &Frame<'_>| {
+            if frame.kind != Kind::Leaf {
+                return Ok(());
+            }
+            LeafFrame::parse(frame.payload).map_or(Ok(()), |leaf| look(leaf.index, leaf.leaf))
+        };
+        let to = self.walked.end;
+        segment::range(
+            disk,
+            &self.files,
+            &self.chain,
+            (Position::default(), to),
+            &mut visit,
+        )
     }
 
     /// The hashes of the first `size` records.

@@ -1,23 +1,28 @@
 //! Verifying the whole evidence against its signed heads and against heads held elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 
 use aws_lc_rs::digest::{self, SHA256};
-use serde_json::Value;
-use tlog::note::VerifierKey;
-use tlog::tree::{Hashes, leaf_hash, root_at};
+use serde::Deserialize;
+use tlog::note::{Note, VerifierKey};
+use tlog::policy::Policy;
+use tlog::tree::{Hash, Tree, leaf_hash};
 
 use super::super::files::{Files, Identity};
 use super::super::frame::{Frame, Kind, LeafFrame, Position};
+use super::super::health::Head;
 use super::super::leaf::{Tag, digest_frame, unhex};
-use super::super::recovery::Progress;
+use super::super::recovery::Progress as Streamed;
 use super::super::seal::{ContentId, SealedHead, finish};
 use super::super::segment::{self, Chain};
-use super::super::{Error, heads};
+use super::super::{Error, files, heads};
 use super::{LOOK_PAUSE, LOOKS_MAX, Trail, read_identity};
 use crate::call::CallId;
 use crate::disk::Disk;
+
+/// Records between two reports of progress.
+const TELL_EVERY: u64 = 65_536;
 
 /// What is held against the log beside its own heads.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +31,19 @@ pub struct VerifyOptions {
     pub since: Vec<String>,
     /// The log's key, from elsewhere: a log that was signed anew with another key is found.
     pub key: Option<VerifierKey>,
+    /// Which logs are trusted, and which witnesses must have cosigned a head of this one.
+    pub policy: Option<Policy>,
+}
+
+/// How far a check has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Records that were read.
+    pub records: u64,
+    /// Bytes of the log that were read.
+    pub bytes: u64,
+    /// Bytes of the log, read or not.
+    pub bytes_all: u64,
 }
 
 /// Whether the evidence holds.
@@ -58,6 +76,8 @@ pub struct Report {
     pub heads: u64,
     /// Records that no signed head covers yet.
     pub unsigned: u64,
+    /// Records under the head that the policy's witnesses have cosigned; `None` without a policy.
+    pub cosigned: Option<u64>,
     /// Whether an unfinished write follows the last record, as after a crash.
     pub torn: bool,
 }
@@ -76,10 +96,23 @@ impl Trail {
     /// # Errors
     /// Only when files cannot be read; what they say is in the report.
     pub fn check(dir: &Path, disk: &dyn Disk, options: &VerifyOptions) -> Result<Report, Error> {
+        Self::check_telling(dir, disk, options, &mut |_| ())
+    }
+
+    /// The same, and tell how far it has come every some thousand records.
+    ///
+    /// # Errors
+    /// Only when files cannot be read; what they say is in the report.
+    pub fn check_telling(
+        dir: &Path,
+        disk: &dyn Disk,
+        options: &VerifyOptions,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<Report, Error> {
         let mut looks = 0;
         loop {
             looks += 1;
-            let report = Self::check_once(dir, disk, options)?;
+            let report = Self::look_over(dir, disk, options, tell)?;
             // The gateway may have been writing what we were reading.
             if report.verdict == Verdict::Intact || looks >= LOOKS_MAX {
                 return Ok(report);
@@ -89,22 +122,54 @@ impl Trail {
     }
 
     /// Verify a log that nobody writes.
+    #[cfg(test)]
     pub(in super::super) fn check_once(
         dir: &Path,
         disk: &dyn Disk,
         options: &VerifyOptions,
     ) -> Result<Report, Error> {
+        Self::look_over(dir, disk, options, &mut |_| ())
+    }
+
+    fn look_over(
+        dir: &Path,
+        disk: &dyn Disk,
+        options: &VerifyOptions,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<Report, Error> {
         let files = Files::new(dir);
         let identity = read_identity(disk, &files)?;
-        Checker::new(disk, &files, &identity).run(options)
+        Checker::new(disk, &files, &identity).run(options, tell)
     }
+}
+
+/// What a record says that is checked. Everything else in it is skipped, not stored.
+#[derive(Deserialize)]
+struct Stated<'r> {
+    kind: &'r str,
+    seq: u64,
+    call: Option<&'r str>,
+    erased_ref: Option<&'r str>,
+    content_id: Option<&'r str>,
+    sealed: Option<&'r str>,
+}
+
+/// A signed head that the records must match, and where it stands.
+struct Claim {
+    place: String,
+    head: Result<Head, String>,
 }
 
 struct Checker<'c> {
     disk: &'c dyn Disk,
     files: &'c Files,
     identity: &'c Identity,
-    hashes: Hashes,
+    tree: Tree,
+    /// Files of heads that were not read yet, and heads that were and wait for their records.
+    files_left: VecDeque<String>,
+    own: VecDeque<Claim>,
+    /// The roots at the sizes of heads from elsewhere, as the records give them.
+    roots: BTreeMap<u64, Hash>,
     /// Digests over sealed frames since the last record of their content.
     sealed: HashMap<ContentId, digest::Context>,
     wrong: Option<(u64, String)>,
@@ -119,7 +184,10 @@ impl<'c> Checker<'c> {
             disk,
             files,
             identity,
-            hashes: Hashes::new(),
+            tree: Tree::new(),
+            files_left: VecDeque::new(),
+            own: VecDeque::new(),
+            roots: BTreeMap::new(),
             sealed: HashMap::new(),
             wrong: None,
             heads: 0,
@@ -127,10 +195,23 @@ impl<'c> Checker<'c> {
         }
     }
 
-    fn run(mut self, options: &VerifyOptions) -> Result<Report, Error> {
+    fn run(
+        mut self,
+        options: &VerifyOptions,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<Report, Error> {
         let mut missing = None;
         let mut torn = false;
-        match self.walk() {
+        self.files_left = heads::files(self.disk, self.files)?.into();
+        let cosigned = self.cosigned_claim(options);
+        let since = options.since.iter();
+        let since: Vec<Claim> = since
+            .map(|note| self.claim("the head that is held elsewhere", note))
+            .collect();
+        let claims = since.iter().chain(cosigned.as_ref().ok());
+        let sizes = claims.filter_map(|claim| Some(claim.head.as_ref().ok()?.size));
+        self.roots = sizes.map(|size| (size, Hash::EMPTY)).collect();
+        match self.walk(tell) {
             Ok(is_torn) => torn = is_torn,
             Err(Error::Missing(segment)) => missing = Some(format!("segment {segment} is missing")),
             Err(Error::Corrupt {
@@ -138,28 +219,105 @@ impl<'c> Checker<'c> {
                 offset,
                 what,
             }) => self.bad(
-                self.hashes.size(),
+                self.tree.size(),
                 format!("{what} (segment {segment}, byte {offset})"),
             ),
             Err(error) => return Err(error),
         }
-        let signed = if missing.is_none() {
-            self.check_heads(options)?
-        } else {
-            0
-        };
+        let mut signed = 0;
+        if missing.is_none() {
+            self.check_key(options);
+            self.compare_own(u64::MAX)?;
+            signed = self.good;
+            since.iter().for_each(|claim| self.check_held(claim));
+            match &cosigned {
+                Ok(claim) => self.check_held(claim),
+                Err(Some(what)) => missing = Some(what.clone()),
+                Err(None) => {}
+            }
+        }
         let verdict = match (self.wrong, missing) {
             (Some((first_bad, what)), _) => Verdict::Tampered { first_bad, what },
             (None, Some(what)) => Verdict::Incomplete { what },
             (None, None) => Verdict::Intact,
         };
+        let cosigned = cosigned.ok().and_then(|claim| claim.head.ok());
         Ok(Report {
             verdict,
-            records: self.hashes.size(),
+            records: self.tree.size(),
             heads: self.heads,
-            unsigned: self.hashes.size().saturating_sub(signed),
+            unsigned: self.tree.size().saturating_sub(signed),
+            cosigned: cosigned.map(|head| head.size),
             torn,
         })
+    }
+
+    fn claim(&self, place: &str, note: &str) -> Claim {
+        Claim {
+            place: place.to_owned(),
+            head: heads::verify(note, &self.identity.verifier).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The next of the heads that lie beside the log, a file at a time.
+    fn own(&mut self) -> Result<Option<&Claim>, Error> {
+        while self.own.is_empty() {
+            let Some(name) = self.files_left.pop_front() else {
+                break;
+            };
+            let (notes, unfinished) = heads::notes(&heads::read(self.disk, self.files, &name)?);
+            for note in &notes {
+                let claim = self.claim(&name, note);
+                self.own.push_back(claim);
+            }
+            if unfinished > 0 {
+                self.own.push_back(Claim {
+                    place: name,
+                    head: Err("the file ends within a head".to_owned()),
+                });
+            }
+        }
+        Ok(self.own.front())
+    }
+
+    /// Compare those of them that the records have come to, or all that are left.
+    fn compare_own(&mut self, up_to: u64) -> Result<(), Error> {
+        while let Some(claim) = self.own()? {
+            if matches!(&claim.head, Ok(head) if head.size > up_to) {
+                break;
+            }
+            if let Some(claim) = self.own.pop_front() {
+                // Signed in their order: one that is behind stands where it does not belong.
+                let root = match &claim.head {
+                    Ok(head) if head.size == self.tree.size() => Some(self.tree.root()),
+                    Ok(_) | Err(_) => None,
+                };
+                self.check_claim(&claim, root);
+            }
+        }
+        Ok(())
+    }
+
+    /// The head that the policy's witnesses have cosigned, if it asks for one; else what is missing.
+    fn cosigned_claim(&self, options: &VerifyOptions) -> Result<Claim, Option<String>> {
+        let policy = options
+            .policy
+            .as_ref()
+            .filter(|policy| policy.asks_witnesses());
+        let policy = policy.ok_or(None)?;
+        let absent =
+            || Some("no head is there that the policy's witnesses have cosigned".to_owned());
+        let bytes = files::read_small(self.disk, &self.files.cosigned()).map_err(|_| absent())?;
+        let verified = Note::parse(&bytes).and_then(|note| policy.verify(&note));
+        if let Err(tlog::Error::Quorum { .. }) = verified {
+            return Err(absent());
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let mut claim = self.claim("the cosigned head", &text);
+        if let Err(error) = verified {
+            claim.head = Err(error.to_string());
+        }
+        Ok(claim)
     }
 
     /// Note what is wrong; the first bad record counts.
@@ -169,11 +327,24 @@ impl<'c> Checker<'c> {
         }
     }
 
-    fn walk(&mut self) -> Result<bool, Error> {
+    fn walk(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<bool, Error> {
         let (disk, files) = (self.disk, self.files);
         let chain = Chain::find(disk, files, &self.identity.log_id)?;
+        let listed = disk.list(&files.wal).unwrap_or_default();
+        let mut progress = Progress {
+            bytes_all: listed.iter().map(|file| file.len).sum(),
+            ..Progress::default()
+        };
         let walked = segment::walk(disk, files, &chain, &mut |at, frame| {
             self.frame(at, frame);
+            if frame.kind == Kind::Leaf {
+                self.compare_own(self.tree.size())?;
+            }
+            progress.bytes += frame.len as u64;
+            if self.tree.size() >= progress.records + TELL_EVERY {
+                progress.records = self.tree.size();
+                tell(progress);
+            }
             Ok(())
         })?;
         Ok(walked.torn)
@@ -184,7 +355,7 @@ impl<'c> Checker<'c> {
             Kind::Batch => return,
             Kind::Leaf => return self.leaf(frame.payload),
             Kind::Sealed => SealedHead::parse(frame.payload).map(|head| head.id),
-            Kind::Progress => Progress::parse(frame.payload).map(|progress| progress.id),
+            Kind::Progress => Streamed::parse(frame.payload).map(|progress| progress.id),
         };
         match id {
             Some(id) => {
@@ -192,16 +363,20 @@ impl<'c> Checker<'c> {
                 let sealed = sealed.or_insert_with(|| digest::Context::new(&SHA256));
                 digest_frame(sealed, frame.kind.byte(), frame.payload);
             }
-            None => self.bad(self.hashes.size(), "sealed content is malformed".to_owned()),
+            None => self.bad(self.tree.size(), "sealed content is malformed".to_owned()),
         }
     }
 
     fn leaf(&mut self, payload: &[u8]) {
-        let index = self.hashes.size();
+        let index = self.tree.size();
         let Some(leaf) = LeafFrame::parse(payload) else {
             return self.bad(index, "a record's frame is malformed".to_owned());
         };
-        self.hashes.push(leaf_hash(leaf.leaf));
+        self.tree.push(leaf_hash(leaf.leaf));
+        let root = self.roots.get_mut(&self.tree.size());
+        if let Some(root) = root {
+            *root = self.tree.root();
+        }
         if let Err(what) = self.consistent(&leaf) {
             self.bad(index, what.to_owned());
         }
@@ -209,87 +384,78 @@ impl<'c> Checker<'c> {
 
     /// Whether a record agrees with its frame and with what is sealed before it.
     fn consistent(&mut self, leaf: &LeafFrame<'_>) -> Result<(), &'static str> {
-        let fields: Value =
-            serde_json::from_slice(leaf.leaf).map_err(|_| "a record is not JSON")?;
-        let word = |name| fields.get(name).and_then(Value::as_str);
-        let kind = word("kind").ok_or("a record has no kind")?;
-        if Tag::of(kind) != leaf.tag {
+        let stated: Stated<'_> =
+            serde_json::from_slice(leaf.leaf).map_err(|_| "a record is not in form")?;
+        if Tag::of(stated.kind) != leaf.tag {
             return Err("a record's frame names another kind");
         }
-        if fields.get("seq").and_then(Value::as_u64) != Some(leaf.index) {
+        if stated.seq != leaf.index {
             return Err("a record states another index");
         }
-        let id = match word("call") {
+        let id = match stated.call {
             Some(call) => *call
                 .parse::<CallId>()
                 .map_err(|_| "a record names no call")?
                 .as_bytes(),
-            None => word("erased_ref").and_then(unhex).unwrap_or([0; 16]),
+            None => stated.erased_ref.and_then(unhex).unwrap_or([0; 16]),
         };
         if id != leaf.id {
             return Err("a record's frame names another call");
         }
-        let content = word("content_id").and_then(unhex).unwrap_or(id);
+        let content = stated.content_id.and_then(unhex).unwrap_or(id);
         let sealed = self.sealed.remove(&content);
         let sealed = finish(sealed.unwrap_or_else(|| digest::Context::new(&SHA256)));
-        if word("sealed").and_then(unhex) != Some(sealed) {
+        if stated.sealed.and_then(unhex) != Some(sealed) {
             return Err("the sealed content of a record is not what it states");
         }
         Ok(())
     }
 
-    /// Check every head against the records; returns the size of the newest.
-    fn check_heads(&mut self, options: &VerifyOptions) -> Result<u64, Error> {
-        if options
-            .key
-            .as_ref()
-            .is_some_and(|key| *key != self.identity.verifier)
-        {
+    /// Whether the log's own key is one that is trusted.
+    fn check_key(&mut self, options: &VerifyOptions) {
+        let own = &self.identity.verifier;
+        let other = options.key.as_ref().is_some_and(|key| key != own);
+        let policy = options.policy.as_ref();
+        let unknown = policy.is_some_and(|policy| policy.logs().iter().all(|log| log.key != *own));
+        if other || unknown {
             self.bad(
                 0,
                 "the log's key is not the one that is expected".to_owned(),
             );
         }
-        for name in heads::files(self.disk, self.files)? {
-            let (notes, unfinished) = heads::notes(&heads::read(self.disk, self.files, &name)?);
-            for note in notes {
-                self.check_head(&note, &name);
-            }
-            if unfinished > 0 {
-                self.bad(self.good, format!("heads/{name} ends within a head"));
-            }
-        }
-        let signed = self.good;
-        for note in &options.since {
-            self.check_head(note, "the head that is held elsewhere");
-        }
-        Ok(signed)
     }
 
-    fn check_head(&mut self, note: &str, place: &str) {
+    /// A head from elsewhere, against the root that the records gave at its size.
+    fn check_held(&mut self, claim: &Claim) {
+        let size = claim.head.as_ref().map_or(0, |head| head.size);
+        let root = self.roots.get(&size).copied();
+        self.check_claim(claim, root);
+    }
+
+    fn check_claim(&mut self, claim: &Claim, root: Option<Hash>) {
+        let place = &claim.place;
         self.heads += 1;
-        let head = match heads::verify(note, &self.identity.verifier) {
+        let head = match &claim.head {
             Ok(head) => head,
             Err(error) => return self.bad(self.good, format!("{place}: {error}")),
         };
-        if head.size > self.hashes.size() {
+        if head.size > self.tree.size() {
             let what = format!(
                 "{place}: a head of size {} was signed, the log has fewer records",
                 head.size
             );
-            return self.bad(self.hashes.size(), what);
+            return self.bad(self.tree.size(), what);
         }
-        match root_at(head.size, &self.hashes) {
-            // Heads below a good one say nothing new about what comes after it.
-            Ok(root) if root == head.root => self.good = self.good.max(head.size),
-            Ok(_) | Err(_) => {
-                let from = self.good.min(head.size.saturating_sub(1));
-                let what = format!(
-                    "{place}: the records do not match the head of size {}",
-                    head.size
-                );
-                self.bad(from, what);
-            }
+        // Heads below a good one say nothing new about what comes after it.
+        if root == Some(head.root) {
+            self.good = self.good.max(head.size);
+        } else {
+            let from = self.good.min(head.size.saturating_sub(1));
+            let what = format!(
+                "{place}: the records do not match the head of size {}",
+                head.size
+            );
+            self.bad(from, what);
         }
     }
 }

@@ -1,0 +1,130 @@
+//! `callgate audit`: verify the audit log or a copy of it, prove what is in it, hand it on.
+
+mod source;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::calls::read;
+use super::{USAGE, complain, load, print};
+use crate::app;
+use crate::call::CallId;
+use crate::disk::RealDisk;
+use crate::record::{Reading, Trail};
+
+/// What to do with the audit log.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Check a log, a copy of it, a proof or a checkpoint. Exit code 0: intact, 1: tampered, 2: incomplete,
+    /// 64: could not be checked.
+    Verify(verify::Args),
+    /// Print the proof that a call's last record, which names its first, is in the log (`.tlog-proof`).
+    Prove {
+        /// The call's id (`Callgate-Call`).
+        call: CallId,
+    },
+    /// Print the newest signed head, to keep elsewhere.
+    Head {
+        /// The newest one that enough witnesses have cosigned, with their signatures.
+        #[arg(long)]
+        cosigned: bool,
+    },
+    /// Print the log's public key, which witnesses and auditors need.
+    Key,
+    /// Hand out a copy of records.
+    Export(ExportArgs),
+    #[command(flatten)]
+    Keep(super::keep::Command),
+}
+
+/// What is handed out, and where to.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    /// The log as static files (C2SP tlog-tiles) in this folder, for any web server. Files that are
+    /// there are kept: run it again to bring the copy up to date.
+    #[arg(long, value_name = "FOLDER")]
+    tiles: PathBuf,
+}
+
+pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Verify(args) => match verify::run(config, args).await {
+            Ok(code) => Ok(code),
+            // Code 1 means that the log was tampered with, and nothing else.
+            Err(error) => {
+                complain(&error);
+                Ok(ExitCode::from(USAGE))
+            }
+        },
+        Command::Prove { call } => {
+            let trail = read(config, Reading::Prove, Some(*call), json!({})).await?;
+            print(trail.prove(*call)?.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Head { cosigned } => {
+            print(head(config, *cosigned)?.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Key => {
+            let dir = app::audit_dir(&load(config)?.data());
+            print(&Trail::key_of(&dir, &RealDisk)?.to_string());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Export(args) => export(config, args).await,
+        Command::Keep(command) => super::keep::run(config, command).await,
+    }
+}
+
+fn head(config: &Path, cosigned: bool) -> anyhow::Result<String> {
+    let dir = app::audit_dir(&load(config)?.data());
+    let head = if cosigned {
+        Trail::cosigned_head_of(&dir, &RealDisk)?.context(
+            "no head is cosigned by enough witnesses yet: `callgate doctor` tells how they stand",
+        )?
+    } else {
+        Trail::newest_head(&dir, &RealDisk)?
+            .context("no head is signed yet: the first one comes a second after the first record")?
+    };
+    Ok(head.note)
+}
+
+async fn export(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let about = json!({ "format": "tiles" });
+    let trail = read(config, Reading::Export, None, about).await?;
+    let head = match trail.cosigned_head() {
+        Some(head) => head,
+        None => trail
+            .head()?
+            .context("no head is signed yet: try again in a second")?,
+    };
+    let mut files = 0_u64;
+    trail.tiles(head.size, &mut |path, bytes| {
+        let path = args.tiles.join(path);
+        // A file of a log never changes: what is there from the last time is right, or found to be wrong.
+        if path.exists() {
+            return Ok(());
+        }
+        files += 1;
+        put(&path, bytes)
+    })?;
+    // Last: whoever reads the copy meanwhile finds everything that the checkpoint covers.
+    let checkpoint = args.tiles.join(tlog::tile::CHECKPOINT_PATH);
+    put(&checkpoint, head.note.as_bytes()).with_context(|| checkpoint.display().to_string())?;
+    print(&format!("{files} new files, {} records in all", head.size));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Write a file as a whole, so that a web server never shows half of it.
+fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    std::fs::write(&unfinished, bytes)?;
+    std::fs::rename(&unfinished, path)
+}

@@ -1,0 +1,98 @@
+//! What is verified: a log's own folder, its static files in a folder or behind a URL, or one file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tlog::tile::BUNDLE_BYTES_MAX;
+
+use crate::egress::{Egress, Limits, Policy, Target};
+
+/// Longest file that is verified on its own, in bytes.
+const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// How long one file may take to arrive.
+const FETCH_MAX: Duration = Duration::from_secs(60);
+
+/// What is verified.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A log's own folder.
+    Log(PathBuf),
+    /// Static files (C2SP tlog-tiles).
+    Tiles(Tiles),
+    /// One file: a proof or a checkpoint.
+    File(Vec<u8>),
+}
+
+/// Static files of a log.
+#[derive(Debug)]
+pub(super) enum Tiles {
+    Folder(PathBuf),
+    Url { base: String, client: Egress },
+}
+
+impl Source {
+    /// Look what a word on the command line names.
+    pub(super) fn find(named: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
+        if named.starts_with("https://") || named.starts_with("http://") {
+            let policy = Policy {
+                ca: ca.map(Path::to_owned),
+                own: Vec::new(),
+            };
+            let client = Egress::new(&policy)?;
+            let base = named.trim_end_matches('/').to_owned();
+            Target::from_config(&base)?;
+            return Ok(Self::Tiles(Tiles::Url { base, client }));
+        }
+        let path = Path::new(named);
+        let found = std::fs::metadata(path).with_context(|| format!("`{named}`"))?;
+        if found.is_file() {
+            anyhow::ensure!(
+                found.len() <= FILE_BYTES_MAX,
+                "`{named}` is larger than 512 MiB"
+            );
+            return Ok(Self::File(
+                std::fs::read(path).with_context(|| format!("`{named}`"))?,
+            ));
+        }
+        if path.join("log.json").exists() {
+            return Ok(Self::Log(path.to_owned()));
+        }
+        // The folder of a gateway's data, where the log is one step down.
+        if path.join("audit/log.json").exists() {
+            return Ok(Self::Log(path.join("audit")));
+        }
+        Ok(Self::Tiles(Tiles::Folder(path.to_owned())))
+    }
+}
+
+impl Tiles {
+    /// The bytes at a path; `None` if there is no such file.
+    pub(super) fn read(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Folder(folder) => {
+                let path = folder.join(path);
+                match std::fs::read(&path) {
+                    Ok(bytes) => Ok(Some(bytes)),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error).with_context(|| path.display().to_string()),
+                }
+            }
+            Self::Url { base, client } => {
+                let target = Target::from_config(&format!("{base}/{path}"))?;
+                let limits = Limits {
+                    bytes_max: BUNDLE_BYTES_MAX,
+                    total: FETCH_MAX,
+                };
+                // The check itself is one long loop on a thread of its own.
+                let fetch = client.get(&target, limits);
+                let answer = tokio::runtime::Handle::current().block_on(fetch)?;
+                match answer.status.as_u16() {
+                    200 => Ok(Some(answer.body.to_vec())),
+                    404 | 410 => Ok(None),
+                    status => anyhow::bail!("`{}` answers with status {status}", target.url()),
+                }
+            }
+        }
+    }
+}
