@@ -39,8 +39,7 @@ impl Loaded {
 pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
     let shown = path.display().to_string();
     let text = read_limited(path, CONFIG_BYTES_MAX).map_err(|fault| vec![fault])?;
-    let config: Config =
-        serde_saphyr::from_str(&text).map_err(|error| vec![yaml(&shown, &error)])?;
+    let config = parse(&shown, &text).map_err(|fault| vec![fault])?;
     let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
     let base = if base.as_os_str().is_empty() {
         PathBuf::from(".")
@@ -55,6 +54,11 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
         text,
         policies,
     })
+}
+
+/// The settings that a text says; nothing but the text is read.
+fn parse(shown: &str, text: &str) -> Result<Config, Fault> {
+    serde_saphyr::from_str(text).map_err(|error| yaml(shown, &error))
 }
 
 /// The published JSON Schema of the config file.
@@ -143,5 +147,135 @@ pub fn policies_in(folder: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
         Ok(files)
     } else {
         Err(faults)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../examples/demo/callgate.yaml");
+
+    /// What YAML readers stumble over.
+    const PIECES: &[&str] = &[
+        "&a ",
+        "*a",
+        "<<: *a",
+        "!!binary ",
+        "!!float ",
+        "? ",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\t",
+        "\n",
+        "\r",
+        "\0",
+        "\u{feff}",
+        "\u{2028}",
+        "'",
+        "\"",
+        "\\x",
+        "\\U0010FFFF",
+        "|",
+        ">-",
+        "%YAML 9",
+        "---",
+        "...",
+        "#",
+        ": ",
+        "~",
+        "null",
+        ".inf",
+        "-.nan",
+        "0x7fffffffffffffffff",
+        "99999999999999999999999",
+        "1e999",
+        "-1",
+        "env:",
+        "file:",
+        "http://[",
+        "https://a:99999",
+        "127.0.0.1:99999",
+        "[::1",
+        "{{",
+        "$.",
+        "@",
+        "corp/",
+        "\u{202e}",
+    ];
+
+    /// The example with pieces of itself and of [`PIECES`] put in, taken out and doubled.
+    fn mangled() -> impl Strategy<Value = String> {
+        let edit = (0..EXAMPLE.len(), 0..200_usize, 0..PIECES.len(), 0..4_u8);
+        proptest::collection::vec(edit, 1..8).prop_map(|edits| {
+            let mut text = EXAMPLE.to_owned();
+            for (at, length, piece, what) in edits {
+                let begin = (0..=at.min(text.len()))
+                    .rev()
+                    .find(|at| text.is_char_boundary(*at));
+                let begin = begin.unwrap_or(0);
+                let end = (begin + length).min(text.len());
+                let end = (end..=text.len()).find(|at| text.is_char_boundary(*at));
+                let end = end.unwrap_or(text.len());
+                match what {
+                    0 => text.replace_range(begin..end, ""),
+                    1 => text.replace_range(begin..end, PIECES[piece]),
+                    2 => text.insert_str(begin, PIECES[piece]),
+                    _ => {
+                        let piece = text[begin..end].to_owned();
+                        text.insert_str(begin, &piece);
+                    }
+                }
+            }
+            text
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_or_is_read_with_two_meanings(text in mangled()) {
+            match parse("callgate.yaml", &text) {
+                Ok(config) => {
+                    // What was read can be judged, and reading it again gives the same.
+                    let _ = config.approvals.faults();
+                    let again = parse("callgate.yaml", &text).expect("the same text");
+                    prop_assert_eq!(format!("{config:?}"), format!("{again:?}"));
+                }
+                Err(fault) => prop_assert!(fault.to_string().starts_with("callgate.yaml"), "{}", fault),
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(text in "\\PC{0,400}") {
+            let _ = parse("callgate.yaml", &text);
+        }
+    }
+
+    // X10
+    #[test]
+    fn aliases_that_multiply_and_depth_without_end_are_refused_in_time() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..30 {
+            let before = format!("*a{}", level - 1);
+            let all = vec![before; 10].join(", ");
+            bomb.push_str(&format!("a{level}: &a{level} [{all}]\n"));
+        }
+        let deep = format!("listen: {}", "[".repeat(200_000));
+        let begin = Instant::now();
+        for text in [bomb, deep] {
+            assert!(parse("callgate.yaml", &text).is_err());
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            begin.elapsed()
+        );
     }
 }
