@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+
 use super::check::snapshot;
 use super::{load, print};
 use crate::app;
@@ -12,6 +14,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Loaded};
 use crate::disk::RealDisk;
 use crate::egress::{Egress, Policy};
+use crate::listener;
 use crate::mask::Mode;
 use crate::pipeline::{Connection, Snapshot};
 use crate::record::{Standing, Trail};
@@ -23,6 +26,10 @@ const ISSUERS_WAIT: Duration = Duration::from_secs(6);
 const WITNESS_LATE: Duration = Duration::from_secs(120);
 /// How long an alarm that is over is told.
 const WITNESS_ALARM_TOLD: Duration = Duration::from_secs(24 * 3600);
+/// Functions' servers that are tried at a time.
+const PROBES_AT_A_TIME: usize = 8;
+/// A certificate that ends within so many days is told.
+const CERTIFICATE_DAYS_MIN: i64 = 30;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,7 +72,9 @@ pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     }
     root_key(&loaded, &mut findings).await;
     witnesses(&loaded, &mut findings);
+    certificates(&loaded, &mut findings);
     issuers(&snapshot, &mut findings).await;
+    upstreams(&snapshot, &mut findings).await;
     Ok(if findings.bad == 0 {
         ExitCode::SUCCESS
     } else {
@@ -222,6 +231,63 @@ async fn issuers(snapshot: &Snapshot, findings: &mut Findings) {
                     &format!("issuer {}: its callers are refused: {why}", issuer.alias),
                 );
             }
+        }
+    }
+}
+
+/// How long the listeners' own certificates are good.
+fn certificates(loaded: &Loaded, findings: &mut Findings) {
+    let config = &loaded.config;
+    let calls = config.listen.iter().map(|one| (one.address, &one.tls));
+    let console = config.console.iter().map(|one| (one.address, &one.tls));
+    for (address, tls) in calls.chain(console) {
+        let Some(files) = tls else { continue };
+        match listener::not_after(files, &loaded.base) {
+            Ok(end) => {
+                let (grade, text) = lasts(end);
+                findings.tell(grade, &format!("listener {address}: {text}"));
+            }
+            Err(fault) => findings.tell(Grade::Bad, &format!("listener {address}: {fault}")),
+        }
+    }
+}
+
+/// How long a certificate is good that ends then, in seconds since 1970.
+fn lasts(end: i64) -> (Grade, String) {
+    let now = i64::try_from(SystemClock.now().millis() / 1000).unwrap_or(i64::MAX);
+    let days = end.saturating_sub(now).div_euclid(86_400);
+    match days {
+        ..0 => (Grade::Bad, "its certificate has ended".to_owned()),
+        0..CERTIFICATE_DAYS_MIN => (
+            Grade::Weak,
+            format!("its certificate ends in {days} days: renew it, then `callgate reload`"),
+        ),
+        CERTIFICATE_DAYS_MIN.. => (
+            Grade::Good,
+            format!("its certificate is good for {days} days"),
+        ),
+    }
+}
+
+/// Whether the functions' servers can be had. Each is connected to, and sent nothing.
+async fn upstreams(snapshot: &Snapshot, findings: &mut Findings) {
+    let probes = snapshot.connections.values().map(|connection| async move {
+        let found = connection.upstream.probe().await;
+        (connection, found)
+    });
+    let mut probes = futures_util::stream::iter(probes).buffered(PROBES_AT_A_TIME);
+    while let Some((connection, found)) = probes.next().await {
+        let place = format!("{}: {}", connection.name, connection.origin);
+        match found {
+            Ok(None) => findings.tell(Grade::Good, &format!("{place} takes connections")),
+            Ok(Some(end)) => {
+                let (grade, text) = lasts(end);
+                findings.tell(grade, &format!("{place} takes connections; {text}"));
+            }
+            Err(error) => findings.tell(
+                Grade::Bad,
+                &format!("{place}: its calls fail (502, executed: no): {error}"),
+            ),
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use drain::{Drain, DrainHandle};
-pub use tls::{Certificate, Renewed, ServerTls, TlsFault};
+pub use tls::{Certificate, Renewed, ServerTls, TlsFault, not_after};
 
 use reserve::{Reserve, exhausted};
 

@@ -89,19 +89,38 @@ impl Renewed {
     }
 }
 
-fn server_config(files: &TlsFiles, base: &Path) -> Result<rustls::ServerConfig, TlsFault> {
-    let path = base.join(&files.certificate);
+/// When a listener's certificate ends, in seconds since 1970.
+///
+/// # Errors
+/// [`TlsFault`] that names the file; also when certificate and key do not fit.
+pub fn not_after(files: &TlsFiles, base: &Path) -> Result<i64, TlsFault> {
+    server_config(files, base)?;
+    let leaf = chain(&base.join(&files.certificate))?;
+    let end = leaf.first().and_then(|leaf| wire::x509::not_after(leaf));
+    end.ok_or_else(|| TlsFault::Certificate {
+        path: base.join(&files.certificate),
+        why: "its end cannot be read".to_owned(),
+    })
+}
+
+/// The certificates of a PEM file, the listener's own first; never none.
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     let bad = |why: String| TlsFault::Certificate {
-        path: path.clone(),
+        path: path.to_owned(),
         why,
     };
-    let pem = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;
+    let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
     let chain = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| bad(error.to_string()))?;
     if chain.is_empty() {
         return Err(bad("no certificate in it".to_owned()));
     }
+    Ok(chain)
+}
+
+fn server_config(files: &TlsFiles, base: &Path) -> Result<rustls::ServerConfig, TlsFault> {
+    let chain = chain(&base.join(&files.certificate))?;
     let path = base.join(&files.key);
     let bad = |why: String| TlsFault::Key {
         path: path.clone(),

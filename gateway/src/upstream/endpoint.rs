@@ -266,6 +266,20 @@ impl Endpoint {
         Ok((Socket::Tls(Box::new(stream)), http2))
     }
 
+    /// Connect, and end it without a byte of a request: when its certificate ends, in seconds since 1970; `None`
+    /// without TLS.
+    pub(super) async fn probe(&self) -> Result<Option<i64>, ConnectError> {
+        let (socket, _) = self.connect().await?;
+        Ok(match socket {
+            Socket::Plain(_) => None,
+            Socket::Tls(stream) => {
+                let chain = stream.get_ref().1.peer_certificates();
+                let leaf = chain.and_then(<[CertificateDer<'_>]>::first);
+                leaf.and_then(|leaf| wire::x509::not_after(leaf))
+            }
+        })
+    }
+
     async fn tcp(&self) -> Result<TcpStream, ConnectError> {
         let host = || self.host.clone();
         let found = tokio::net::lookup_host((self.host.as_str(), self.port))

@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{ConnectError, Endpoint};
 use super::pool::{Body, Lent, Pool, PoolKey, Sent};
 use super::raw::{Cookies, Raw};
 use super::tapped::{Progress, Tapped};
@@ -143,6 +143,15 @@ impl Upstream {
             route,
             cookies,
         }
+    }
+
+    /// Connect to the function (and shake hands, with TLS) without sending a request: when its certificate ends, in
+    /// seconds since 1970; `None` without TLS.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: calls to it fail in the same way.
+    pub async fn probe(&self) -> Result<Option<i64>, ConnectError> {
+        self.endpoint.probe().await
     }
 
     /// The function's origin, for the record.

@@ -15,10 +15,12 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
+use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::http_world::{functions, staff};
 use super::support::caller::{Talk, block_on};
+use super::support::free_address;
 use super::support::function::Double;
 use super::support::gateway::{Gateway, Setup, eventually};
 use super::support::raw::End;
@@ -51,9 +53,17 @@ impl Authority {
 
     /// For a name, from and until these years.
     fn vouch(&self, name: &str, (from, until): (i32, i32)) -> Pair {
+        self.vouch_until(
+            name,
+            rcgen::date_time_ymd(from, 1, 1),
+            rcgen::date_time_ymd(until, 1, 1),
+        )
+    }
+
+    fn vouch_until(&self, name: &str, from: OffsetDateTime, until: OffsetDateTime) -> Pair {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        params.not_before = rcgen::date_time_ymd(from, 1, 1);
-        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        params.not_before = from;
+        params.not_after = until;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -364,4 +374,60 @@ fn a_function_that_cannot_prove_its_name_gets_no_request() {
     }
     assert_eq!(gateway.get("/clear/x", &staff()).status, 502);
     assert_eq!(double.hits("/x"), 0);
+}
+
+#[test]
+fn doctor_tells_how_long_certificates_are_good_and_who_cannot_be_reached() {
+    let authority = authority();
+    let now = OffsetDateTime::now_utc();
+    let soon = authority.vouch_until(
+        "localhost",
+        rcgen::date_time_ymd(2020, 1, 1),
+        now + time::Duration::hours(10 * 24 + 12),
+    );
+    let good = authority.vouch("localhost", GOOD);
+    let expired = authority.vouch("localhost", (2020, 2021));
+    let mut setup = Setup::new()
+        .file("ca.pem", &authority.pem)
+        .file("server.pem", &soon.certificate)
+        .file("server.key", &soon.key)
+        .with(
+            "listen",
+            json!([{ "address": "127.0.0.1:0", "tls": { "certificate": "server.pem", "key": "server.key" } }]),
+        );
+    let mut hits = Vec::new();
+    for (name, pair) in [("good", &good), ("expired", &expired)] {
+        let (address, count) = function(pair);
+        hits.push(count);
+        let more = json!({
+            "functions": functions(), "tls": { "ca": "ca.pem" }, "upstream": format!("https://localhost:{}", address.port()),
+        });
+        setup = setup.connection(name, address, &more);
+    }
+    let (clear, dead) = (Double::start(), free_address());
+    let gateway = setup
+        .connection("clear", clear.address, &json!({ "functions": functions() }))
+        .connection("dead", dead, &json!({ "functions": functions() }))
+        .start();
+    let (all_well, text) = gateway.try_command(&["doctor"], &[]);
+    assert!(!all_well, "{text}");
+    for (mark, place, what) in [
+        ("weak", "listener 127.0.0.1:0", "ends in 10 days"),
+        (
+            "ok",
+            "good: https://localhost",
+            "takes connections; its certificate is good for",
+        ),
+        ("BAD", "expired: https://localhost", "its calls fail"),
+        ("ok", "clear: http://127.0.0.1", "takes connections"),
+        ("BAD", "dead: http://127.0.0.1", "its calls fail"),
+        ("ok", "issuer corp", "1 keys"),
+    ] {
+        let told = text
+            .lines()
+            .any(|line| line.starts_with(mark) && line.contains(place) && line.contains(what));
+        assert!(told, "{mark} {place} {what}: {text}");
+    }
+    // It was a look, and no call.
+    assert!(hits.iter().all(|count| count.load(Ordering::SeqCst) == 0));
 }
