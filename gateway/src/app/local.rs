@@ -14,6 +14,7 @@ use crate::clock::SystemClock;
 use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::record::{Event, Held, Reading, Recorder, RootKey, Who, write_wrapped_root};
+use crate::store::{self, SqliteStore, Store};
 
 /// Where the system's users have their names.
 const USERS: &str = "/etc/passwd";
@@ -136,6 +137,12 @@ pub(super) async fn perform(
         Note::Shred { issuer, subject } => {
             let dead = recorder.shred(&issuer, &subject, Some(who)).await;
             let dead = dead.map_err(|e| e.to_string())?;
+            if let Err(error) = erase_from_state(data, &issuer, &subject).await {
+                return Err(format!(
+                    "the key behind pseudonym {dead} is destroyed, but what is kept of held calls for comparison \
+                     could not be erased and stays up to a week: {error}"
+                ));
+            }
             Ok(format!(
                 "erased: the key behind pseudonym {dead} is destroyed; destroy backups of `audit/keys` that are \
                  older, or restore them with `callgate restore` only"
@@ -167,6 +174,14 @@ pub(super) async fn perform(
             Ok(format!("hold {hold} is released"))
         }
     }
+}
+
+/// What the state keeps of somebody's ended calls goes with their key.
+async fn erase_from_state(data: &Path, issuer: &str, subject: &str) -> Result<(), store::Error> {
+    let store = SqliteStore::open(&super::store_dir(data)).await?;
+    let erased = store.erase_subject(issuer, subject).await;
+    store.close().await;
+    erased
 }
 
 async fn hold(recorder: &Recorder, held: Held, reason: &str, who: Who) -> Result<String, String> {

@@ -30,6 +30,7 @@
 
 mod ask;
 mod end;
+mod figures;
 mod id;
 mod open;
 mod run;
@@ -58,6 +59,7 @@ use seal::{Broken, Fields, Keys};
 pub use crate::store::State;
 pub use ask::{AskError, Question, Ticket};
 pub use end::{Outcome, Voided};
+pub use figures::{FunctionFigures, RUBBER_STAMP};
 pub use id::ApprovalId;
 pub use run::{Execution, TakeError, Voter};
 pub use shown::{Difference, Place, PlaceKind, RecentView, Shown, ShownText, SinceLast};

@@ -40,6 +40,11 @@ pub(super) enum Command {
         #[arg(long)]
         rule: Option<String>,
     },
+    /// How deciding went in the last 30 days, by function.
+    Figures {
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Messages to people that could not be delivered.
     Undelivered {
         #[command(flatten)]
@@ -80,6 +85,7 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
             rule,
         } => vote(remote, id, "yes", reason, rule.as_deref()).await,
         Command::Deny { remote, id, reason } => vote(remote, id, "no", reason, None).await,
+        Command::Figures { remote } => figures(remote).await,
         Command::Undelivered {
             remote,
             retry,
@@ -379,6 +385,33 @@ async fn undelivered(
             one.get("attempts").and_then(Value::as_u64).unwrap_or(0),
             text(one, "dead_since"),
             text(one, "failure"),
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn figures(remote: &Remote) -> anyhow::Result<ExitCode> {
+    let path = "/api/v1/approvals/figures";
+    let figures = remote.send(Method::GET, path, None).await?;
+    let figures = figures.as_array().cloned().unwrap_or_default();
+    if figures.is_empty() {
+        print("nobody was asked in the last 30 days");
+    }
+    for one in &figures {
+        let number = |key: &str| one.get(key).and_then(Value::as_u64);
+        let count = |key: &str| number(key).unwrap_or(0);
+        let median = number("median_decision_ms").map_or_else(
+            || "none decided".to_owned(),
+            |ms| format!("half decided within {}.{} s", ms / 1000, ms % 1000 / 100),
+        );
+        print(&format!(
+            "{}  {} asked, {} approved, {} denied, {} expired; {median}; {} within 3 s",
+            text(one, "function"),
+            count("asked"),
+            count("approved"),
+            count("denied"),
+            count("expired"),
+            count("rubber_stamps"),
         ));
     }
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::Parts;
 use super::api::{Asker, Problem};
 use crate::approval::{
-    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, RuleView, Verdict, VoteError, VoteNote,
+    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, FunctionFigures, RuleView, Verdict,
+    VoteError, VoteNote,
 };
 use crate::call::FunctionId;
 use crate::policy::{
@@ -71,6 +72,7 @@ pub(super) struct Voted {
 pub(super) fn routes() -> Router<Arc<Parts>> {
     Router::new()
         .route("/api/v1/approvals", get(list))
+        .route("/api/v1/approvals/figures", get(figures))
         .route("/api/v1/approvals/{id}", get(show))
         .route("/api/v1/approvals/{id}/votes", post(vote))
 }
@@ -115,6 +117,15 @@ async fn list(
         }
     }
     Ok(axum::Json(Page { approvals, next }))
+}
+
+async fn figures(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+) -> Result<axum::Json<Vec<FunctionFigures>>, Problem> {
+    asker.may(&parts, PersonAction::AuditRead, PersonResource::Gateway)?;
+    let figures = parts.pipeline.parts().approvals.figures().await;
+    Ok(axum::Json(figures.map_err(|error| failed(&error))?))
 }
 
 async fn show(

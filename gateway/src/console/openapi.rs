@@ -8,7 +8,7 @@ use super::api::Problem;
 use super::approvals::{Page, VoteBody, Voted};
 use super::deliveries::DeadView;
 use super::revocations::{NewRevocation, RevocationView};
-use crate::approval::ApprovalView;
+use crate::approval::{ApprovalView, FunctionFigures};
 
 /// The document.
 pub fn document() -> Value {
@@ -17,6 +17,8 @@ pub fn document() -> Value {
         "/api/v1/approvals": { "get": operation("listApprovals", "Approvals that you may decide, newest first",
             &[query("state", "Only this state"), query("before", "Only older than this approval")],
             None, Some(schema::<Page>(&mut generator)), &mut generator) },
+        "/api/v1/approvals/figures": { "get": operation("approvalFigures", "How deciding went in the last 30 days, by function", &[], None,
+            Some(schema::<Vec<FunctionFigures>>(&mut generator)), &mut generator) },
         "/api/v1/approvals/{id}": { "get": operation("showApproval", "One approval, with the exact call",
             &[path("id")], None, Some(schema::<ApprovalView>(&mut generator)), &mut generator) },
         "/api/v1/approvals/{id}/votes": { "post": operation("vote", "Answer one approval rule",

@@ -36,8 +36,8 @@ pub use outbox::{
     DEAD_KEPT, Delivery, FAILURE_BYTES_MAX, OUTBOX_BATCH_MAX, OUTBOX_MAX, Outbox, Retry,
 };
 pub use rows::{
-    ApprovalRow, AskLimits, Asked, Change, Earlier, Filter, Full, Moved, NewApproval, NewResult,
-    Reach, Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
+    ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Filter, Full, Moved, NewApproval,
+    NewResult, Reach, Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
 };
 pub use sqlite::SqliteStore;
 
@@ -45,6 +45,8 @@ pub use sqlite::SqliteStore;
 pub const REOPENED: &str = "vote-voided";
 /// How long a typed input is kept after its question has ended.
 pub const INPUT_KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
+/// Most questions that figures are made of.
+pub const FIGURES_MAX: u32 = 20_000;
 /// Most approvals in one list.
 pub const LIST_MAX: u32 = 500;
 /// Most changes in one batch.
@@ -125,6 +127,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// The last question that the same caller asked about the same function before this one.
     fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>>;
+
+    /// The questions since then, newest first, at most [`FIGURES_MAX`].
+    fn decided(&self, since: Timestamp, now: Timestamp) -> Answer<'_, Vec<Decided>>;
 
     /// Write a vote. A no denies; a yes approves when `opens` says so, and then the call must be run
     /// before `run_by`.

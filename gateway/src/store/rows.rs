@@ -122,6 +122,19 @@ pub struct Earlier {
     pub input: Vec<u8>,
 }
 
+/// A question and when it was decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decided {
+    /// The function.
+    pub function: String,
+    /// Where it stands.
+    pub state: State,
+    /// When it was asked.
+    pub created: Timestamp,
+    /// When the last vote came that counts; `None` when nobody voted.
+    pub voted: Option<Timestamp>,
+}
+
 /// One person's answer to one approval rule, as it is written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VoteRow {

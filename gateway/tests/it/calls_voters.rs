@@ -136,3 +136,19 @@ fn an_approver_reads_the_exact_call_and_what_differs_from_the_last_one() {
         "{text}"
     );
 }
+
+#[test]
+fn figures_are_for_who_may_read_the_audit_log() {
+    let world = start();
+    let auditors = "@id(\"auditors\") permit (principal in Group::\"corp/audit\", action == Action::\"audit.read\", resource);";
+    world.gateway.reload(|setup| setup.policy(auditors), &[]);
+    let id = world.ask("/brief/figures", &staff("fred"), 5);
+    let (good, text) = world.gateway.approvals(&lead(), &["deny", &id]);
+    assert!(good, "{text}");
+    let auditor = person("ada", &["audit"]);
+    let (good, text) = world.gateway.approvals(&auditor, &["figures"]);
+    let line = "brief/post  1 asked, 0 approved, 1 denied, 0 expired; half decided within ";
+    assert!(good && text.contains(line), "{text}");
+    let (good, text) = world.gateway.approvals(&lead(), &["figures"]);
+    assert!(!good && text.contains("403"), "{text}");
+}

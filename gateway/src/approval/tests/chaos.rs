@@ -12,9 +12,9 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Timestamp;
 use crate::store::{
-    Answer, ApprovalRow, AskLimits, Asked, Change, Earlier, Error, Filter, MemoryStore, Moved,
-    NewApproval, NewResult, Opens, Revocation, Revoked, State, Step, Store, Swept, Taking, VoteRow,
-    Voted,
+    Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Error, Filter, MemoryStore,
+    Moved, NewApproval, NewResult, Opens, Revocation, Revoked, State, Step, Store, Swept, Taking,
+    VoteRow, Voted,
 };
 
 /// A seeded stream of numbers (splitmix64) that tasks share.
@@ -160,6 +160,10 @@ impl Store for Chaos {
     fn state(&self, id: &str, now: Timestamp) -> Answer<'_, Option<(State, Timestamp)>> {
         let id = id.to_owned();
         self.around(move |s| s.state(&id, now)).boxed()
+    }
+
+    fn decided(&self, since: Timestamp, now: Timestamp) -> Answer<'_, Vec<Decided>> {
+        self.around(move |s| s.decided(since, now)).boxed()
     }
 
     fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>> {

@@ -2,6 +2,7 @@
 
 mod asks;
 mod chaos;
+mod figures;
 mod kill;
 mod outages;
 mod people;

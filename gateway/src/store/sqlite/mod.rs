@@ -22,7 +22,7 @@ use sqlx::{Row, Sqlite, Transaction};
 use crate::clock::Timestamp;
 
 use super::rows::{
-    ApprovalRow, AskLimits, Asked, Change, Earlier, Filter, Moved, NewApproval, NewResult,
+    ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Filter, Moved, NewApproval, NewResult,
     Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
 };
 use super::{Answer, Error, Opens, State, Store};
@@ -218,6 +218,10 @@ impl Store for SqliteStore {
 
     fn list(&self, filter: Filter, now: Timestamp) -> Answer<'_, Vec<ApprovalRow>> {
         self.do_list(filter, now).boxed()
+    }
+
+    fn decided(&self, since: Timestamp, now: Timestamp) -> Answer<'_, Vec<Decided>> {
+        self.do_decided(since, now).boxed()
     }
 
     fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>> {

@@ -5,8 +5,8 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::clock::Timestamp;
 
-use super::super::rows::{ApprovalRow, Change, Earlier, Filter, VoteRow};
-use super::super::{CHANGES_BATCH_MAX, Error, LIST_MAX, State};
+use super::super::rows::{ApprovalRow, Change, Decided, Earlier, Filter, VoteRow};
+use super::super::{CHANGES_BATCH_MAX, Error, FIGURES_MAX, LIST_MAX, State};
 use super::{SqliteStore, ms, time};
 
 /// Every column of an approval but the sealed call.
@@ -184,6 +184,33 @@ impl SqliteStore {
             })
         })
         .transpose()
+    }
+
+    pub(super) async fn do_decided(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Decided>, Error> {
+        let rows = sqlx::query(
+            "SELECT a.function, a.state, a.created_ms, a.expires_ms, (SELECT MAX(v.at_ms) FROM votes v \
+             WHERE v.approval = a.id AND v.voided_ms IS NULL) AS voted_ms FROM approvals a \
+             WHERE a.created_ms >= $1 ORDER BY a.created_ms DESC, a.id DESC LIMIT $2",
+        )
+        .bind(ms(since))
+        .bind(i64::from(FIGURES_MAX))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let expires = time(row.try_get("expires_ms")?);
+                Ok(Decided {
+                    function: row.try_get("function")?,
+                    state: state_of(row.try_get("state")?)?.at(expires, now),
+                    created: time(row.try_get("created_ms")?),
+                    voted: row.try_get::<Option<i64>, _>("voted_ms")?.map(time),
+                })
+            })
+            .collect()
     }
 
     pub(super) async fn do_changes(&self) -> Result<Vec<Change>, Error> {

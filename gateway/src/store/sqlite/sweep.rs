@@ -67,6 +67,27 @@ impl SqliteStore {
         Ok(row.is_some())
     }
 
+    /// Somebody is erased: no typed input and no kept answer of theirs stays here.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn erase_subject(&self, issuer: &str, subject: &str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        for sql in [
+            "UPDATE approvals SET input = x'' WHERE issuer = $1 AND subject = $2 AND input <> x''",
+            "DELETE FROM results WHERE approval IN \
+             (SELECT id FROM approvals WHERE issuer = $1 AND subject = $2)",
+        ] {
+            sqlx::query(sql)
+                .bind(issuer)
+                .bind(subject)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
     pub(super) async fn do_sweep(
         &self,
         forget_before: Timestamp,

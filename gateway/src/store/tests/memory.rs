@@ -10,9 +10,9 @@ use futures_util::future::{BoxFuture, ready};
 use crate::clock::Timestamp;
 use crate::store::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
 use crate::store::{
-    Answer, ApprovalRow, AskLimits, Asked, Change, Earlier, Edge, Filter, Moved, NewApproval,
-    NewResult, Opens, REOPENED, Revocation, Revoked, State, Step, Store, Swept, Taking, VoteRow,
-    Voted,
+    Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Edge, Filter, Moved,
+    NewApproval, NewResult, Opens, REOPENED, Revocation, Revoked, State, Step, Store, Swept,
+    Taking, VoteRow, Voted,
 };
 
 /// Everything, behind one lock: each method is a transaction.
@@ -430,6 +430,31 @@ impl Store for MemoryStore {
         let book = self.book();
         let row = book.rows.get(id);
         answer(row.map(|row| (row.state.at(row.expires, now), row.expires)))
+    }
+
+    fn decided(&self, since: Timestamp, now: Timestamp) -> Answer<'_, Vec<Decided>> {
+        let book = self.book();
+        let mut rows: Vec<_> = book
+            .rows
+            .values()
+            .filter(|row| row.created >= floor(since))
+            .collect();
+        rows.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
+        let voted = |id: &str| {
+            let of = |vote: &&VoteRow| vote.approval == id && vote.voided.is_none();
+            book.votes
+                .iter()
+                .filter(of)
+                .map(|vote| floor(vote.at))
+                .max()
+        };
+        let each = rows.into_iter().map(|row| Decided {
+            function: row.function.clone(),
+            state: row.state.at(row.expires, now),
+            created: row.created,
+            voted: voted(&row.id),
+        });
+        answer(each.collect())
     }
 
     fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>> {

@@ -192,6 +192,9 @@ async fn page(store: &dyn Store, now: Timestamp) -> Vec<String> {
             lines.push(format!("{row:?}"));
         }
     }
+    for decided in store.decided(START, now).await.unwrap() {
+        lines.push(format!("{decided:?}"));
+    }
     let mut changes = store.changes().await.unwrap();
     changes.sort_by_key(|change| (change.at, change.approval.clone(), change.state));
     for change in changes {

@@ -52,6 +52,34 @@ async fn a_message_waits_until_it_is_delivered_and_outlives_the_process() {
 }
 
 #[tokio::test]
+async fn who_is_erased_leaves_no_input_and_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let insert = "INSERT INTO approvals (id, state, version, issuer, subject, caller, requester, apart, \
+        connection, function, effect, same, call, terms, rules, binding, bytes, created_ms, decide_by_ms, \
+        expires_ms, changed_ms, fence, cause, input) VALUES ($1, 'done', 0, 'corp', $1, x'', '', '', '', '', '', \
+        x'', '', '', '', x'', 0, 1, 1, 1, 1, 1, 'ran', x'0102')";
+    for subject in ["ann", "bob"] {
+        for sql in [
+            insert,
+            "INSERT INTO results (approval, sealed, expires_ms) VALUES ($1, x'03', 9)",
+        ] {
+            let insert = sqlx::query(sql).bind(subject);
+            insert.execute(store.writer_for_tests()).await.unwrap();
+        }
+    }
+    store.erase_subject("corp", "ann").await.unwrap();
+    let left = "SELECT a.id, length(a.input), (SELECT COUNT(*) FROM results r WHERE r.approval = a.id) \
+        FROM approvals a ORDER BY a.id";
+    let left: Vec<(String, i64, i64)> = sqlx::query_as(left)
+        .fetch_all(store.writer_for_tests())
+        .await
+        .unwrap();
+    assert_eq!(left, [("ann".to_owned(), 0, 0), ("bob".to_owned(), 2, 1)]);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_dead_message_is_listed_revived_discarded_and_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::init(dir.path()).await.unwrap();
