@@ -28,9 +28,9 @@ const TYPES: [&str; 9] = [
 
 /// XML has no indexes: a rule that has one withholds it.
 fn settings(mode: Mode, index: &str) -> Arc<Settings> {
-    let detect = ["secret", "payment", "contact", "identity", "device"].map(str::to_owned).to_vec();
+    let detect = ["secret", "payment", "contact", "identity", "health", "device", "wallet"].map(str::to_owned).to_vec();
     let fields = [("$..a".to_owned(), "x".to_owned()), (index.to_owned(), "y".to_owned())].into();
-    Arc::new(Settings::compile(&Config { mode, fields, detect }).expect("fixed settings"))
+    Arc::new(Settings::compile(&Config { mode, fields, detect, ..Config::default() }).expect("fixed settings"))
 }
 
 static ON: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::On, "$[1:3]"));

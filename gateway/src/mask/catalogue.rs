@@ -2,7 +2,7 @@
 //! for. On by default is what is a secret or proves itself by a checksum strong enough that ordinary
 //! numbers do not pass it.
 
-use super::detect::{self, secrets};
+use super::detect::{self, secrets, wallets};
 
 /// A class that a detector finds by value.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +31,35 @@ const OTHERS: &[Entry] = &[
     entry("phone", "contact", false),
     entry("ip-address", "device", false),
     entry("hardware-address", "device", false),
+    entry("postal-address", "contact", false),
+    entry("bitcoin-address", "wallet", false),
+    entry("ethereum-address", "wallet", false),
+    entry(wallets::KEY_CLASS, "secret", true),
 ];
 
 /// Identifiers that are not of people.
-const DEVICES: &[&str] = &["imei", "sim-card", "vehicle-number"];
+const DEVICES: &[&str] = &["imei", "sim-card", "vehicle-number", "licence-plate"];
 /// Identifiers of accounts.
-const PAYMENTS: &[&str] = &["us-routing-number"];
+const PAYMENTS: &[&str] = &[
+    "us-routing-number",
+    "bic",
+    "bank-account",
+    "uk-sort-code",
+    "card-verification-code",
+];
+/// Identifiers of patients, insured and prescribers.
+const HEALTH: &[&str] = &[
+    "uk-nhs-number",
+    "us-medicare-number",
+    "us-dea-number",
+    "us-npi",
+    "de-health-insurance-number",
+    "au-medicare-number",
+    "medical-record-number",
+    "health-insurance-number",
+];
+/// Where people are reached.
+const CONTACTS: &[&str] = &["postal-code"];
 
 /// Group of a class that no detector finds.
 pub(super) const CUSTOM: &str = "custom";
@@ -44,13 +67,16 @@ pub(super) const CUSTOM: &str = "custom";
 /// All classes that can be found by value.
 pub(super) fn entries() -> impl Iterator<Item = Entry> {
     let secrets = secrets::classes().map(|name| entry(name, "secret", true));
-    let identifiers = detect::identifiers().map(|name| {
+    let identifiers = detect::identifiers().chain(detect::named()).map(|name| {
         let group = match name {
+            _ if name.starts_with("secret.") => "secret",
             _ if DEVICES.contains(&name) => "device",
             _ if PAYMENTS.contains(&name) => "payment",
+            _ if HEALTH.contains(&name) => "health",
+            _ if CONTACTS.contains(&name) => "contact",
             _ => "identity",
         };
-        entry(name, group, false)
+        entry(name, group, group == "secret")
     });
     secrets.chain(OTHERS.iter().copied()).chain(identifiers)
 }

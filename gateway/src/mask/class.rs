@@ -33,7 +33,7 @@ impl DataClass {
     }
 
     /// The group that the class belongs to, as `detect` names it: `secret`, `payment`, `contact`,
-    /// `identity`, `device`; `custom` for names that no detector finds.
+    /// `identity`, `health`, `device`, `wallet`; `custom` for names that no detector finds.
     #[must_use]
     pub fn group(&self) -> &'static str {
         catalogue::group_of(self.as_str())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::class::DataClass;
 use super::config::{ClassId, Plan};
 use super::detect::Hit;
+use super::detect::context::Announced;
 use super::marker::marker;
 use super::view::View;
 
@@ -82,9 +83,16 @@ impl Inspector {
         out.extend_from_slice(text.get(copied..).unwrap_or_default());
     }
 
-    /// The class of a value that its name announces as an AWS secret key, if that is masked.
-    pub(super) fn aws_secret(&self) -> Option<ClassId> {
-        let class = self.plan.settings.detectors.aws_secret;
+    /// What a name says of its value.
+    pub(super) fn announces(&self, name: &[u8]) -> Option<Announced> {
+        let context = self.plan.settings.detectors.context.as_ref()?;
+        context.announced(name)
+    }
+
+    /// The class of a value whose name announced it, if it looks like that and is masked.
+    pub(super) fn announced(&self, announced: Announced, value: &[u8]) -> Option<ClassId> {
+        let context = self.plan.settings.detectors.context.as_ref()?;
+        let class = context.value(announced, value);
         class.filter(|class| self.plan.covers(*class))
     }
 

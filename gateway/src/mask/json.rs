@@ -7,7 +7,7 @@ use wire::json::stream::{Documents, Kind, Scanner, StreamLimits, Token, Verdict,
 
 use super::automaton::Walker;
 use super::config::ClassId;
-use super::detect::AWS_SECRET_BYTES;
+use super::detect::context::Announced;
 use super::inspector::Inspector;
 use super::view;
 use super::withheld::Withheld;
@@ -22,7 +22,7 @@ const DEPTH_MAX: usize = 512;
 pub(super) struct JsonCodec {
     scanner: Scanner,
     walker: Walker,
-    after_secret_name: bool,
+    announced: Option<Announced>,
 }
 
 impl JsonCodec {
@@ -35,7 +35,7 @@ impl JsonCodec {
         Self {
             scanner: Scanner::new(limits),
             walker: Walker::default(),
-            after_secret_name: false,
+            announced: None,
         }
     }
 
@@ -48,7 +48,7 @@ impl JsonCodec {
         let mut masking = Masking {
             inspector,
             walker: &mut self.walker,
-            after_secret_name: &mut self.after_secret_name,
+            announced: &mut self.announced,
         };
         Ok(self.scanner.push(chunk, &mut masking, out)?)
     }
@@ -61,7 +61,7 @@ impl JsonCodec {
         let mut masking = Masking {
             inspector,
             walker: &mut self.walker,
-            after_secret_name: &mut self.after_secret_name,
+            announced: &mut self.announced,
         };
         Ok(self.scanner.finish(&mut masking, out)?)
     }
@@ -70,8 +70,8 @@ impl JsonCodec {
 struct Masking<'a> {
     inspector: &'a mut Inspector,
     walker: &'a mut Walker,
-    /// The last name announces an AWS secret key, whose value alone does not show what it is.
-    after_secret_name: &'a mut bool,
+    /// What the last name says of its value, which alone does not show what it is.
+    announced: &'a mut Option<Announced>,
 }
 
 impl Visitor for Masking<'_> {
@@ -93,18 +93,21 @@ impl Visitor for Masking<'_> {
                 Verdict::Keep
             }
             Kind::String => {
-                let announced = std::mem::take(self.after_secret_name)
-                    && token.raw.len() == AWS_SECRET_BYTES + 2;
-                let announced = announced.then(|| self.inspector.aws_secret()).flatten();
-                match self.rule().or(announced) {
+                let announced = self.announced.take();
+                let rule = self.rule();
+                match rule.or_else(|| self.told(announced, token)) {
                     Some(class) => self.replace(class),
                     None => self.string(token),
                 }
             }
-            Kind::Number => match self.rule() {
-                Some(class) => self.replace(class),
-                None => self.number(token.raw),
-            },
+            Kind::Number => {
+                let announced = self.announced.take();
+                let rule = self.rule();
+                match rule.or_else(|| self.inspector.announced(announced?, token.raw)) {
+                    Some(class) => self.replace(class),
+                    None => self.number(token.raw),
+                }
+            }
             // No value, so nothing to hide; saying that there is one would be a lie.
             Kind::Literal if token.raw == b"null" => {
                 let _ = self.rule();
@@ -120,11 +123,21 @@ impl Visitor for Masking<'_> {
 
 impl Masking<'_> {
     fn name(&mut self, token: &Token<'_>) {
-        *self.after_secret_name = names_aws_secret(token.inner());
+        *self.announced = self.inspector.announces(token.inner());
         let rules = &self.inspector.plan().settings.fields;
         if !rules.is_empty() {
             self.walker.key(rules, token.inner(), token.escaped);
         }
+    }
+
+    /// The class of a string whose name tells what it is.
+    fn told(&self, announced: Option<Announced>, token: &Token<'_>) -> Option<ClassId> {
+        let announced = announced?;
+        if token.escaped {
+            let view = view::unescape_json(token.inner());
+            return self.inspector.announced(announced, view.text());
+        }
+        self.inspector.announced(announced, token.inner())
     }
 
     fn rule(&mut self) -> Option<ClassId> {
@@ -215,22 +228,4 @@ fn integer_digits(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
             Some(Cow::Owned(text.strip_suffix(".0")?.as_bytes().to_vec()))
         }
     }
-}
-
-/// Whether a member's name says that its value is an AWS secret access key, in any of the usual
-/// spellings (`SecretAccessKey`, `aws_secret_access_key`).
-fn names_aws_secret(name: &[u8]) -> bool {
-    const LETTERS: &[u8] = b"secretaccesskey";
-    const NAME_BYTES: std::ops::RangeInclusive<usize> = LETTERS.len()..=32;
-    if !NAME_BYTES.contains(&name.len()) || !name.last().is_some_and(|b| matches!(b, b'y' | b'Y')) {
-        return false;
-    }
-    let letters = name
-        .iter()
-        .filter(|byte| !matches!(byte, b'_' | b'-'))
-        .map(u8::to_ascii_lowercase);
-    letters
-        .rev()
-        .take(LETTERS.len())
-        .eq(LETTERS.iter().rev().copied())
 }

@@ -5,20 +5,29 @@
 //! allocates unless it finds something.
 
 pub(super) mod contact;
+pub(super) mod context;
 pub(super) mod digits;
+mod forms;
+mod links;
 mod marks;
 mod network;
 mod numbers;
+mod phones;
+mod places;
 mod rules;
 pub(super) mod secrets;
+mod values;
+pub(super) mod wallets;
 mod words;
 
 use super::config::ClassId;
 use super::view;
+use context::Context;
 use digits::Digits;
+use forms::FormRule;
 use marks::Marks;
-pub(super) use secrets::AWS_SECRET_BYTES;
 use secrets::Secrets;
+use wallets::Wallets;
 use words::WordRule;
 
 /// Shorter text holds nothing that any detector looks for (`a@b.cd` is six bytes).
@@ -72,8 +81,11 @@ pub(super) struct Detectors {
     ip: Option<ClassId>,
     hardware: Option<ClassId>,
     words: Vec<(WordRule, ClassId)>,
-    /// What a value is whose name says that it is an AWS secret key.
-    pub(super) aws_secret: Option<ClassId>,
+    forms: Vec<(FormRule, ClassId)>,
+    wallets: Option<Wallets>,
+    address: Option<ClassId>,
+    /// What only its name tells.
+    pub(super) context: Option<Context>,
 }
 
 impl Detectors {
@@ -86,7 +98,13 @@ impl Detectors {
             phone: number("phone"),
             ip: number("ip-address"),
             hardware: number("hardware-address"),
-            aws_secret: number("secret.aws-key"),
+            forms: forms::RULES
+                .iter()
+                .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
+                .collect(),
+            wallets: Wallets::new(number),
+            address: number("postal-address"),
+            context: Context::new(number),
             words: words::RULES
                 .iter()
                 .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
@@ -168,12 +186,23 @@ impl Detectors {
         }
         if marks.digit() {
             self.digits.scan(text, hits);
-            if !self.words.is_empty() {
-                words::find(text, &self.words, hits);
+            if !self.words.is_empty() || !self.forms.is_empty() {
+                words::find(text, &self.words, &self.forms, hits);
             }
             if let Some(class) = self.phone {
-                network::phones(text, class, hits);
+                phones::find(text, class, hits);
             }
+            if let Some(class) = self.address {
+                places::find(text, class, hits);
+            }
+        }
+        if marks.run()
+            && let Some(wallets) = &self.wallets
+        {
+            wallets.scan(text, hits);
+        }
+        if let Some(context) = &self.context {
+            context.scan(text, hits);
         }
         if self.ip.is_some() || self.hardware.is_some() {
             network::addresses(text, self.ip, self.hardware, hits);
@@ -208,7 +237,19 @@ pub(super) fn identifiers() -> impl Iterator<Item = &'static str> {
             .position(|other| other.class == rule.class);
         (first == Some(at)).then_some(rule.class)
     });
-    numbers::RULES.iter().map(|rule| rule.class).chain(words)
+    numbers::RULES
+        .iter()
+        .map(|rule| rule.class)
+        .chain(words)
+        .chain(forms::RULES.iter().map(|rule| rule.class))
+}
+
+/// The classes that only a name tells, those of secrets' table aside.
+pub(super) fn named() -> impl Iterator<Item = &'static str> {
+    context::RULES
+        .iter()
+        .map(|rule| rule.class)
+        .filter(|class| !matches!(*class, "secret.aws-key" | "phone"))
 }
 
 /// What lies between findings and on the same line as one of them: beside a new marker.
@@ -258,6 +299,23 @@ fn merge(hits: &mut Vec<Hit>) {
 fn is_word(byte: Option<&u8>) -> bool {
     byte.is_some_and(u8::is_ascii_alphanumeric)
 }
+
+/// Whether two upper-case letters are a country's code (ISO 3166-1, and XK).
+fn is_country(code: &[u8]) -> bool {
+    COUNTRIES
+        .as_bytes()
+        .chunks(3)
+        .any(|known| known.get(..2) == Some(code))
+}
+
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL \
+    BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK \
+    DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU \
+    GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ \
+    LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY \
+    MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU \
+    RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO \
+    TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW ";
 
 fn before(text: &[u8], at: usize) -> Option<&u8> {
     at.checked_sub(1).and_then(|at| text.get(at))

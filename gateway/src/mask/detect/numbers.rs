@@ -94,6 +94,11 @@ pub(super) const RULES: &[NumberRule] = &[
     rule("pt-nif", &[&[3, 3, 3], &[9]], b" ", pt_nif),
     rule("il-id", &[&[9]], b"", luhn_values),
     rule("hr-oib", &[&[11]], b"", mod_11_10),
+    rule("th-id", &[&[1, 4, 5, 2, 1], &[13]], b"- ", th_id),
+    rule("it-vat-number", &[&[11]], b"", luhn_values),
+    rule("au-company-number", &[&[3, 3, 3], &[9]], b" ", au_acn),
+    rule("at-social-number", &[&[4, 6], &[10]], b" ", at_social),
+    rule("nz-ird-number", &[&[3, 3, 3], &[2, 3, 3]], b"- ", nz_ird),
     rule("imei", &[&[2, 6, 6, 1], &[15]], b"- ", imei),
     rule("sim-card", &[&[19], &[20]], b"", |d| {
         d.starts_with(&[8, 9]) && luhn_values(d)
@@ -420,6 +425,44 @@ fn pt_nif(d: &[u8]) -> bool {
         rest => 11 - rest,
     };
     matches!(digit(d, 0), 1..=3 | 5 | 6 | 8 | 9) && varied(d) && check == digit(d, 8)
+}
+
+fn th_id(d: &[u8]) -> bool {
+    let sum = weighted(d, &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]);
+    digit(d, 0) > 0 && varied(d) && (11 - sum % 11) % 10 == digit(d, 12)
+}
+
+fn au_acn(d: &[u8]) -> bool {
+    let sum = weighted(d, &[8, 7, 6, 5, 4, 3, 2, 1]);
+    varied(d) && (10 - sum % 10) % 10 == digit(d, 8)
+}
+
+/// The fourth digit checks the others; the last six are a date of birth.
+fn at_social(d: &[u8]) -> bool {
+    let sum = weighted(d, &[3, 7, 9, 0, 5, 8, 4, 2, 1, 6]);
+    let month = (1..=15).contains(&part(d, 6, 8));
+    let day = (1..=31).contains(&part(d, 4, 6));
+    digit(d, 0) > 0 && month && day && sum % 11 == digit(d, 3)
+}
+
+/// Two rows of weights: the second where the first gives ten.
+fn nz_ird(d: &[u8]) -> bool {
+    let check = |weights: &[u32]| {
+        let base = d.get(..d.len() - 1).unwrap_or_default();
+        let weights = weights
+            .get(weights.len() - base.len()..)
+            .unwrap_or_default();
+        (11 - weighted(base, weights) % 11) % 11
+    };
+    let first = check(&[3, 2, 7, 6, 5, 4, 3, 2]);
+    let expected = if first == 10 {
+        check(&[7, 4, 3, 2, 5, 2, 7, 6])
+    } else {
+        first
+    };
+    varied(d)
+        && (10_000_000..=150_000_000).contains(&number(d))
+        && expected == digit(d, d.len() - 1)
 }
 
 fn imei(d: &[u8]) -> bool {

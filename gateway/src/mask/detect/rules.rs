@@ -2,9 +2,10 @@
 //!
 //! A literal stands at the start of a word; `Code` entries are looked at by a function.
 
+use super::links::{string_password, url_signature};
 use super::secrets::{
-    Runs, aws_secret, azure_signature, basic, bearer, jwt, mailchimp_key, openai_key, private_key,
-    telegram_token, terraform_token, url_password,
+    Runs, aws_secret, azure_secret, azure_signature, basic, bearer, jwt, mailchimp_key, openai_key,
+    private_key, telegram_token, terraform_token, url_password,
 };
 
 /// Bytes that may follow a prefix.
@@ -274,4 +275,25 @@ pub(super) const RULES: &[Rule] = &[
     run("secret.frameio-token", "fio-u-", Set::Url, 64, 64),
     run("secret.duffel-token", "duffel_live_", Set::Url, 43, 43),
     run("secret.okta-token", "SSWS ", Set::Url, 42, 42),
+    code("secret.signed-url", "Signature=", url_signature),
+    code("secret.signed-url", "signature=", url_signature),
+    code("secret.connection-string", "assword=", string_password),
+    code("secret.connection-string", "ASSWORD=", string_password),
+    code("secret.connection-string", "Pwd=", string_password),
+    code("secret.connection-string", "PWD=", string_password),
+    code("secret.connection-string", "pwd=", string_password),
+    run("secret.hubspot-token", "pat-na1-", Set::Url, 36, 36),
+    run("secret.hubspot-token", "pat-na2-", Set::Url, 36, 36),
+    run("secret.hubspot-token", "pat-eu1-", Set::Url, 36, 36),
+    run("secret.dynatrace-token", "dt0c01.", Set::Dotted, 89, 89),
+    run("secret.netlify-token", "nfp_", Set::Alnum, 36, 40),
+    run("secret.plaid-token", "access-production-", Set::Url, 36, 36),
+    run("secret.elasticcloud-key", "essu_", Set::Base64, 40, 120),
+    run("secret.posthog-key", "phx_", Set::Alnum, 40, 60),
+    run("secret.tavily-key", "tvly-", Set::Url, 24, 60),
+    run("secret.cloudflare-key", "v1.0-", Set::Url, 170, 172),
+    run("secret.adafruit-key", "aio_", Set::Alnum, 28, 28),
+    run("secret.wakatime-key", "waka_", Set::Url, 36, 36),
+    run("secret.google-refresh-token", "1//0", Set::Url, 60, 120),
+    code("secret.azure-secret", "8Q~", azure_secret),
 ];

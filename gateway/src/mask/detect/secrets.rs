@@ -108,7 +108,12 @@ pub(super) struct Runs<'a> {
     known: [(usize, usize); SLOTS],
 }
 
-impl Runs<'_> {
+impl<'a> Runs<'a> {
+    /// The text that is searched.
+    pub(super) fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
     /// Where the run of `set` that starts at or before `at` ends.
     fn end(&mut self, slot: usize, set: Set, at: usize) -> usize {
         if let Some((from, to)) = self.known.get(slot)
@@ -334,7 +339,7 @@ pub(super) fn aws_secret(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize
 }
 
 /// Length of an AWS secret access key.
-pub(in crate::mask) const AWS_SECRET_BYTES: usize = 40;
+const AWS_SECRET_BYTES: usize = 40;
 
 /// A token of Terraform Cloud: 14 characters, `.atlasv1.`, 60 to 80 more.
 pub(super) fn terraform_token(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
@@ -404,4 +409,22 @@ pub(super) fn mailchimp_key(runs: &mut Runs<'_>, at: usize) -> Option<(usize, us
         .count();
     let alone = !is_word(before(runs.text, start)) && !is_word(runs.text.get(at + 3 + digits));
     (hex && alone && (1..=2).contains(&digits)).then_some((start, at + 3 + digits))
+}
+
+/// A client secret of Entra ID: three characters and a digit, `8Q~` or the like, 34 in all.
+pub(super) fn azure_secret(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
+    const SECRET_BYTES: usize = 40;
+    let start = at.checked_sub(3)?;
+    let rest = runs.text.get(start..)?;
+    let length = rest
+        .iter()
+        .take(SECRET_BYTES + 1)
+        .take_while(|byte| Set::Dotted.has(**byte) || **byte == b'~')
+        .count();
+    let alone = !is_word(before(runs.text, start));
+    let ahead = rest
+        .iter()
+        .take(3)
+        .all(|byte| Set::Dotted.has(*byte) || *byte == b'~');
+    (alone && ahead && length == SECRET_BYTES).then_some((start, start + length))
 }

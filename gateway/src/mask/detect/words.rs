@@ -2,6 +2,7 @@
 
 use super::super::config::ClassId;
 use super::Hit;
+use super::forms::{self, FormRule};
 
 /// One kind of identifier.
 #[derive(Clone, Copy, Debug)]
@@ -34,13 +35,22 @@ pub(super) const RULES: &[WordRule] = &[
     rule("ie-pps", "9999999A", ie_pps),
     rule("ie-pps", "9999999AA", ie_pps),
     rule("vehicle-number", "XXXXXXXXXXXXXXXXX", vehicle),
+    rule("us-dea-number", "AX9999999", us_dea),
+    rule("de-health-insurance-number", "A999999999", de_health),
+    rule("in-gstin", "99AAAAA9999AXAX", in_gstin),
+    rule("uk-driving-licence", "XXXXX999999XX9AA", uk_licence),
 ];
 
 /// Shortest and longest form.
 const WORD_BYTES: std::ops::RangeInclusive<usize> = 8..=18;
 
 /// Finds the identifiers of `rules`.
-pub(super) fn find(text: &[u8], rules: &[(WordRule, ClassId)], hits: &mut Vec<Hit>) {
+pub(super) fn find(
+    text: &[u8],
+    rules: &[(WordRule, ClassId)],
+    marked: &[(FormRule, ClassId)],
+    hits: &mut Vec<Hit>,
+) {
     let mut at = 0;
     while at < text.len() {
         let rest = text.get(at..).unwrap_or_default();
@@ -55,6 +65,9 @@ pub(super) fn find(text: &[u8], rules: &[(WordRule, ClassId)], hits: &mut Vec<Hi
             .count();
         at = start + length;
         let word = rest.get(..length).unwrap_or_default();
+        if length <= *WORD_BYTES.end() {
+            forms::find(text, start, at, marked, hits);
+        }
         if !WORD_BYTES.contains(&length) || !word.iter().any(u8::is_ascii_digit) {
             continue;
         }
@@ -224,6 +237,65 @@ fn ie_pps(word: &[u8]) -> bool {
     let second = at(word, 8).map_or(0, |byte| value(byte) - 9);
     let sum = weighted(word, &[8, 7, 6, 5, 4, 3, 2]) + second * 9;
     letter(b"WABCDEFGHIJKLMNOPQRSTUV", u64::from(sum % 23)) == at(word, 7)
+}
+
+/// Digits in odd places, and twice those in even ones.
+fn us_dea(word: &[u8]) -> bool {
+    let registrant = at(word, 0).is_some_and(|b| b"ABCDEFGHJKLMPRSTUX".contains(&b));
+    let second = at(word, 1).is_some_and(|b| b.is_ascii_uppercase() || b == b'9');
+    let sum = weighted(word.get(2..).unwrap_or_default(), &[1, 2, 1, 2, 1, 2]);
+    registrant && second && Some(sum % 10) == at(word, 8).map(value)
+}
+
+/// The letter as two digits, weights 1 and 2, sums of digits (\u{a7} 290 SGB V).
+fn de_health(word: &[u8]) -> bool {
+    let Some(letter) = at(word, 0).map(|byte| value(byte).wrapping_sub(9)) else {
+        return false;
+    };
+    let digits = word
+        .get(1..9)
+        .unwrap_or_default()
+        .iter()
+        .map(|byte| value(*byte));
+    let sum: u32 = [letter / 10, letter % 10]
+        .into_iter()
+        .chain(digits)
+        .zip([1, 2].into_iter().cycle())
+        .map(|(digit, weight)| digit * weight)
+        .map(|product| product / 10 + product % 10)
+        .sum();
+    Some(sum % 10) == at(word, 9).map(value)
+}
+
+/// State, permanent account number, and a check character (weights 1 and 2 to the base 36).
+fn in_gstin(word: &[u8]) -> bool {
+    let Some((check, rest)) = word.split_last() else {
+        return false;
+    };
+    let sum: u32 = rest
+        .iter()
+        .zip([1, 2].into_iter().cycle())
+        .map(|(byte, weight)| value(*byte) * weight)
+        .map(|product| product / 36 + product % 36)
+        .sum();
+    let state = (1..=38).contains(&number(word, 0, 2)) || matches!(number(word, 0, 2), 97 | 99);
+    state && (36 - sum % 36) % 36 == value(*check)
+}
+
+/// Name padded with nines, then the date of birth in a scattered order.
+fn uk_licence(word: &[u8]) -> bool {
+    let name = word.get(..5).unwrap_or_default();
+    let letters = name
+        .iter()
+        .take_while(|byte| byte.is_ascii_uppercase())
+        .count();
+    let padded = name.iter().skip(letters).all(|byte| *byte == b'9');
+    let month = number(word, 6, 8) % 50;
+    letters > 0
+        && padded
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&number(word, 8, 10))
+        && matches!(at(word, 11), Some(b'A'..=b'Z' | b'9'))
 }
 
 /// The check digit of ISO 3779 as North America uses it.

@@ -104,9 +104,11 @@ fn no_split_leaks_past_a_field_rule() {
 /// A masker that looks for everything.
 fn everything(content_type: &'static str) -> Case {
     let mut case = typed(content_type);
-    case.config.detect = ["secret", "payment", "contact", "identity", "device"]
-        .map(str::to_owned)
-        .to_vec();
+    case.config.detect = [
+        "secret", "payment", "contact", "identity", "health", "device", "wallet",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     case
 }
 
