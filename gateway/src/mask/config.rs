@@ -10,6 +10,7 @@ use super::automaton::Automaton;
 use super::catalogue;
 use super::class::DataClass;
 use super::detect::Detectors;
+use super::own::{self, OwnConfig};
 use super::path::Path;
 
 /// Whether answers are masked.
@@ -49,6 +50,9 @@ pub struct Config {
     pub fields: BTreeMap<String, String>,
     /// Classes or groups to find by value beside the default ones, as in `[contact]`.
     pub detect: Vec<String>,
+    /// Detectors of your own, by the class that they find: a regex, words, or a place, each with texts
+    /// that it must find and must leave alone.
+    pub detectors: BTreeMap<String, OwnConfig>,
 }
 
 /// One thing wrong with a [`Config`].
@@ -88,12 +92,26 @@ impl Settings {
                 .filter_map(|name| name.parse::<DataClass>().ok()),
         );
         let mut rules = Vec::new();
-        for (path, class) in &config.fields {
+        let fields = config.fields.iter().map(|(path, class)| {
+            let place = format!("fields.\"{path}\"");
+            (Some(path), class, place)
+        });
+        let own = config.detectors.iter().map(|(class, own)| {
+            (own.path.as_ref(), class, format!("detectors.{class}"))
+        });
+        for (path, class, place) in fields.chain(own) {
             let mut fault = |message: String| {
                 faults.push(Fault {
-                    place: format!("fields.\"{path}\""),
+                    place: place.clone(),
                     message,
                 });
+            };
+            let Some(path) = path else {
+                match class.parse::<DataClass>() {
+                    Ok(class) => drop(classes.insert(class)),
+                    Err(error) => fault(error.to_string()),
+                }
+                continue;
             };
             match class.parse::<DataClass>() {
                 Ok(class) => match path.parse::<Path>() {
@@ -125,16 +143,35 @@ impl Settings {
                 Automaton::default()
             }
         };
+        let own = own::compile(&config.detectors, &number, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let detectors = Detectors::new(&number);
-        Ok(Self {
+        let detectors = Detectors::new(&number, own);
+        let settings = Self {
             mode: config.mode,
             classes,
             fields,
             detectors,
-        })
+        };
+        settings.with_examples(config)
+    }
+
+    /// The settings again, if what the operator's own detectors find is what their examples say.
+    fn with_examples(self, config: &Config) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let searched = Arc::new(Self {
+            mode: Mode::On,
+            ..self
+        });
+        own::check(&config.detectors, &searched, &mut faults);
+        match Arc::try_unwrap(searched) {
+            Ok(settings) if faults.is_empty() => Ok(Self {
+                mode: config.mode,
+                ..settings
+            }),
+            Ok(_) | Err(_) => Err(faults),
+        }
     }
 
     /// Whether answers are masked.

@@ -81,7 +81,7 @@ pub(super) fn mask(text: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) {
 }
 
 /// Bytes that no value of any detector holds, private keys aside.
-fn is_cut(byte: &u8) -> bool {
+pub(super) fn is_cut(byte: &u8) -> bool {
     matches!(byte, b'\n' | b'\r' | b'\t' | b',' | b'<' | b'>' | b'|')
 }
 

@@ -21,6 +21,7 @@ pub(super) mod wallets;
 mod words;
 
 use super::config::ClassId;
+use super::own::OwnDetectors;
 use super::view;
 use context::Context;
 use digits::Digits;
@@ -84,14 +85,16 @@ pub(super) struct Detectors {
     forms: Vec<(FormRule, ClassId)>,
     wallets: Option<Wallets>,
     address: Option<ClassId>,
+    own: OwnDetectors,
     /// What only its name tells.
     pub(super) context: Option<Context>,
 }
 
 impl Detectors {
     /// Builds what is switched on: `number` gives the id of a class, `None` if it is off.
-    pub(super) fn new(number: &dyn Fn(&str) -> Option<ClassId>) -> Self {
+    pub(super) fn new(number: &dyn Fn(&str) -> Option<ClassId>, own: OwnDetectors) -> Self {
         Self {
+            own,
             secrets: Secrets::new(number),
             digits: Digits::new(number),
             email: number("email"),
@@ -146,7 +149,7 @@ impl Detectors {
 
     fn inspect_once(&self, text: &[u8], covers: &impl Fn(ClassId) -> bool, hits: &mut Vec<Hit>) {
         hits.clear();
-        if text.len() < TEXT_BYTES_MIN {
+        if text.len() < TEXT_BYTES_MIN && self.own.is_empty() {
             return;
         }
         let marks = Marks::of(text);
@@ -204,6 +207,7 @@ impl Detectors {
         if let Some(context) = &self.context {
             context.scan(text, hits);
         }
+        self.own.scan(text, hits);
         if self.ip.is_some() || self.hardware.is_some() {
             network::addresses(text, self.ip, self.hardware, hits);
         }
@@ -218,6 +222,7 @@ impl Detectors {
     pub(super) fn inspect_number(&self, digits: &[u8], hits: &mut Vec<Hit>) {
         hits.clear();
         self.digits.scan(digits, hits);
+        self.own.scan(digits, hits);
     }
 
     /// The first byte of what may still grow with the text that follows, if there is such: a
