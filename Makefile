@@ -1,11 +1,12 @@
 # Every recipe is one line; what is longer lives in scripts/.
-.PHONY: demo test check bench bench-mask mask-oracle crash gen fuzz-smoke sabotage
+.PHONY: demo test check bench bench-mask eval-mask mask-oracle crash gen fuzz-smoke sabotage
 
 demo: ; @scripts/demo.sh $(ARGS)
 test: ; @scripts/test.sh $(ARGS)
 check: ; @scripts/check.sh
 bench: ; @scripts/bench.sh $(ARGS)
 bench-mask: ; @scripts/bench-mask.sh $(ARGS)
+eval-mask: ; @scripts/eval-mask.sh $(ARGS)
 mask-oracle: ; @scripts/mask-oracle.sh
 crash: ; @scripts/crash.sh
 gen: ; @scripts/gen.sh

@@ -34,7 +34,9 @@ const OTHERS: &[Entry] = &[
     entry("postal-address", "contact", false),
     entry("bitcoin-address", "wallet", false),
     entry("ethereum-address", "wallet", false),
-    entry(wallets::KEY_CLASS, "secret", true),
+    entry(wallets::KEY_CLASSES[0], "secret", true),
+    entry(wallets::KEY_CLASSES[1], "secret", true),
+    entry(wallets::KEY_CLASSES[2], "secret", true),
 ];
 
 /// Identifiers that are not of people.

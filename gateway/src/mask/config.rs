@@ -91,39 +91,7 @@ impl Settings {
                 .iter()
                 .filter_map(|name| name.parse::<DataClass>().ok()),
         );
-        let mut rules = Vec::new();
-        let fields = config.fields.iter().map(|(path, class)| {
-            let place = format!("fields.\"{path}\"");
-            (Some(path), class, place)
-        });
-        let own = config.detectors.iter().map(|(class, own)| {
-            (own.path.as_ref(), class, format!("detectors.{class}"))
-        });
-        for (path, class, place) in fields.chain(own) {
-            let mut fault = |message: String| {
-                faults.push(Fault {
-                    place: place.clone(),
-                    message,
-                });
-            };
-            let Some(path) = path else {
-                match class.parse::<DataClass>() {
-                    Ok(class) => drop(classes.insert(class)),
-                    Err(error) => fault(error.to_string()),
-                }
-                continue;
-            };
-            match class.parse::<DataClass>() {
-                Ok(class) => match path.parse::<Path>() {
-                    Ok(path) => {
-                        classes.insert(class.clone());
-                        rules.push((path, class));
-                    }
-                    Err(error) => fault(error.to_string()),
-                },
-                Err(error) => fault(error.to_string()),
-            }
-        }
+        let rules = rules(config, &mut classes, &mut faults);
         let classes: Vec<_> = classes.into_iter().collect();
         let number = |class: &str| {
             let at = classes.iter().position(|known| known.as_str() == class)?;
@@ -226,6 +194,49 @@ impl Plan {
     pub(super) fn covers(&self, class: ClassId) -> bool {
         self.masked.get(usize::from(class)).copied().unwrap_or(true)
     }
+}
+
+/// The rules by place, and the classes of all that the operator wrote.
+fn rules(
+    config: &Config,
+    classes: &mut BTreeSet<DataClass>,
+    faults: &mut Vec<Fault>,
+) -> Vec<(Path, DataClass)> {
+    let mut rules = Vec::new();
+    let fields = config.fields.iter().map(|(path, class)| {
+        let place = format!("fields.\"{path}\"");
+        (Some(path), class, place)
+    });
+    let own = config
+        .detectors
+        .iter()
+        .map(|(class, own)| (own.path.as_ref(), class, format!("detectors.{class}")));
+    for (path, class, place) in fields.chain(own) {
+        let mut fault = |message: String| {
+            faults.push(Fault {
+                place: place.clone(),
+                message,
+            });
+        };
+        let Some(path) = path else {
+            match class.parse::<DataClass>() {
+                Ok(class) => drop(classes.insert(class)),
+                Err(error) => fault(error.to_string()),
+            }
+            continue;
+        };
+        match class.parse::<DataClass>() {
+            Ok(class) => match path.parse::<Path>() {
+                Ok(path) => {
+                    classes.insert(class.clone());
+                    rules.push((path, class));
+                }
+                Err(error) => fault(error.to_string()),
+            },
+            Err(error) => fault(error.to_string()),
+        }
+    }
+    rules
 }
 
 /// The names of detectors to run.

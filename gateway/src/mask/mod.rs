@@ -39,6 +39,6 @@ pub use coding::{DECODED_BYTES_MAX, RATIO_FREE_BYTES, RATIO_MAX};
 pub use config::{Config, Fault, Mode, Plan, Settings};
 pub use marker::MarkerGuard;
 pub use masker::{Masker, ResponseFacts, Summary};
-pub use own::OwnConfig;
 pub use needles::{NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, NeedleError, Needles};
+pub use own::OwnConfig;
 pub use withheld::Withheld;

@@ -128,7 +128,10 @@ pub(super) fn compile(
     if config.len() > DETECTORS_MAX {
         faults.push(Fault {
             place: "detectors".to_owned(),
-            message: format!("{} detectors, at most {DETECTORS_MAX} are allowed", config.len()),
+            message: format!(
+                "{} detectors, at most {DETECTORS_MAX} are allowed",
+                config.len()
+            ),
         });
         return own;
     }
@@ -161,7 +164,10 @@ fn finds(detector: &OwnConfig) -> Result<Finds, String> {
 
 fn expression(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > REGEX_BYTES_MAX {
-        return Err(format!("the regex has {} bytes, at most {REGEX_BYTES_MAX} are allowed", pattern.len()));
+        return Err(format!(
+            "the regex has {} bytes, at most {REGEX_BYTES_MAX} are allowed",
+            pattern.len()
+        ));
     }
     let expression = RegexBuilder::new(pattern)
         .size_limit(REGEX_PROGRAM_BYTES_MAX)
@@ -183,12 +189,18 @@ fn expression(pattern: &str) -> Result<Regex, String> {
 
 fn list(words: &[String]) -> Result<AhoCorasick, String> {
     if words.len() > WORDS_MAX {
-        return Err(format!("{} words, at most {WORDS_MAX} are allowed", words.len()));
+        return Err(format!(
+            "{} words, at most {WORDS_MAX} are allowed",
+            words.len()
+        ));
     }
     if let Some(word) = words.iter().find(|word| !WORD_BYTES.contains(&word.len())) {
         return Err(format!("the word `{word}` does not have 3 to 128 bytes"));
     }
-    if let Some(word) = words.iter().find(|word| word.bytes().any(|byte| is_cut(&byte))) {
+    if let Some(word) = words
+        .iter()
+        .find(|word| word.bytes().any(|byte| is_cut(&byte)))
+    {
         return Err(format!(
             "the word `{word}` holds a line end, tab, comma, `<`, `>` or `|`, over which no value is searched: \
              write its parts"
@@ -250,8 +262,12 @@ fn finds_in(
 ) -> Result<bool, String> {
     if detector.path.is_none() {
         let mut hits = Vec::new();
-        settings.detectors.inspect(text.as_bytes(), |_| true, &mut hits);
-        return Ok(hits.iter().any(|hit| settings.class(hit.class) == Some(class)));
+        settings
+            .detectors
+            .inspect(text.as_bytes(), |_| true, &mut hits);
+        return Ok(hits
+            .iter()
+            .any(|hit| settings.class(hit.class) == Some(class)));
     }
     let facts = ResponseFacts {
         status: 200,

@@ -203,6 +203,25 @@ pub(super) const RULES: &[ContextRule] = &[
         &["npi", "national provider identifier"],
         values::npi,
     ),
+    // Numbers that prove themselves stand in other tables; under their name they are found all the same
+    // when a digit is wrong, or when nothing is written between the groups.
+    rule(
+        "us-ssn",
+        &["ssn", "social security", "social security number"],
+        values::nine_digits,
+    ),
+    rule(
+        "ca-sin",
+        &["sin", "social insurance number"],
+        values::nine_digits,
+    ),
+    rule(
+        "uk-nino",
+        &["nino", "national insurance number"],
+        values::nino,
+    ),
+    rule("uk-nhs-number", &["nhs", "nhs number"], values::ten_digits),
+    rule("in-aadhaar", &["aadhaar", "aadhar"], values::twelve_digits),
     rule("secret.aws-key", &["secret access key"], values::aws_secret),
     rule(
         "secret.password",

@@ -45,6 +45,7 @@ pub(super) const RULES: &[FormRule] = &[
         &["9AX9-AX9-AA99", "9AX9AX9AA99"],
         us_medicare,
     ),
+    rule("uk-nino", &["AA 99 99 99 A"], super::words::uk_nino),
     rule("hk-id", &["A999999(X)", "AA999999(X)"], hk_id),
 ];
 

@@ -246,7 +246,12 @@ pub(super) fn identifiers() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|rule| rule.class)
         .chain(words)
-        .chain(forms::RULES.iter().map(|rule| rule.class))
+        .chain(
+            forms::RULES
+                .iter()
+                .map(|rule| rule.class)
+                .filter(|class| *class != "uk-nino"),
+        )
 }
 
 /// The classes that only a name tells, those of secrets' table aside.
@@ -255,6 +260,7 @@ pub(super) fn named() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|rule| rule.class)
         .filter(|class| !matches!(*class, "secret.aws-key" | "phone"))
+        .filter(|class| !identifiers().any(|known| known == *class))
 }
 
 /// What lies between findings and on the same line as one of them: beside a new marker.

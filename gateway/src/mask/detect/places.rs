@@ -4,48 +4,33 @@
 use super::super::config::ClassId;
 use super::{Hit, before, is_word};
 
-/// Kinds of street behind the name, as English writes them.
-const KINDS: &[&[u8]] = &[
-    b"street",
-    b"st",
-    b"avenue",
-    b"ave",
-    b"road",
-    b"rd",
-    b"boulevard",
-    b"blvd",
-    b"lane",
-    b"ln",
-    b"drive",
-    b"dr",
-    b"court",
-    b"ct",
-    b"place",
-    b"pl",
-    b"terrace",
-    b"way",
-    b"highway",
-    b"hwy",
-    b"parkway",
-    b"pkwy",
-    b"circle",
-    b"cir",
-    b"square",
-    b"sq",
-    b"trail",
-    b"crescent",
-    b"close",
-    b"alley",
-    b"plaza",
-    b"trace",
-    b"run",
-    b"loop",
-    b"ridge",
-    b"view",
-    b"walk",
-    b"mews",
-    b"gardens",
+/// Kinds of street behind the name, as English writes them (USPS Publication 28, appendix C1).
+#[rustfmt::skip]
+const KINDS: &[&str] = &[
+    "alley", "avenue", "branch", "bridge", "brook", "brooks", "burg", "bypass", "camp", "canyon",
+    "cape", "causeway", "center", "circle", "circles", "cliff", "cliffs", "corner", "corners",
+    "course", "court", "courts", "cove", "coves", "creek", "crescent", "crest", "crossing",
+    "crossroad", "curve", "dale", "divide", "drive", "drives", "estate", "estates", "expressway",
+    "extension", "extensions", "falls", "ferry", "field", "fields", "flat", "flats", "ford",
+    "forest", "forge", "fork", "forks", "fort", "freeway", "garden", "gardens", "gateway",
+    "glen", "glens", "green", "greens", "grove", "groves", "harbor", "harbors", "haven",
+    "heights", "highway", "hill", "hills", "hollow", "inlet", "island", "islands", "isle",
+    "junction", "junctions", "knoll", "knolls", "lake", "lakes", "land", "landing", "lane",
+    "lights", "loaf", "lock", "locks", "lodge", "loop", "mall", "manor", "manors", "meadow",
+    "meadows", "mews", "mill", "mills", "mission", "motorway", "mount", "mountain", "mountains",
+    "neck", "orchard", "oval", "overpass", "park", "parks", "parkway", "parkways", "passage",
+    "path", "pike", "pine", "pines", "place", "plain", "plains", "plaza", "port", "ports",
+    "prairie", "radial", "ramp", "ranch", "rapids", "rest", "ridge", "ridges", "river", "road",
+    "roads", "route", "row", "rue", "run", "shoal", "shoals", "shore", "shores", "skyway",
+    "spring", "springs", "spur", "spurs", "square", "squares", "station", "stravenue", "stream",
+    "street", "streets", "summit", "terrace", "throughway", "trace", "track", "trafficway",
+    "trail", "tunnel", "turnpike", "underpass", "union", "unions", "valley", "valleys", "via",
+    "viaduct", "view", "views", "village", "villages", "ville", "vista", "walk", "walks", "wall",
+    "way", "ways", "well", "wells", "close", "st", "ave", "rd", "blvd", "boulevard", "ln", "dr",
+    "ct", "pl", "hwy", "pkwy", "cir", "sq",
 ];
+/// What stands before the number of a flat.
+const UNITS: &[&[u8]] = &[b" Suite ", b" Apt. ", b" Apt ", b" Unit ", b" Flat ", b" #"];
 /// Endings of a street's name in German and Dutch, where the house number follows.
 const ENDINGS: &[&[u8]] = &[
     "stra\u{df}e".as_bytes(),
@@ -149,9 +134,13 @@ fn street_behind(text: &[u8], at: usize) -> Option<usize> {
         let word = near.get(from..)?;
         let length = word.iter().take_while(|byte| is_name(**byte)).count();
         let word = word.get(..length)?;
-        if place > 0 && KINDS.iter().any(|kind| word.eq_ignore_ascii_case(kind)) {
+        if place > 0
+            && KINDS
+                .iter()
+                .any(|kind| word.eq_ignore_ascii_case(kind.as_bytes()))
+        {
             let kind = word.first()?.is_ascii_uppercase();
-            return kind.then_some(at + 1 + from + length);
+            return kind.then(|| unit(text, at + 1 + from + length));
         }
         let proper = word
             .first()
@@ -167,6 +156,20 @@ fn street_behind(text: &[u8], at: usize) -> Option<usize> {
         from += 1;
     }
     None
+}
+
+/// The end of ` Suite 269` behind a street.
+fn unit(text: &[u8], end: usize) -> usize {
+    let rest = text.get(end..).unwrap_or_default();
+    let Some(word) = UNITS.iter().find(|word| rest.starts_with(word)) else {
+        return end;
+    };
+    let number = digits(text, end + word.len());
+    if number == 0 || number > NUMBER_DIGITS_MAX {
+        return end;
+    }
+    let letter = text.get(end + word.len() + number);
+    end + word.len() + number + usize::from(letter.is_some_and(u8::is_ascii_alphabetic))
 }
 
 /// Up to four words of a street's name; the last begins with a capital.
@@ -194,7 +197,7 @@ fn words(near: &[u8]) -> usize {
             rest.get(..length)
                 .is_some_and(|w| w.eq_ignore_ascii_case(known))
         });
-        if !particle && !(first.is_ascii_uppercase() || *first >= 0x80) {
+        if !(particle || first.is_ascii_uppercase() || *first >= 0x80) {
             break;
         }
         if !particle {

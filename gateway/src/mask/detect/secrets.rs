@@ -398,10 +398,14 @@ pub(super) fn telegram_token(runs: &mut Runs<'_>, at: usize) -> Option<(usize, u
     (whole && !is_word(before(runs.text, at - digits))).then_some((at - digits, end))
 }
 
-/// 32 hexadecimal digits and the data centre, as in `…-us12`.
+/// 32 digits and small letters and the data centre, as in `…-us12`.
 pub(super) fn mailchimp_key(runs: &mut Runs<'_>, at: usize) -> Option<(usize, usize)> {
     let start = at.checked_sub(32)?;
-    let hex = runs.text.get(start..at)?.iter().all(u8::is_ascii_hexdigit);
+    let key = runs.text.get(start..at)?;
+    let hex = key
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+        && key.iter().any(u8::is_ascii_digit);
     let place = runs.text.get(at + 3..)?;
     let digits = place
         .iter()

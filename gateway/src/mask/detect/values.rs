@@ -213,6 +213,29 @@ pub(super) fn sort_code(text: &[u8], _: Place) -> Option<usize> {
     grouped(text, b"- ", 6..=6)
 }
 
+/// Nine digits, in groups or not.
+pub(super) fn nine_digits(text: &[u8], _: Place) -> Option<usize> {
+    grouped(text, b" -", 9..=9)
+}
+
+/// Ten digits, in groups or not.
+pub(super) fn ten_digits(text: &[u8], _: Place) -> Option<usize> {
+    grouped(text, b" -", 10..=10)
+}
+
+/// Twelve digits, in groups or not.
+pub(super) fn twelve_digits(text: &[u8], _: Place) -> Option<usize> {
+    grouped(text, b" -", 12..=12)
+}
+
+/// Two letters, six digits, a letter, as British national insurance numbers are written.
+pub(super) fn nino(text: &[u8], _: Place) -> Option<usize> {
+    ["AA999999A", "AA 99 99 99 A", "AA 999999 A", "AA-99-99-99-A"]
+        .iter()
+        .find(|form| has_form(text, form) && !is_word(text.get(form.len())))
+        .map(|form| form.len())
+}
+
 /// Three or four digits.
 pub(super) fn verification_code(text: &[u8], _: Place) -> Option<usize> {
     grouped(text, b"", 3..=4)

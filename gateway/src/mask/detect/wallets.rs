@@ -1,5 +1,6 @@
-//! Addresses of wallets, and their private keys: base58 and bech32 with their checksums, Ethereum's
-//! hexadecimal form with the capitals that check it.
+//! What a word's length and first letters tell. Addresses of wallets, and their private keys: base58 and
+//! bech32 with their checksums, Ethereum's hexadecimal form with the capitals that check it. Keys of
+//! Twilio, tokens of Discord.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -12,12 +13,18 @@ pub(super) struct Wallets {
     bitcoin: Option<ClassId>,
     ethereum: Option<ClassId>,
     key: Option<ClassId>,
+    twilio: Option<ClassId>,
+    discord: Option<ClassId>,
 }
 
 /// The classes, with their groups.
 pub(in crate::mask) const CLASSES: [&str; 2] = ["bitcoin-address", "ethereum-address"];
 /// A private key in wallet import format, or an extended one (BIP 32).
-pub(in crate::mask) const KEY_CLASS: &str = "secret.bitcoin-key";
+pub(in crate::mask) const KEY_CLASSES: [&str; 3] = [
+    "secret.bitcoin-key",
+    "secret.twilio-key",
+    "secret.discord-token",
+];
 
 /// Shortest and longest word that is looked at.
 const WORD_BYTES: std::ops::RangeInclusive<usize> = 26..=112;
@@ -27,11 +34,14 @@ const BECH32: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 impl Wallets {
     pub(super) fn new(number: &dyn Fn(&str) -> Option<ClassId>) -> Option<Self> {
         let [bitcoin, ethereum] = CLASSES.map(number);
-        let key = number(KEY_CLASS);
-        (bitcoin.is_some() || ethereum.is_some() || key.is_some()).then_some(Self {
+        let [key, twilio, discord] = KEY_CLASSES.map(number);
+        let all = [bitcoin, ethereum, key, twilio, discord];
+        all.iter().any(Option::is_some).then_some(Self {
             bitcoin,
             ethereum,
             key,
+            twilio,
+            discord,
         })
     }
 
@@ -63,6 +73,9 @@ impl Wallets {
             }
             hits.extend(self.class(word).map(|class| Hit { start, end, class }));
         }
+        if let Some(class) = self.discord {
+            discord_tokens(text, class, hits);
+        }
     }
 
     fn class(&self, word: &[u8]) -> Option<ClassId> {
@@ -78,7 +91,51 @@ impl Wallets {
             [b'x', b'p', b'r', b'v', ..] if word.len() == 111 => {
                 self.key.filter(|_| base58(word).is_some())
             }
+            [b'S', b'K', hex @ ..] if hex.len() == 32 => self.twilio.filter(|_| {
+                hex.iter()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            }),
             _ => None,
+        }
+    }
+}
+
+/// A bot's token: its number in base64, six characters of time, at least 27 of a signature.
+fn discord_tokens(text: &[u8], class: ClassId, hits: &mut Vec<Hit>) {
+    const TIME_BYTES: usize = 6;
+    const NUMBER_BYTES: std::ops::RangeInclusive<usize> = 23..=28;
+    const SIGNATURE_BYTES: std::ops::RangeInclusive<usize> = 27..=40;
+    let in_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'_' | b'-');
+    for dot in memchr::memchr_iter(b'.', text) {
+        if text.get(dot + TIME_BYTES + 1) != Some(&b'.') {
+            continue;
+        }
+        let ahead = text.get(..dot).unwrap_or_default();
+        let number = ahead
+            .iter()
+            .rev()
+            .take(*NUMBER_BYTES.end() + 1)
+            .take_while(in_part)
+            .count();
+        let behind = text.get(dot + TIME_BYTES + 2..).unwrap_or_default();
+        let signature = behind
+            .iter()
+            .take(*SIGNATURE_BYTES.end() + 1)
+            .take_while(in_part)
+            .count();
+        let start = dot - number;
+        let bot = matches!(text.get(start), Some(b'M' | b'N' | b'O'));
+        let time = text.get(dot + 1..=dot + TIME_BYTES).unwrap_or_default();
+        if bot
+            && NUMBER_BYTES.contains(&number)
+            && SIGNATURE_BYTES.contains(&signature)
+            && time.iter().all(|byte| in_part(&byte))
+        {
+            hits.push(Hit {
+                start,
+                end: dot + TIME_BYTES + 2 + signature,
+                class,
+            });
         }
     }
 }

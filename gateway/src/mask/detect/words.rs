@@ -140,7 +140,7 @@ fn es_nie(word: &[u8]) -> bool {
     es_letter(first * 10_000_000 + number(word, 1, 8), word, 8)
 }
 
-fn uk_nino(word: &[u8]) -> bool {
+pub(super) fn uk_nino(word: &[u8]) -> bool {
     let [first, second, .., last] = word else {
         return false;
     };
