@@ -28,6 +28,16 @@ pub enum BodyPlan {
 }
 
 impl Found {
+    /// The functions that the request may be for.
+    pub fn functions(&self) -> impl Iterator<Item = &super::FunctionId> {
+        let bindings = match self {
+            Self::One(binding) => std::slice::from_ref(binding),
+            Self::ByBody(bindings) => bindings.as_slice(),
+            Self::Unknown { .. } => &[],
+        };
+        bindings.iter().map(|binding| &binding.function.id)
+    }
+
     /// What to do with the body, from the head alone: before `100 Continue`, before a byte is read.
     ///
     /// # Errors

@@ -87,6 +87,8 @@ codes! {
     TooLarge, "too_large", 413, "Too large";
     /// The request carries a masking marker.
     MaskedValueInRequest, "masked_value_in_request", 422, "Masked value in request";
+    /// The request holds data that must not be sent, or cannot be searched for it.
+    DataNotAllowed, "data_not_allowed", 422, "Data not allowed in request";
     /// People have not decided yet.
     ApprovalPending, "approval_pending", 429, "Waiting for approval";
     /// Nobody decided, or nobody executed, in time.

@@ -10,8 +10,10 @@ use super::automaton::Automaton;
 use super::catalogue;
 use super::class::DataClass;
 use super::detect::Detectors;
+use super::instead::{self, Instead};
 use super::own::{self, OwnConfig};
 use super::path::Path;
+use super::requests::{RequestGuard, RequestsConfig};
 
 /// Whether answers are masked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
@@ -53,6 +55,11 @@ pub struct Config {
     /// Detectors of your own, by the class that they find: a regex, words, or a place, each with texts
     /// that it must find and must leave alone.
     pub detectors: BTreeMap<String, OwnConfig>,
+    /// What stands in place of a class or a group, as in `payment-card: partial`: `redact` (default),
+    /// `partial`, `fixed` or `block`. A class's own entry goes before its group's.
+    pub instead: BTreeMap<String, Instead>,
+    /// What callers must not send to this function.
+    pub requests: RequestsConfig,
 }
 
 /// One thing wrong with a [`Config`].
@@ -73,6 +80,9 @@ pub(super) type ClassId = u16;
 pub struct Settings {
     mode: Mode,
     classes: Vec<DataClass>,
+    /// What stands in place of each of them.
+    instead: Vec<Instead>,
+    requests: Option<RequestGuard>,
     pub(super) fields: Automaton,
     pub(super) detectors: Detectors,
 }
@@ -111,6 +121,8 @@ impl Settings {
                 Automaton::default()
             }
         };
+        let instead = instead::compile(&config.instead, &classes, &mut faults);
+        let requests = RequestGuard::compile(config, &mut faults);
         let own = own::compile(&config.detectors, &number, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
@@ -119,6 +131,8 @@ impl Settings {
         let settings = Self {
             mode: config.mode,
             classes,
+            instead,
+            requests,
             fields,
             detectors,
         };
@@ -128,8 +142,9 @@ impl Settings {
     /// The settings again, if what the operator's own detectors find is what their examples say.
     fn with_examples(self, config: &Config) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
+        // Searched and counted, whatever the mode and whatever stands instead.
         let searched = Arc::new(Self {
-            mode: Mode::On,
+            mode: Mode::Observe,
             ..self
         });
         own::check(&config.detectors, &searched, &mut faults);
@@ -146,6 +161,12 @@ impl Settings {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Searches requests, if something must not be sent.
+    #[must_use]
+    pub fn requests(&self) -> Option<&RequestGuard> {
+        self.requests.as_ref()
     }
 
     /// The classes that these settings can find, by value or by place, in order.
@@ -169,6 +190,12 @@ impl Settings {
             settings: Arc::clone(self),
             masked,
         }
+    }
+
+    /// What stands in place of a class; a marker for one that is not known.
+    pub(super) fn instead(&self, id: ClassId) -> Instead {
+        let instead = self.instead.get(usize::from(id));
+        instead.copied().unwrap_or_default()
     }
 
     pub(super) fn class(&self, id: ClassId) -> Option<&DataClass> {

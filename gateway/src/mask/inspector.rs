@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::class::DataClass;
+use super::config::Mode;
 use super::config::{ClassId, Plan};
 use super::detect::Hit;
 use super::detect::context::Announced;
-use super::marker::marker;
+use super::instead::Instead;
 use super::view::View;
 
 /// Text that stands for a fault in a detector.
@@ -19,6 +20,8 @@ pub(super) struct Inspector {
     plan: Plan,
     hits: Vec<Hit>,
     counts: Vec<u64>,
+    /// A finding because of which the answer is withheld.
+    blocked: Option<ClassId>,
 }
 
 impl Inspector {
@@ -28,6 +31,20 @@ impl Inspector {
             plan,
             hits: Vec::new(),
             counts,
+            blocked: None,
+        }
+    }
+
+    /// The class because of which the answer is to be withheld, if there is one.
+    pub(super) fn blocked(&self) -> Option<&DataClass> {
+        self.plan.settings.class(self.blocked?)
+    }
+
+    fn note(&mut self, class: ClassId) {
+        bump(&mut self.counts, class);
+        let blocks = self.plan.settings.instead(class) == Instead::Block;
+        if blocks && self.plan.mode() == Mode::On {
+            self.blocked.get_or_insert(class);
         }
     }
 
@@ -57,8 +74,8 @@ impl Inspector {
     }
 
     fn count(&mut self) -> bool {
-        for hit in &self.hits {
-            bump(&mut self.counts, hit.class);
+        for at in 0..self.hits.len() {
+            self.note(self.hits[at].class);
         }
         !self.hits.is_empty()
     }
@@ -77,7 +94,8 @@ impl Inspector {
         let mut copied = 0;
         for hit in hits {
             out.extend_from_slice(text.get(copied..hit.start).unwrap_or_default());
-            out.extend_from_slice(self.marker(hit.class).as_bytes());
+            let value = text.get(hit.start..hit.end).unwrap_or_default();
+            out.extend_from_slice(self.instead(hit.class, value).as_bytes());
             copied = hit.end;
         }
         out.extend_from_slice(text.get(copied..).unwrap_or_default());
@@ -113,15 +131,21 @@ impl Inspector {
 
     /// A field rule replaces a value.
     pub(super) fn count_field(&mut self, class: ClassId) {
-        bump(&mut self.counts, class);
+        self.note(class);
     }
 
-    /// What stands in place of a class.
+    /// What stands in place of a class where nothing of the value is kept.
     pub(super) fn marker(&self, class: ClassId) -> String {
-        self.plan
-            .settings
-            .class(class)
-            .map_or_else(|| "[masked]".to_owned(), marker)
+        self.instead(class, b"")
+    }
+
+    /// What stands in place of `value`, a finding of this class.
+    pub(super) fn instead(&self, class: ClassId, value: &[u8]) -> String {
+        let settings = &self.plan.settings;
+        match settings.class(class) {
+            Some(name) => settings.instead(class).text(name, value),
+            None => "[masked]".to_owned(),
+        }
     }
 
     /// How often each class was found; classes that were not are left out.

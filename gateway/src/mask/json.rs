@@ -82,7 +82,7 @@ impl Visitor for Masking<'_> {
                 self.string(token)
             }
             Kind::ObjectStart | Kind::ArrayStart => match self.rule() {
-                Some(class) => self.replace(class),
+                Some(class) => self.replace(class, b""),
                 None => {
                     self.open();
                     Verdict::Keep
@@ -96,7 +96,7 @@ impl Visitor for Masking<'_> {
                 let announced = self.announced.take();
                 let rule = self.rule();
                 match rule.or_else(|| self.told(announced, token)) {
-                    Some(class) => self.replace(class),
+                    Some(class) => self.replace(class, token.inner()),
                     None => self.string(token),
                 }
             }
@@ -104,7 +104,7 @@ impl Visitor for Masking<'_> {
                 let announced = self.announced.take();
                 let rule = self.rule();
                 match rule.or_else(|| self.inspector.announced(announced?, token.raw)) {
-                    Some(class) => self.replace(class),
+                    Some(class) => self.replace(class, token.raw),
                     None => self.number(token.raw),
                 }
             }
@@ -114,7 +114,7 @@ impl Visitor for Masking<'_> {
                 Verdict::Keep
             }
             Kind::Literal => match self.rule() {
-                Some(class) => self.replace(class),
+                Some(class) => self.replace(class, token.raw),
                 None => Verdict::Keep,
             },
         }
@@ -162,9 +162,9 @@ impl Masking<'_> {
         }
     }
 
-    fn replace(&mut self, class: ClassId) -> Verdict {
+    fn replace(&mut self, class: ClassId, value: &[u8]) -> Verdict {
         self.inspector.count_field(class);
-        Verdict::Replace(format!("\"{}\"", self.inspector.marker(class)).into_bytes())
+        Verdict::Replace(format!("\"{}\"", self.inspector.instead(class, value)).into_bytes())
     }
 
     fn string(&mut self, token: &Token<'_>) -> Verdict {
@@ -195,7 +195,8 @@ impl Masking<'_> {
         };
         match self.inspector.search_number(&digits) {
             Some(class) => {
-                Verdict::Replace(format!("\"{}\"", self.inspector.marker(class)).into_bytes())
+                let instead = self.inspector.instead(class, &digits);
+                Verdict::Replace(format!("\"{instead}\"").into_bytes())
             }
             None => Verdict::Keep,
         }

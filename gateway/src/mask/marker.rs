@@ -8,11 +8,18 @@ const WORD: &[u8] = b"masked";
 /// Bytes before the word that belong to a marker in its longest encoding (`[` as `\u005b`), and
 /// after it (`:`, a class and `]`, with every other character escaped).
 const BEFORE_BYTES_MAX: usize = 8;
-const AFTER_BYTES_MAX: usize = 6 + 6 * CLASS_BYTES_MAX + 6;
+const AFTER_BYTES_MAX: usize = 6 + 6 * (CLASS_BYTES_MAX + 1 + PART_BYTES_MAX) + 6;
+/// Longest part of a value that a marker keeps, in bytes.
+pub(super) const PART_BYTES_MAX: usize = 64;
 
 /// The marker for a class. ASCII without quotes or backslashes: it can stand in any string.
 pub(super) fn marker(class: &DataClass) -> String {
     format!("[masked:{class}]")
+}
+
+/// The marker for a class that keeps a part of the value: ASCII letters, digits, dots and hyphens.
+pub(super) fn marker_with(class: &DataClass, part: &str) -> String {
+    format!("[masked:{class}:{part}]")
 }
 
 /// Looks for markers in what a caller sends, in chunks: plain, percent-encoded, escaped as in JSON or
@@ -72,14 +79,14 @@ fn is_marker(bytes: &[u8], at: usize) -> bool {
     };
     rest = after;
     let mut class = Vec::new();
-    while class.len() <= CLASS_BYTES_MAX {
+    while class.len() <= CLASS_BYTES_MAX + 1 + PART_BYTES_MAX {
         if strip(
             rest,
             &[b"]", b"%5D", b"%5d", b"\\u005D", b"\\u005d", b"&#93;"],
         )
         .is_some()
         {
-            return is_class_name(&class);
+            return is_name(&class);
         }
         let Some((byte, after)) = class_byte(rest) else {
             return false;
@@ -88,6 +95,17 @@ fn is_marker(bytes: &[u8], at: usize) -> bool {
         rest = after;
     }
     false
+}
+
+/// What stands in a marker: a class, or a class and a part.
+fn is_name(name: &[u8]) -> bool {
+    let mut words = name.split(|byte| *byte == b':');
+    let class = words.next().is_some_and(is_class_name);
+    let part = words.next().is_none_or(|part| {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        !part.is_empty() && part.iter().all(plain)
+    });
+    class && part && words.next().is_none()
 }
 
 fn strip<'a>(bytes: &'a [u8], prefixes: &[&[u8]]) -> Option<&'a [u8]> {
@@ -102,6 +120,12 @@ fn class_byte(bytes: &[u8]) -> Option<(u8, &[u8])> {
     }
     if let Some(after) = strip(bytes, &[b"%2E", b"%2e", b"\\u002E", b"\\u002e"]) {
         return Some((b'.', after));
+    }
+    if let Some(after) = strip(
+        bytes,
+        &[b":", b"%3A", b"%3a", b"\\u003A", b"\\u003a", b"&#58;"],
+    ) {
+        return Some((b':', after));
     }
     bytes.split_first().map(|(byte, after)| (*byte, after))
 }

@@ -133,7 +133,8 @@ impl Masker {
         if self.failed {
             return Err(Reason::Failed.into());
         }
-        let looked = guarded(|| Ok(self.look_at_value(name, value)));
+        let looked = guarded(|| Ok(self.look_at_value(name, value)))
+            .and_then(|masked| self.allowed().map(|()| masked));
         self.failed = looked.is_err();
         looked
     }
@@ -159,7 +160,7 @@ impl Masker {
         if self.failed {
             return Err(Reason::Failed.into());
         }
-        let result = guarded(|| self.take(chunk, out));
+        let result = guarded(|| self.take(chunk, out)).and_then(|()| self.allowed());
         self.failed = result.is_err();
         result
     }
@@ -173,6 +174,7 @@ impl Masker {
             return Err(Reason::Failed.into());
         }
         guarded(|| self.end(out))?;
+        self.allowed()?;
         let counts = self.inspector.counts();
         let scrubbed = self.scrubber.count();
         let uninspected = self.uninspected;
@@ -190,6 +192,14 @@ impl Masker {
                 ..Summary::default()
             },
         })
+    }
+
+    /// Whether what was found so far lets the answer go on.
+    fn allowed(&self) -> Result<(), Withheld> {
+        match self.inspector.blocked() {
+            Some(class) => Err(Reason::Blocked(class.clone()).into()),
+            None => Ok(()),
+        }
     }
 
     fn take(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Withheld> {

@@ -20,6 +20,7 @@ mod detect;
 mod events;
 mod form;
 mod inspector;
+mod instead;
 mod json;
 mod marker;
 mod masker;
@@ -29,6 +30,7 @@ mod needles;
 mod own;
 mod path;
 mod places;
+mod requests;
 mod text;
 mod view;
 mod withheld;
@@ -37,8 +39,12 @@ mod xml;
 pub use class::{ClassError, DataClass};
 pub use coding::{DECODED_BYTES_MAX, RATIO_FREE_BYTES, RATIO_MAX};
 pub use config::{Config, Fault, Mode, Plan, Settings};
+pub use instead::Instead;
 pub use marker::MarkerGuard;
 pub use masker::{Masker, ResponseFacts, Summary};
 pub use needles::{NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, NeedleError, Needles};
 pub use own::OwnConfig;
+pub use requests::{
+    RequestFacts, RequestFault, RequestGuard, RequestsConfig, SEARCHED_BODY_BYTES_MAX,
+};
 pub use withheld::Withheld;

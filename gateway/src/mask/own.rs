@@ -280,7 +280,10 @@ fn finds_in(
     let mut out = Vec::new();
     masker.push(text.as_bytes(), &mut out).map_err(unread)?;
     let summary = masker.finish(&mut out).map_err(unread)?;
-    Ok(summary.hits.contains_key(class) || summary.observed.contains_key(class))
+    match summary.uninspected {
+        Some(withheld) => Err(unread(withheld)),
+        None => Ok(summary.observed.contains_key(class)),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Why an answer is not delivered.
 
+use super::class::DataClass;
 use wire::json::JsonError;
 
 /// An answer that cannot be inspected to its end and is therefore not delivered.
@@ -28,6 +29,7 @@ impl Withheld {
             Reason::Parts(_) => "multipart",
             Reason::TooLong(_) => "too-long",
             Reason::Panicked => "detector-failed",
+            Reason::Blocked(_) => "blocked-class",
             Reason::Failed => "failed-before",
         }
     }
@@ -77,6 +79,8 @@ pub(super) enum Reason {
     TooLong(&'static str),
     #[error("a detector failed: this is a fault of the gateway, please report it")]
     Panicked,
+    #[error("the answer holds data of class `{0}`, which is set to block it")]
+    Blocked(DataClass),
     #[error("the answer was withheld before")]
     Failed,
 }

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::gate::{Code, Refusal};
 use crate::identity::{Plane, Principal, Rejection};
 use crate::listener::Peer;
-use crate::mask::MarkerGuard;
+use crate::mask::{MarkerGuard, RequestFacts, RequestGuard, SEARCHED_BODY_BYTES_MAX};
 use crate::record::{Event, Who};
 use crate::upstream::Cookies;
 
@@ -161,6 +161,17 @@ pub(super) async fn decode(
     let plan = found
         .body_plan(&headers, arrival.length)
         .map_err(|fault| refused(&fault))?;
+    let guards: Vec<_> = found
+        .functions()
+        .filter_map(|function| connection.upstream.mask(function)?.requests())
+        .collect();
+    // What is to be searched is read whole.
+    let plan = match plan {
+        BodyPlan::Stream if !guards.is_empty() => BodyPlan::Buffer {
+            bytes_max: SEARCHED_BODY_BYTES_MAX,
+        },
+        plan => plan,
+    };
     let body = match plan {
         BodyPlan::None => buffered(arrival.body, 0).await?,
         BodyPlan::Buffer { bytes_max } => buffered(arrival.body, bytes_max).await?,
@@ -174,6 +185,9 @@ pub(super) async fn decode(
     if MarkerGuard::contains_marker(target.as_str().as_bytes()) {
         return Err(masked_value());
     }
+    for guard in guards {
+        searched(guard, &target, &headers, &body)?;
+    }
     let head = HttpHead {
         method: arrival.method,
         target,
@@ -183,6 +197,40 @@ pub(super) async fn decode(
         .catalogue
         .decode(&found, head, body, id, facts)
         .map_err(|fault| refused(&fault))
+}
+
+/// Nothing that must not be sent stands in what is forwarded. Cookies pass only where the config asks for
+/// it, and are not searched.
+fn searched(
+    guard: &RequestGuard,
+    target: &Target,
+    headers: &HeaderMap,
+    body: &RequestBody,
+) -> Result<(), Refusal> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let facts = RequestFacts {
+        target: target.as_str(),
+        content_type: text(header::CONTENT_TYPE),
+        content_encoding: text(header::CONTENT_ENCODING),
+        body: match body {
+            RequestBody::Bytes(bytes) => bytes,
+            RequestBody::Empty => &[],
+            // INVARIANT: the plan above does not let a body stream that is to be searched.
+            RequestBody::Stream(_) => {
+                return Err(Refusal::new(
+                    Code::Internal,
+                    "NOT executed: the body was not held in memory",
+                ));
+            }
+        },
+    };
+    let values = headers
+        .iter()
+        .filter(|(name, _)| **name != header::COOKIE)
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    guard
+        .check(&facts, values)
+        .map_err(|fault| Refusal::new(Code::DataNotAllowed, format!("NOT executed: {fault}")))
 }
 
 fn masked_value() -> Refusal {

@@ -53,6 +53,10 @@ fn world() -> Arc<World> {
             .connection("masked", double.address, &json!({
                 "functions": any, "credential": bearer, "mask": { "fields": { "$.mail": "email" }, "detect": ["contact"] },
             }))
+            .connection("guarded", double.address, &json!({
+                "functions": any, "credential": bearer,
+                "mask": { "mode": "off", "requests": { "block": ["secret", "payment-card"] } },
+            }))
             .connection("typed", double.address, &json!({ "functions": typed, "credential": bearer }))
             .connection("key", double.address, &json!({
                 "functions": any, "present_in": "x-api-key",
@@ -373,6 +377,49 @@ fn a_request_that_carries_a_marker_is_refused() {
         .get("/any/marker?mail=%5Bmasked:email%5D", &staff());
     problem(&answer, 422, "masked_value_in_request", "no");
     assert_eq!(world.double.hits("/marker"), 0);
+}
+
+#[test]
+fn a_request_that_holds_what_may_not_be_sent_is_refused_and_nothing_of_it_is_told() {
+    let world = world();
+    let key = "ghp_abcdefghijklmnopqrstuvwxyz0123456789";
+    let send = |path: &str, header: &str, body: &str| {
+        let headers = [("Content-Type", "application/json"), ("X-Note", header)];
+        let answer = world
+            .gateway
+            .send("POST", path, &staff(), &headers, body.as_bytes());
+        (answer, format!("{path} {header} {body}"))
+    };
+    for (path, header, body, place) in [
+        (
+            "/guarded/leak",
+            "none",
+            format!(r#"{{"note":"{key}"}}"#),
+            "the body",
+        ),
+        ("/guarded/leak", key, "{}".to_owned(), "header `x-note`"),
+        (
+            "/guarded/leak?card=4111-1111-1111-1111",
+            "none",
+            "{}".to_owned(),
+            "the path or query",
+        ),
+    ] {
+        let (answer, what) = send(path, header, &body);
+        problem(&answer, 422, "data_not_allowed", "no");
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(place), "{what}: {detail}");
+        assert!(
+            !detail.contains("ghp_") && !detail.contains("4111"),
+            "{what}: {detail}"
+        );
+    }
+    let (answer, _) = send("/guarded/leak", "none", r#"{"note":"#);
+    problem(&answer, 422, "data_not_allowed", "no");
+    assert_eq!(world.double.hits("/leak"), 0);
+    let (answer, _) = send("/guarded/leak", "none", r#"{"note":"bob@example.com"}"#);
+    assert_eq!(answer.status, 200);
+    assert_eq!(world.double.hits("/leak"), 1);
 }
 
 // A18 (promise 7)
