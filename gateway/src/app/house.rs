@@ -1,6 +1,5 @@
 //! The open house: everything that one gateway process owns.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::difference::difference;
 use super::{DRAIN, Error};
 use crate::approval::{ApprovalId, Approvals};
 use crate::clock::{SharedClock, SystemClock};
@@ -20,7 +20,6 @@ use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocat
 use crate::listener::{Certificate, Renewed};
 use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
-use crate::policy::PolicyDiff;
 use crate::record::{self, Cosigner, Event, Recorder, SharedIndex, Transit, Who};
 use crate::secret::Secret;
 use crate::store::{self, Change, Outbox, Revoked, SqliteStore, State, Store};
@@ -562,51 +561,4 @@ fn hash(text: &str) -> [u8; 32] {
 
 fn same(in_force: &[Revocation], stored: &[Revocation]) -> bool {
     in_force.len() == stored.len() && stored.iter().all(|one| in_force.contains(one))
-}
-
-/// What changes between two snapshots, and which forbids and approval rules are taken away.
-fn difference(old: &Snapshot, new: &Snapshot) -> (String, Vec<String>) {
-    let diff = PolicyDiff::between(&old.policies, &new.policies);
-    let mut lines = Vec::new();
-    lines.extend(
-        diff.removed
-            .iter()
-            .map(|rule| format!("- policy {}", rule.id)),
-    );
-    lines.extend(
-        diff.changed
-            .iter()
-            .map(|(_, rule)| format!("~ policy {}", rule.id)),
-    );
-    lines.extend(
-        diff.added
-            .iter()
-            .map(|rule| format!("+ policy {}", rule.id)),
-    );
-    let functions = |snapshot: &Snapshot| -> BTreeSet<String> {
-        let connections = snapshot.connections.values();
-        connections
-            .flat_map(|connection| connection.catalogue.functions())
-            .map(|f| f.id.to_string())
-            .collect()
-    };
-    let (had, has) = (functions(old), functions(new));
-    lines.extend(had.difference(&has).map(|id| format!("- function {id}")));
-    lines.extend(has.difference(&had).map(|id| format!("+ function {id}")));
-    if lines.is_empty() {
-        lines.push(
-            if old.version == new.version {
-                "no change"
-            } else {
-                "settings changed"
-            }
-            .to_owned(),
-        );
-    }
-    let removed = diff
-        .takes_away()
-        .iter()
-        .map(|rule| rule.id.clone())
-        .collect();
-    (lines.join("\n"), removed)
 }

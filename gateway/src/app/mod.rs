@@ -4,6 +4,7 @@
 //! thing, because its callers are refused one by one. Called by `cli`.
 
 mod control;
+mod difference;
 mod house;
 mod local;
 mod root;

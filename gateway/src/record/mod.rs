@@ -9,6 +9,7 @@
 
 mod call;
 mod cosign;
+mod document;
 mod entry;
 mod erase;
 mod error;

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Error;
+use super::document::{document, raw};
 use super::entry::{Outcome, Who};
 use super::event;
 use super::frame::{self, Kind, LeafFrame};
@@ -590,26 +591,4 @@ fn cut(bytes: u64, captured: u64, calling: &Calling) -> Vec<(&'static str, Value
 
 fn commit(key: &ContentKey, field: Field, text: &str) -> Value {
     hex(&key.commit(field, text.as_bytes())).into()
-}
-
-/// A value's text, fixed: commitments are over these bytes and they are sealed as they are.
-fn raw(value: &Value) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
-}
-
-/// An object's members, and these texts as further members.
-fn document(object: &Value, texts: &[(&str, &RawValue)]) -> String {
-    let mut out = object.to_string();
-    out.pop();
-    for (name, text) in texts {
-        if !out.ends_with('{') {
-            out.push(',');
-        }
-        out.push('"');
-        out.push_str(name);
-        out.push_str("\":");
-        out.push_str(text.get());
-    }
-    out.push('}');
-    out
 }
