@@ -3,6 +3,7 @@
 mod source;
 mod verify;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,7 +15,7 @@ use super::{USAGE, complain, load, print};
 use crate::app;
 use crate::call::CallId;
 use crate::disk::RealDisk;
-use crate::record::{Reading, Trail};
+use crate::record::{Format, Reading, Trail};
 
 /// What to do with the audit log.
 #[derive(Debug, clap::Subcommand)]
@@ -43,11 +44,45 @@ pub(super) enum Command {
 
 /// What is handed out, and where to.
 #[derive(Debug, clap::Args)]
+#[command(group(
+    clap::ArgGroup::new("form").required(true).args(["tiles", "jsonl", "ocsf", "cef"])
+))]
 pub(super) struct ExportArgs {
     /// The log as static files (C2SP tlog-tiles) in this folder, for any web server. Files that are
     /// there are kept: run it again to bring the copy up to date.
     #[arg(long, value_name = "FOLDER")]
-    tiles: PathBuf,
+    tiles: Option<PathBuf>,
+    /// Every record, a line of JSON each.
+    #[arg(long)]
+    jsonl: bool,
+    /// Every call that ended or was denied, as an OCSF API Activity event (class 6003).
+    #[arg(long)]
+    ocsf: bool,
+    /// The same calls as CEF.
+    #[arg(long)]
+    cef: bool,
+    /// Write to this file, which must not exist yet, instead of standard output.
+    #[arg(long, short, conflicts_with = "tiles")]
+    output: Option<PathBuf>,
+    /// Begin at this record.
+    #[arg(
+        long,
+        value_name = "INDEX",
+        default_value_t = 0,
+        conflicts_with = "tiles"
+    )]
+    from: u64,
+}
+
+impl ExportArgs {
+    /// The form of lines that is asked for.
+    fn format(&self) -> Format {
+        match (self.ocsf, self.cef) {
+            (true, _) => Format::Ocsf,
+            (false, true) => Format::Cef,
+            (false, false) => Format::JsonLines,
+        }
+    }
 }
 
 pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
@@ -93,6 +128,43 @@ fn head(config: &Path, cosigned: bool) -> anyhow::Result<String> {
 }
 
 async fn export(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    match &args.tiles {
+        Some(folder) => tiles(config, folder).await,
+        None => lines(config, args).await,
+    }
+}
+
+/// Records as lines.
+async fn lines(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let about = json!({ "format": format!("{:?}", args.format()), "from": args.from });
+    let trail = read(config, Reading::Export, None, about).await?;
+    let mut out: Box<dyn Write> = match &args.output {
+        Some(path) => {
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(path);
+            Box::new(file.with_context(|| path.display().to_string())?)
+        }
+        None => Box::new(std::io::stdout().lock()),
+    };
+    let mut buffered = std::io::BufWriter::new(&mut out);
+    let lines = trail.hand_out(args.format(), args.from, &mut |line| {
+        buffered.write_all(line.as_bytes())?;
+        buffered.write_all(b"\n")
+    })?;
+    buffered
+        .flush()
+        .context("the export could not be written to its end")?;
+    drop(buffered);
+    if let Some(path) = &args.output {
+        print(&format!("{lines} lines in {}", path.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The log as static files.
+async fn tiles(config: &Path, folder: &Path) -> anyhow::Result<ExitCode> {
     let about = json!({ "format": "tiles" });
     let trail = read(config, Reading::Export, None, about).await?;
     let head = match trail.cosigned_head() {
@@ -103,7 +175,7 @@ async fn export(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
     };
     let mut files = 0_u64;
     trail.tiles(head.size, &mut |path, bytes| {
-        let path = args.tiles.join(path);
+        let path = folder.join(path);
         // A file of a log never changes: what is there from the last time is right, or found to be wrong.
         if path.exists() {
             return Ok(());
@@ -112,7 +184,7 @@ async fn export(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
         put(&path, bytes)
     })?;
     // Last: whoever reads the copy meanwhile finds everything that the checkpoint covers.
-    let checkpoint = args.tiles.join(tlog::tile::CHECKPOINT_PATH);
+    let checkpoint = folder.join(tlog::tile::CHECKPOINT_PATH);
     put(&checkpoint, head.note.as_bytes()).with_context(|| checkpoint.display().to_string())?;
     print(&format!("{files} new files, {} records in all", head.size));
     Ok(ExitCode::SUCCESS)

@@ -54,9 +54,9 @@ pub use root::{
 };
 pub use seal::PIECE_BYTES;
 pub use trail::{
-    CallIndex, CallSummary, Calls, Cursor, Decided, Entry, Filter, Judged, JudgedContent, Opener,
-    PAGE_CALLS_MAX, Page, Progress, PutFile, Replayed, ReplayedPart, Report, SealedDecision,
-    SharedIndex, Story, Trail, Unopened, Verdict, VerifyOptions,
+    CallIndex, CallSummary, Calls, Cursor, Decided, Entry, Filter, Format, Formatter, Judged,
+    JudgedContent, Opener, PAGE_CALLS_MAX, Page, Progress, PutFile, Replayed, ReplayedPart, Report,
+    SealedDecision, SharedIndex, Story, Trail, Unopened, Verdict, VerifyOptions,
 };
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.

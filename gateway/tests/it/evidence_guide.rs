@@ -114,6 +114,46 @@ fn the_auditors_guide_works_as_it_is_written() {
         "{said}"
     );
     assert_eq!(double.hits("/one"), 1);
+    exports(folder.path(), &gateway);
+}
+
+/// What the guide's exports hold: every record of before, and the one call in the forms of others.
+fn exports(folder: &Path, gateway: &Gateway) {
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("an export");
+    let records = read("records.jsonl");
+    let leaves = gateway.leaves();
+    for (line, leaf) in records.lines().zip(&leaves) {
+        let record: serde_json::Value = serde_json::from_str(line).expect("a record");
+        assert_eq!(&record, leaf);
+    }
+    let count = records.lines().count();
+    assert!(
+        count > 4 && count <= leaves.len(),
+        "{count} of {}",
+        leaves.len()
+    );
+    let reads = leaves
+        .iter()
+        .filter(|leaf| leaf["kind"] == "audit.read")
+        .count();
+    assert!(reads >= 5, "exports and proofs are on record: {reads}");
+    let events = read("calls.ocsf.jsonl");
+    let event: serde_json::Value = serde_json::from_str(events.trim_end()).expect("one event");
+    assert_eq!(
+        (&event["class_uid"], &event["type_uid"]),
+        (&json!(6003), &json!(600_302))
+    );
+    assert_eq!(
+        (&event["status_code"], &event["api"]["operation"]),
+        (&json!("200"), &json!("fn/get"))
+    );
+    assert!(!events.contains("alice"), "{events}");
+    let cef = read("calls.cef");
+    assert!(
+        cef.starts_with("CEF:0|Callgate|Callgate|1|call.ok|fn/get|3|rt="),
+        "{cef}"
+    );
+    assert!(!cef.contains("alice") && cef.lines().count() == 1, "{cef}");
 }
 
 /// What `audit verify` says of sources that are not what they should be, and with which code.

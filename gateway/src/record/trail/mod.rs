@@ -2,6 +2,7 @@
 
 mod build;
 mod columns;
+mod formats;
 mod index;
 mod judged;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use super::{Error, heads};
 use crate::call::CallId;
 use crate::disk::{Disk, Kind as FileKind};
 
+pub use formats::{Format, Formatter};
 pub use index::{CallIndex, SharedIndex};
 pub use judged::{Judged, JudgedContent, Opener, SealedDecision, Unopened};
 pub use page::{Cursor, PAGE_CALLS_MAX, Page};

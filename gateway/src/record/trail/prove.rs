@@ -94,7 +94,7 @@ impl Trail {
     }
 
     /// Every record with its index, in order, without holding them all.
-    fn each_leaf(&self, look: &mut Look<'_>) -> Result<(), Error> {
+    pub(super) fn each_leaf(&self, look: &mut Look<'_>) -> Result<(), Error> {
         let disk = self.disk.as_ref();
         let mut visit = |_: Position, frame: &Frame<'_>| {
             if frame.kind != Kind::Leaf {
