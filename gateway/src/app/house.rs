@@ -276,7 +276,7 @@ impl House {
         let snapshot = config::build(&loaded, &context).map_err(Error::Config)?;
         audit.root = super::root_key(&loaded).await?;
         let (record, calls) = open_log(audit, &clock)?;
-        let cosigner = cosigner(&record, &loaded, &egress, &clock)?;
+        let cosigner = super::witness::cosigner(&record, &loaded, &egress, &clock)?;
         let (store, notifier, approvals) = decisions(&loaded, &egress, &clock).await?;
         recover(&approvals, &instance).await?;
         snapshot.identity.start();
@@ -503,21 +503,6 @@ impl House {
         renewed.into_iter().for_each(Renewed::put_in_force);
         Ok((loaded, report))
     }
-}
-
-/// Who asks the witnesses, when there are any.
-fn cosigner(
-    record: &Recorder,
-    loaded: &Loaded,
-    egress: &Egress,
-    clock: &SharedClock,
-) -> Result<Mutex<Option<Cosigner>>, Error> {
-    let settings = config::witnesses(loaded, egress).map_err(Error::Config)?;
-    let dir = audit_dir(&loaded.data());
-    let cosigner = settings
-        .map(|settings| Cosigner::new(record.clone(), &dir, Arc::clone(clock), settings))
-        .transpose()?;
-    Ok(Mutex::new(cosigner))
 }
 
 /// Nothing may be taken before what the last run left under way is declared indeterminate.

@@ -1,13 +1,18 @@
-//! `callgate witness serve`: a witness behind a listener, until SIGTERM.
+//! Witnesses from both sides: who asks them for a gateway's log, and `callgate witness serve`.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use super::{Error, tasks};
-use crate::clock::SystemClock;
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{self, Loaded};
 use crate::disk::RealDisk;
+use crate::egress::Egress;
 use crate::listener::{self, DrainHandle, Listener};
+use crate::record::{Cosigner, Recorder};
 use crate::telemetry;
 use crate::witness::{Service, Witness};
 
@@ -40,4 +45,19 @@ pub async fn serve_witness(state: &Path, listen: &listener::Config) -> Result<()
     drain.drain(WITNESS_DRAIN).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Who asks the witnesses, when there are any.
+pub(super) fn cosigner(
+    record: &Recorder,
+    loaded: &Loaded,
+    egress: &Egress,
+    clock: &SharedClock,
+) -> Result<Mutex<Option<Cosigner>>, Error> {
+    let settings = config::witnesses(loaded, egress).map_err(Error::Config)?;
+    let dir = super::audit_dir(&loaded.data());
+    let cosigner = settings
+        .map(|settings| Cosigner::new(record.clone(), &dir, Arc::clone(clock), settings))
+        .transpose()?;
+    Ok(Mutex::new(cosigner))
 }
