@@ -262,7 +262,10 @@ fn read_head(head: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) -> Resul
         match name.to_ascii_lowercase().as_str() {
             "content-type" if part.media_type.is_some() => return Err(unclear()),
             "content-type" => part.media_type = Some(value.to_owned()),
-            "content-disposition" if part.name.is_some() => return Err(unclear()),
+            // The extended form of a name is not for forms (RFC 7578, 4.2), but some would read it.
+            "content-disposition" if part.name.is_some() || parameter(value, "name*").is_some() => {
+                return Err(unclear());
+            }
             "content-disposition" => part.name = parameter(value, "name"),
             "content-encoding" => return Err(Reason::Parts("a part in a content coding").into()),
             "content-transfer-encoding" => {

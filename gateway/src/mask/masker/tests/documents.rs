@@ -305,3 +305,55 @@ fn generated_documents_come_out_exactly_as_they_were_made_to() {
         "{count} documents, {planted} values, 0 leaks, 0 bytes changed beside, in {seconds:.1} s"
     );
 }
+
+// M1: every detector in the formats that have a structure of their own; every two-way split through its value, and
+// seeded three-way splits of the whole
+#[test]
+fn no_split_leaks_what_any_detector_finds_in_any_structure() {
+    let values = values();
+    for (at, format) in FORMATS.iter().enumerate().skip(5) {
+        let case = everything(format);
+        for (value, masked) in &values {
+            let write: &dyn Fn(&str) -> String = match at {
+                5 => &form_value,
+                6 => &csv_field,
+                7 => &xml_text,
+                _ => &json_string,
+            };
+            let (before, after) = match at {
+                5 => ("a=1&k=", "&z=%20"),
+                6 => ("k,l\r\n1,", "\r\n2,3\r\n"),
+                7 => ("<r><a k=\"1\">", "</a></r>"),
+                _ => (
+                    "--zz9\r\nContent-Type: application/json\r\n\r\n[",
+                    "]\r\n--zz9--",
+                ),
+            };
+            let body = format!("{before}{}{after}", write(value));
+            let expected = format!("{before}{}{after}", write(masked));
+            let check = |cuts: &[usize]| {
+                let mut pieces = Vec::new();
+                let mut from = 0;
+                for cut in cuts.iter().copied().chain([body.len()]) {
+                    pieces.push(&body.as_bytes()[from..cut]);
+                    from = cut;
+                }
+                let (out, _) = case.chunks(&pieces).unwrap();
+                assert_eq!(
+                    String::from_utf8_lossy(&out),
+                    expected,
+                    "{format}, cut at {cuts:?}: {body}"
+                );
+            };
+            for cut in before.len()..=body.len() - after.len() {
+                check(&[cut]);
+            }
+            let mut random = Random(value.len() as u64);
+            for _ in 0..10 {
+                let mut cuts = [random.below(body.len()), random.below(body.len())];
+                cuts.sort_unstable();
+                check(&cuts);
+            }
+        }
+    }
+}

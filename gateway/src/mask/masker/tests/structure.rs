@@ -187,6 +187,10 @@ fn a_message_whose_parts_are_not_clear_is_withheld() {
             "multipart",
         ),
         (
+            "--b\r\nContent-Disposition: form-data; name*=utf-8''ssn\r\n\r\nx\r\n--b--",
+            "multipart",
+        ),
+        (
             "--b\r\nContent-Encoding: gzip\r\n\r\nx\r\n--b--",
             "multipart",
         ),
