@@ -37,6 +37,7 @@ mod identity;
 mod keep_erases;
 mod keep_reads;
 mod keep_rootkey;
+mod mask_answers;
 mod named_tests;
 mod notify;
 mod operate_disk;

@@ -267,7 +267,7 @@ impl Exchange {
 }
 
 /// A function that speaks HTTP/2 only: `/echo`, `/gone` (reset before an answer), `/broken` (reset within it),
-/// `/trailers`. Its requests so far, each as path and trailers.
+/// `/trailers`, `/mail` (a value in frames of one byte). Its requests so far, each as path and trailers.
 pub(crate) fn double2() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let (address, shared) = (super::free_address(), Arc::clone(&seen));
@@ -327,6 +327,19 @@ async fn answer2(
                 Ok(http_body::Frame::trailers(trailers)),
             ]
         }
+        // One byte a frame, empty ones between, and a value in the trailers too.
+        "/mail" => {
+            let body = "{\"mail\":\"someone@corp.example\"}";
+            let bytes = body
+                .chars()
+                .flat_map(|one| [one.to_string(), String::new()]);
+            let trailers = http::HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-contact"),
+                http::HeaderValue::from_static("someone@corp.example"),
+            )]);
+            let last = Ok(http_body::Frame::trailers(trailers));
+            bytes.map(data).chain([last]).collect()
+        }
         _ => vec![data(format!(
             "{} {} {text}",
             head.method,
@@ -343,7 +356,11 @@ async fn answer2(
     let frames = futures_util::stream::iter(frames).then(in_time);
     let body = http_body_util::StreamBody::new(frames.boxed());
     let mut answer = http::Response::new(body);
-    let kind = http::HeaderValue::from_static("text/plain");
+    let kind = if path == "/mail" {
+        http::HeaderValue::from_static("application/json")
+    } else {
+        http::HeaderValue::from_static("text/plain")
+    };
     answer
         .headers_mut()
         .insert(http::header::CONTENT_TYPE, kind);
