@@ -148,10 +148,11 @@ impl Witness {
         if there.is_some() {
             return Err(Error::Exists(dir.to_owned()));
         }
+        // A name that is none leaves no trace.
+        let signer = Signer::generate(name)?;
         for dir in [dir.to_owned(), logs_dir(dir), evidence_dir(dir)] {
             disk.create_dir(&dir).map_err(failed("make", &dir))?;
         }
-        let signer = Signer::generate(name)?;
         let pkcs8 = signer.to_pkcs8()?;
         let encoded = Secret::new(BASE64.encode(pkcs8.as_ref()) + "\n");
         let key = dir.join("witness.key");

@@ -234,6 +234,8 @@ fn lost_or_changed_state_is_refused_and_never_begins_anew() {
 #[test]
 fn a_witness_is_made_once_and_runs_once() {
     let place = Place::new();
+    let bad = place.path().join("other");
+    assert!(Witness::init(&bad, "two words", &RealDisk).is_err() && !bad.exists());
     let again = Witness::init(place.path(), "witness.example/w2", &RealDisk);
     assert!(matches!(again, Err(Error::Exists(_))));
     let twice = Witness::add_log(
