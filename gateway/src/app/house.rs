@@ -26,11 +26,11 @@ use crate::store::{self, Change, Outbox, Revoked, SqliteStore, State, Store};
 use crate::telemetry::Metrics;
 
 /// File with the key under which held requests are sealed.
-const STATE_KEY_FILE: &str = "state.key";
+pub(super) const STATE_KEY_FILE: &str = "state.key";
 /// File with the key that signs caller assertions.
-const ASSERTION_KEY_FILE: &str = "assertion.pem";
+pub(super) const ASSERTION_KEY_FILE: &str = "assertion.pem";
 /// File that names the instance and the log's origin.
-const NAME_FILE: &str = "name.json";
+pub(super) const NAME_FILE: &str = "name.json";
 
 /// Everything that one gateway process owns.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ pub fn audit_config(loaded: &Loaded) -> Result<record::Config, Error> {
     let audit = &loaded.config.audit;
     let origin = audit.origin.clone().unwrap_or(names.origin);
     let mut config = record::Config::new(audit_dir(&data), origin, names.instance);
+    config.head_file = audit.head_file.as_ref().map(|path| loaded.base.join(path));
     if let Some(bytes) = audit.capture_bytes {
         config.capture_bytes_max = bytes;
     }

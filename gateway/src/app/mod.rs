@@ -3,11 +3,13 @@
 //! Refuses to start on anything that would only be noticed later; an unreachable issuer is no such
 //! thing, because its callers are refused one by one. Called by `cli`.
 
+mod backup;
 mod control;
 mod difference;
 mod house;
 mod local;
 mod root;
+mod succeed;
 mod tasks;
 mod witness;
 
@@ -16,10 +18,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use backup::{BackupError, backup, restore, restore_config};
 pub use control::{Answer, Ask, ask};
 pub use house::{House, audit_config, audit_dir, init, instance, store_dir};
 pub use local::{Note, note};
 pub use root::{call_index, root_key, rotate_root, trail, transit};
+pub use succeed::{adopt, remember, succeed};
 pub use witness::serve_witness;
 
 use crate::config::{self, Fault, Loaded};

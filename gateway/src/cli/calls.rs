@@ -1,6 +1,6 @@
 //! `callgate calls`: reading the evidence, beside a running gateway or on a copy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,20 +24,18 @@ pub(super) enum Command {
     Show {
         /// The call's id (`Callgate-Call`).
         call: CallId,
+        /// The folder of a log that was succeeded (`audit.1`).
+        #[arg(long)]
+        log: Option<PathBuf>,
     },
     /// What was sent and what was released, again; nothing runs.
     Replay {
         /// The call's id (`Callgate-Call`).
         call: CallId,
+        /// The folder of a log that was succeeded (`audit.1`).
+        #[arg(long)]
+        log: Option<PathBuf>,
     },
-}
-
-/// The log without what opens its content.
-fn open(loaded: &Loaded) -> anyhow::Result<Trail> {
-    Ok(Trail::open(
-        &app::audit_dir(&loaded.data()),
-        Arc::new(RealDisk),
-    )?)
 }
 
 /// The config, once it is on record that somebody reads the log: what cannot be recorded is not shown.
@@ -62,13 +60,35 @@ pub(super) async fn read(
     call: Option<CallId>,
     about: serde_json::Value,
 ) -> anyhow::Result<Trail> {
+    read_at(config, None, what, call, about).await
+}
+
+/// The same of one call, in the log or in one that it succeeds.
+async fn read_log(
+    config: &Path,
+    what: Reading,
+    call: CallId,
+    log: Option<&Path>,
+) -> anyhow::Result<Trail> {
+    let about = log.map_or_else(|| json!({}), |log| json!({ "log": log }));
+    read_at(config, log, what, Some(call), about).await
+}
+
+async fn read_at(
+    config: &Path,
+    log: Option<&Path>,
+    what: Reading,
+    call: Option<CallId>,
+    about: serde_json::Value,
+) -> anyhow::Result<Trail> {
     let loaded = recorded(config, what, call, about).await?;
-    match app::trail(&loaded).await {
-        Ok(trail) => Ok(trail),
+    let dir = log.map_or_else(|| app::audit_dir(&loaded.data()), Path::to_owned);
+    match app::root_key(&loaded).await {
+        Ok(root) => Ok(Trail::open_with(&dir, Arc::new(RealDisk), root)?),
         // What stands in clear is shown, when the service that opens the rest is away.
         Err(error @ app::Error::Root(_)) => {
             super::complain(&anyhow::Error::from(error).context("sealed content stays closed"));
-            open(&loaded)
+            Ok(Trail::open(&dir, Arc::new(RealDisk))?)
         }
         Err(error) => Err(error.into()),
     }
@@ -81,8 +101,8 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
             let loaded = recorded(config, Reading::List, None, args.about()).await?;
             list::run(&loaded, args, &filter).await?;
         }
-        Command::Show { call } => {
-            let trail = read(config, Reading::Show, Some(*call), json!({})).await?;
+        Command::Show { call, log } => {
+            let trail = read_log(config, Reading::Show, *call, log.as_deref()).await?;
             let story = trail.show(*call)?;
             print(&list::line(&story.summary));
             for entry in &story.entries {
@@ -99,8 +119,8 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
                 }
             }
         }
-        Command::Replay { call } => {
-            let trail = read(config, Reading::Replay, Some(*call), json!({})).await?;
+        Command::Replay { call, log } => {
+            let trail = read_log(config, Reading::Replay, *call, log.as_deref()).await?;
             replay(&trail.replay(*call)?);
         }
     }

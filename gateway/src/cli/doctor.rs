@@ -73,6 +73,7 @@ pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     root_key(&loaded, &mut findings).await;
     witnesses(&loaded, &mut findings);
     certificates(&loaded, &mut findings);
+    head_file(&loaded, &mut findings);
     issuers(&snapshot, &mut findings).await;
     upstreams(&snapshot, &mut findings).await;
     Ok(if findings.bad == 0 {
@@ -88,11 +89,12 @@ fn witnesses(loaded: &Loaded, findings: &mut Findings) {
         .map(|egress| config::witnesses(loaded, &egress))
     {
         Ok(Ok(Some(settings))) => settings.witnesses,
+        Ok(Ok(None)) if loaded.config.audit.head_file.is_some() => return,
         Ok(Ok(None)) => {
             return findings.tell(
                 Grade::Weak,
                 "no head of the log is held outside: whoever owns this machine could rewind it unseen; \
-                 name `audit.witnesses`, or keep receipts or checkpoints elsewhere",
+                 name `audit.witnesses` or `audit.head_file`, or keep receipts or checkpoints elsewhere",
             );
         }
         // Faults of the config were told before anything else.
@@ -153,6 +155,29 @@ fn settings(loaded: &Loaded, findings: &mut Findings) {
             "there is no console: nobody can vote or revoke",
         ),
     }
+}
+
+fn head_file(loaded: &Loaded, findings: &mut Findings) {
+    match &loaded.config.audit.head_file {
+        None => {}
+        Some(path) if loaded.base.join(path).exists() || !has_heads(loaded) => {
+            let text = format!("the log's head is remembered in {}", path.display());
+            findings.tell(Grade::Good, &text);
+        }
+        Some(path) => {
+            let text = format!(
+                "`audit.head_file` {} is not there: the log's head is remembered nowhere",
+                path.display()
+            );
+            findings.tell(Grade::Bad, &text);
+        }
+    }
+}
+
+/// Whether any head was signed yet.
+fn has_heads(loaded: &Loaded) -> bool {
+    let heads = app::audit_dir(&loaded.data()).join("heads");
+    std::fs::read_dir(heads).is_ok_and(|mut heads| heads.next().is_some())
 }
 
 async fn root_key(loaded: &Loaded, findings: &mut Findings) {

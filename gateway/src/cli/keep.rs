@@ -12,6 +12,7 @@ use super::{load, print};
 use crate::app::{self, Note};
 use crate::approval::terminal_safe;
 use crate::call::CallId;
+use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::record::{Reading, Trail};
 
@@ -50,6 +51,13 @@ pub(super) enum Command {
     },
     /// Legal holds that stand.
     Holds,
+    /// Go on after a log that cannot: a successor, whose first record says what it succeeds and what is
+    /// lost.
+    Succeed,
+    /// Say that the data folder was moved here, and that nothing else will ever write a copy of it.
+    Adopt,
+    /// Begin to remember the newest head in `audit.head_file`, which is not there yet.
+    Remember,
     /// Have the root key wrapped anew, under the newest version of the transit service's key. What is
     /// sealed stays as it is; the old wrapped key is gone.
     RotateRoot,
@@ -75,7 +83,33 @@ fn subject(text: &str) -> Result<Subject, String> {
 
 pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
     let loaded = load(config)?;
-    let note = match command {
+    let done = match command {
+        Command::Succeed => app::succeed(&loaded).await?,
+        Command::Adopt => {
+            app::adopt(&loaded)?;
+            "the log goes on here".to_owned()
+        }
+        Command::Remember => {
+            let size = app::remember(&loaded)?;
+            format!("the head of {size} records is remembered")
+        }
+        Command::RotateRoot => told(app::rotate_root(&loaded).await)?,
+        Command::Holds => return holds(&loaded).await,
+        Command::Shred { .. } | Command::Hold { .. } | Command::Release { .. } => {
+            told(app::note(&loaded, note(&loaded, command)?).await)?
+        }
+    };
+    print(&terminal_safe(&done));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(outcome: Result<String, String>) -> anyhow::Result<String> {
+    outcome.map_err(|why| anyhow::anyhow!("{}", terminal_safe(&why)))
+}
+
+/// What goes on record for a command that changes what may be erased.
+fn note(loaded: &Loaded, command: &Command) -> anyhow::Result<Note> {
+    Ok(match command {
         Command::Shred { subject, yes } => {
             if !yes {
                 confirm(subject)?;
@@ -108,23 +142,21 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
             hold: hold.clone(),
             reason: reason.clone(),
         },
-        Command::RotateRoot => {
-            let done = app::rotate_root(&loaded).await;
-            print(&done.map_err(|why| anyhow::anyhow!("{}", terminal_safe(&why)))?);
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Holds => Note::Read {
-            what: Reading::List,
-            call: None,
-            about: json!({ "holds": true }),
-        },
+        Command::Succeed
+        | Command::Adopt
+        | Command::Remember
+        | Command::RotateRoot
+        | Command::Holds => anyhow::bail!("nothing to record"),
+    })
+}
+
+async fn holds(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let reading = Note::Read {
+        what: Reading::List,
+        call: None,
+        about: json!({ "holds": true }),
     };
-    let done = app::note(&loaded, note).await;
-    let done = done.map_err(|why| anyhow::anyhow!("{}", terminal_safe(&why)))?;
-    if !matches!(command, Command::Holds) {
-        print(&terminal_safe(&done));
-        return Ok(ExitCode::SUCCESS);
-    }
+    told(app::note(loaded, reading).await)?;
     let trail = Trail::open(&app::audit_dir(&loaded.data()), Arc::new(RealDisk))?;
     for hold in trail.holds() {
         let call = hold

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod audit;
+mod backup;
 mod calls;
 
 mod check;
@@ -56,6 +57,10 @@ enum Command {
     Check(check::Args),
     /// Serve calls until SIGTERM.
     Serve,
+    /// Copy everything that a gateway needs into an empty folder, also while it runs.
+    Backup(backup::Args),
+    /// Put a backup where the config says that the data is; never over anything.
+    Restore(backup::RestoreArgs),
     /// Ask the running gateway to read its config again.
     Reload(check::ReloadArgs),
     /// Look for what would go wrong: issuers, upstreams, disk, clock, settings that weaken a promise.
@@ -120,6 +125,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 .map(|()| ExitCode::SUCCESS)
                 .map_err(Into::into)
         }),
+        Command::Backup(args) => block_on(backup::run(&config, &args)),
+        Command::Restore(args) => block_on(backup::restore(&config, &args)),
         Command::Reload(args) => block_on(check::reload(&config, &args)),
         Command::Doctor => block_on(doctor::run(&config)),
         Command::Schema => {

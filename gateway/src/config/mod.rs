@@ -98,6 +98,10 @@ pub struct AuditConfig {
     /// Bytes of request and of answer that are kept for replay, each. Default: 1048576.
     #[serde(default)]
     pub capture_bytes: Option<usize>,
+    /// A file on another volume that remembers the newest signed head, so that a log which was put back to
+    /// an older state is noticed at the next start. A log has one of its own. Default: none.
+    #[serde(default)]
+    pub head_file: Option<PathBuf>,
     /// Where the root key of the recorded content is kept. Default: in a file beside the keyring.
     #[serde(default)]
     pub root_key: Option<record::RootKeyConfig>,

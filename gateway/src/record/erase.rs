@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::entry::Who;
 use super::event::Recorded;
 use super::leaf::{hex, unhex};
+use super::outside;
 use super::recorder::Recorder;
 use super::seal::{REFERENCE_BYTES, random};
 use super::{Unavailable, Why};
@@ -146,7 +147,13 @@ impl Recorder {
             Arc::clone(&self.inner.keyring),
             Arc::clone(&self.inner.disk),
         );
+        let head_file = self.inner.head_file.clone();
         let destroyed = tokio::task::spawn_blocking(move || {
+            if let Some(path) = &head_file
+                && let Err(error) = outside::erase(disk.as_ref(), path, &reference)
+            {
+                tracing::error!(%error, "the erasure cannot be remembered outside: an older backup could undo it");
+            }
             keyring.destroy(disk.as_ref(), &|found| *found == reference)
         });
         match destroyed.await {

@@ -93,6 +93,41 @@ pub enum Error {
         /// Records in the log.
         leaves: u64,
     },
+    /// A head outside is newer than the log.
+    #[error(
+        "the log has {leaves} records, but `{path}` remembers {head}: this is an older copy, and what was recorded since is not in it; put the newer one back, or run `callgate audit succeed` to go on in a successor"
+    )]
+    Behind {
+        /// The head file.
+        path: PathBuf,
+        /// Size of the head in it.
+        head: u64,
+        /// Records in the log.
+        leaves: u64,
+    },
+    /// The head file is gone.
+    #[error(
+        "`audit.head_file` `{0}` is not there, but heads were signed: mount its volume; if it is new, run `callgate audit remember` once"
+    )]
+    NoOutsideHead(PathBuf),
+    /// The head file is of another log.
+    #[error(
+        "`{0}` holds a head that this log's key did not sign: every log has a head file of its own"
+    )]
+    OutsideHead(PathBuf),
+    /// The directory is a copy.
+    #[error(
+        "the log in `{0}` was copied or restored: the original may have gone on, and one name must not have two logs; run `callgate audit succeed` to go on in a successor, or, if the folder was only moved and nothing else will ever write it, `callgate audit adopt`"
+    )]
+    Copied(PathBuf),
+    /// A successor that a crash left half made.
+    #[error(
+        "`{0}` is a successor that was left half made: remove it, and ask again; the old log has everything"
+    )]
+    HalfMade(PathBuf),
+    /// The log goes on as it is.
+    #[error("the log in `{0}` can go on as it is: there is nothing to succeed")]
+    NothingToSucceed(PathBuf),
     /// A signed head states another tree.
     #[error(
         "the records do not match the head of size {size} that was signed over them; run `callgate audit verify`"
@@ -170,6 +205,8 @@ pub enum Why {
     Key,
     /// The call was begun before.
     Twice,
+    /// A copy of the log is written elsewhere.
+    Forked,
 }
 
 impl Why {
@@ -185,6 +222,7 @@ impl Why {
             Self::Closed => "closed",
             Self::Key => "key",
             Self::Twice => "twice",
+            Self::Forked => "forked",
         }
     }
 }
@@ -218,6 +256,9 @@ impl std::fmt::Display for Unavailable {
             Why::Closed => "the audit log is closed",
             Why::Key => "no key could be made for the call's content",
             Why::Twice => "the call has a record already",
+            Why::Forked => {
+                "a copy of this audit log is written elsewhere: stop one of the two, and start the other anew"
+            }
         })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::entry::{Event, Who};
 use super::leaf::{Fields, hex, nanos_text};
 use super::seal::ContentId;
+use super::succeed::Predecessor;
 use crate::call::CallId;
 
 /// Everything that is recorded beside the begin and the end of calls.
@@ -21,6 +22,8 @@ pub(super) enum Recorded {
         /// Whether an unfinished write was cut off.
         torn: bool,
         version: &'static str,
+        /// The log that this one succeeds, in its first record.
+        predecessor: Option<Box<Predecessor>>,
     },
     /// The log was closed in order.
     LogClose,
@@ -186,7 +189,11 @@ impl Recorded {
                 indeterminate,
                 torn,
                 version,
+                predecessor,
             } => {
+                if let Some(predecessor) = predecessor {
+                    leaf.object("predecessor", predecessor.members());
+                }
                 leaf.number("indeterminate", *indeterminate);
                 leaf.truth("torn", *torn);
                 leaf.word("version", version);

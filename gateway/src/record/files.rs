@@ -42,6 +42,16 @@ impl Files {
         self.dir.join("lock")
     }
 
+    /// Which directory the log was made in.
+    pub(super) fn place(&self) -> PathBuf {
+        self.dir.join("place")
+    }
+
+    /// What this log is the successor of.
+    pub(super) fn predecessor(&self) -> PathBuf {
+        self.dir.join("predecessor.json")
+    }
+
     pub(super) fn identity(&self) -> PathBuf {
         self.dir.join("log.json")
     }
@@ -261,6 +271,7 @@ pub(super) fn create(config: &Config, wrapped: Option<&str>, disk: &dyn Disk) ->
     let encoded = Secret::new(BASE64.encode(pkcs8.as_ref()) + "\n");
     write(&files.log_key(), encoded.expose().as_bytes())?;
     write(&files.subjects(), b"")?;
+    super::outside::settle_place(disk, &files)?;
     // Last, because its presence is what makes the directory a log.
     let identity = IdentityFile {
         format: FORMAT.to_owned(),

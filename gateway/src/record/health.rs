@@ -78,6 +78,8 @@ pub(super) struct Shared {
     pub(super) replaced: AtomicBool,
     /// Durable bytes changed; only a restart and a look heal it.
     pub(super) damaged: AtomicBool,
+    /// Another process signs heads under this log's name; only people can tell which of the two is to go on.
+    pub(super) forked: AtomicBool,
     pub(super) closed: AtomicBool,
     /// A zeroed segment lies ready.
     pub(super) spare_ready: AtomicBool,
@@ -104,6 +106,7 @@ impl Shared {
             no_space: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            forked: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             spare_ready: AtomicBool::new(false),
             tree: Mutex::new(tree),
@@ -144,6 +147,7 @@ impl Shared {
             (self.closed.load(Ordering::Acquire), Why::Closed),
             (self.replaced.load(Ordering::Acquire), Why::Replaced),
             (self.damaged.load(Ordering::Acquire), Why::Damaged),
+            (self.forked.load(Ordering::Acquire), Why::Forked),
             (self.write_failed.load(Ordering::Acquire), Why::Write),
             (self.no_space.load(Ordering::Acquire), Why::Space),
             (slow, Why::Slow),

@@ -22,12 +22,14 @@ mod job;
 mod keeper;
 mod keyring;
 mod leaf;
+mod outside;
 mod recorder;
 mod recovery;
 mod root;
 mod seal;
 mod sealer;
 mod segment;
+mod succeed;
 #[cfg(test)]
 mod tests;
 mod trail;
@@ -53,6 +55,7 @@ pub use root::{
     read_clear_root, read_wrapped_root, wrapped_version, write_wrapped_root,
 };
 pub use seal::PIECE_BYTES;
+pub use succeed::{Predecessor, adopt, adopt_newest, remember, succeed};
 pub use trail::{
     CallIndex, CallSummary, Calls, Cursor, Decided, Entry, Filter, Format, Formatter, Judged,
     JudgedContent, Opener, PAGE_CALLS_MAX, Page, Progress, PutFile, Replayed, ReplayedPart, Report,
@@ -103,6 +106,8 @@ pub struct Config {
     pub refusals_every: Duration,
     /// The root key of the content.
     pub root: RootKey,
+    /// A file on another volume that remembers the newest head.
+    pub head_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -119,6 +124,7 @@ impl Config {
             head_every: Duration::from_secs(1),
             refusals_every: Duration::from_secs(60),
             root: RootKey::File,
+            head_file: None,
         }
     }
 }

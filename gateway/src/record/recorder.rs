@@ -1,9 +1,11 @@
 //! The recorder: where other rooms begin, end and note.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -17,9 +19,11 @@ use super::health::{Anchor, Head, Health, Shared};
 use super::job::{BeginJob, EventJob, Job, OrphanJob};
 use super::keeper::Keeper;
 use super::keyring::Keyring;
+use super::outside::Rememberer;
 use super::recovery::{self, Recovery};
 use super::seal::ContentKey;
 use super::sealer::{Sealer, Settings};
+use super::succeed::Predecessor;
 use super::wal::Writer;
 use super::{
     Config, Error, LAZY_EVENTS_MAX, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX, SYNC_LIMIT, Unavailable, Why,
@@ -34,6 +38,9 @@ const ITEMS_MAX: usize = 2048;
 
 /// Distinct reasons of refusals before authentication; they are constants of the code.
 const REASONS_MAX: usize = 64;
+
+/// How long the shutdown waits until the last head is remembered outside.
+const REMEMBER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Name of the keeper's thread.
 const KEEPER: &str = "callgate-keeper";
@@ -60,6 +67,10 @@ pub(super) struct Inner {
     lazy: Arc<Lazy>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     keeper: Arc<AtomicBool>,
+    /// Where the newest head is remembered outside.
+    pub(super) head_file: Option<PathBuf>,
+    /// The thread that does so, and how it says that it has ended.
+    rememberer: Mutex<Option<(std::thread::Thread, std::sync::mpsc::Receiver<()>)>>,
 }
 
 impl Drop for Inner {
@@ -121,9 +132,7 @@ impl Recorder {
         let files = Files::new(&config.dir);
         let recovered = recovery::recover(&config, &files, disk.as_ref())?;
         let shared = Shared::new(recovered.tree);
-        if let Some(head) = recovered.head {
-            shared.head.store(Some(Arc::new(head)));
-        }
+        shared.head.store(recovered.head.map(Arc::new));
         let keyring = Arc::new(recovered.keyring);
         let lock: Arc<dyn Lock> = Arc::from(recovered.lock);
         let writer = Writer::new(
@@ -135,13 +144,8 @@ impl Recorder {
         )
         .map_err(|source| Error::disk("start a segment in", &files.wal, source))?;
         recovery::trim(disk.as_ref(), &files, &recovered.takeover);
-        let settings = Settings {
-            instance: config.instance.clone(),
-            capture_bytes_max: config.capture_bytes_max,
-            capture_bytes_per_hour: config.capture_bytes_per_hour,
-        };
         let sealer = Sealer::new(
-            settings,
+            settings(&config),
             Arc::clone(&keyring),
             Arc::clone(&shared),
             Arc::clone(&clock),
@@ -150,6 +154,15 @@ impl Recorder {
         let calls = Arc::new(Registry::default());
         let lazy = Arc::new(Lazy::default());
         let (jobs, incoming) = mpsc::channel(QUEUE_JOBS_MAX);
+        let stop = Arc::new(AtomicBool::new(false));
+        let rememberer = config.head_file.as_ref().map(|path| {
+            let key = recovered.signer.verifier_key().clone();
+            let (disk, shared) = (Arc::clone(&disk), Arc::clone(&shared));
+            Rememberer::new(disk, path.clone(), key, shared, recovered.remembered)
+        });
+        let rememberer = rememberer
+            .map(|it| start_remembering(it, &stop))
+            .transpose()?;
         let keeper = Keeper::new(
             &config,
             files,
@@ -159,7 +172,6 @@ impl Recorder {
             recovered.signer,
         );
         keeper.prepare();
-        let stop = Arc::new(AtomicBool::new(false));
         let threads = start_threads(sealer, writer, incoming, Arc::clone(&lock))?;
         let recorder = Self {
             inner: Arc::new(Inner {
@@ -175,9 +187,11 @@ impl Recorder {
                 lazy: Arc::clone(&lazy),
                 threads: Mutex::new(threads),
                 keeper: Arc::clone(&stop),
+                head_file: config.head_file.clone(),
+                rememberer: Mutex::new(rememberer),
             }),
         };
-        recorder.settle(&recovered.report, recovered.orphans)?;
+        recorder.settle(&recovered.report, recovered.orphans, recovered.predecessor)?;
         let jobs = recorder.inner.jobs.downgrade();
         let running = spawn(KEEPER, move || {
             // The lock is held as long as anything may be written.
@@ -189,8 +203,14 @@ impl Recorder {
     }
 
     /// Record what recovery found, synced, before anything else can happen.
-    fn settle(&self, report: &Recovery, orphans: Vec<OrphanJob>) -> Result<(), Error> {
+    fn settle(
+        &self,
+        report: &Recovery,
+        orphans: Vec<OrphanJob>,
+        predecessor: Option<Predecessor>,
+    ) -> Result<(), Error> {
         let event = Recorded::LogOpen {
+            predecessor: predecessor.map(Box::new),
             indeterminate: report.indeterminate,
             torn: report.torn,
             version: env!("CARGO_PKG_VERSION"),
@@ -431,6 +451,22 @@ impl Recorder {
         if !joined.await.unwrap_or(false) {
             tracing::error!("a thread of the audit log panicked");
         }
+        // The last head is remembered outside too, if that volume answers.
+        let remembering = self
+            .inner
+            .rememberer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((thread, done)) = remembering {
+            let waited = tokio::task::spawn_blocking(move || {
+                thread.unpark();
+                done.recv_timeout(REMEMBER_WAIT_MAX).is_ok()
+            });
+            if !waited.await.unwrap_or(false) {
+                tracing::error!("the last head could not be remembered outside");
+            }
+        }
     }
 
     fn lock_threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -444,6 +480,24 @@ impl Recorder {
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map_err(|source| Error::disk("start", name.as_ref(), source))
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        instance: config.instance.clone(),
+        capture_bytes_max: config.capture_bytes_max,
+        capture_bytes_per_hour: config.capture_bytes_per_hour,
+    }
+}
+
+fn start_remembering(
+    rememberer: Rememberer,
+    stop: &Arc<AtomicBool>,
+) -> Result<(std::thread::Thread, std::sync::mpsc::Receiver<()>), Error> {
+    let (done, ended) = std::sync::mpsc::channel();
+    let stop = Arc::clone(stop);
+    let running = spawn("callgate-outside", move || rememberer.run(&stop, &done))?;
+    Ok((running.thread().clone(), ended))
 }
 
 fn start_threads(

@@ -14,8 +14,10 @@ use super::health::Head;
 use super::job::OrphanJob;
 use super::keyring::Keyring;
 use super::leaf::{Tag, digest_frame};
+use super::outside;
 use super::seal::{ContentId, Part, SealedHead};
 use super::segment::{self, Chain};
+use super::succeed::{self, Predecessor};
 use super::wal::Takeover;
 use super::{Config, Error, SEGMENT_BYTES_MIN};
 use crate::disk::{Access, Disk, Lock, LockError};
@@ -48,6 +50,10 @@ pub(super) struct Recovered {
     pub(super) orphans: Vec<OrphanJob>,
     pub(super) holds: Holds,
     pub(super) report: Recovery,
+    /// The head that is remembered outside.
+    pub(super) remembered: Option<Head>,
+    /// What the log succeeds, while that is not on record yet.
+    pub(super) predecessor: Option<Predecessor>,
 }
 
 /// Progress of one way of a stream, out of a progress frame.
@@ -77,6 +83,8 @@ impl Progress {
 struct Scan {
     tree: Tree,
     head: Option<Head>,
+    /// The head that is remembered outside.
+    remembered: Option<Head>,
     mismatch: bool,
     /// The furthest place that a batch says was stable.
     mark: Position,
@@ -86,6 +94,35 @@ struct Scan {
 }
 
 impl Scan {
+    fn new(head: Option<Head>) -> Self {
+        Self {
+            tree: Tree::new(),
+            head,
+            remembered: None,
+            mismatch: false,
+            mark: Position::default(),
+            open: HashMap::new(),
+            erased: HashSet::new(),
+            holds: Holds::default(),
+        }
+    }
+
+    /// Whether the log may go on, by the heads that were signed; the size of its own newest one.
+    fn judge(&self, config: &Config) -> Result<u64, Error> {
+        let head = self.head.as_ref().map_or(0, |head| head.size);
+        let leaves = self.tree.size();
+        if head > leaves {
+            return Err(Error::Rewound { head, leaves });
+        }
+        if self.mismatch {
+            return Err(Error::HeadMismatch { size: head });
+        }
+        let outside = config.head_file.as_deref();
+        let outside = outside.map(|path| (path, self.remembered.as_ref()));
+        outside::admit(outside, leaves, head)?;
+        Ok(head)
+    }
+
     fn frame(&mut self, at: Position, frame: &Frame<'_>) -> Result<(), Error> {
         match frame.kind {
             Kind::Batch => {
@@ -119,9 +156,8 @@ impl Scan {
 
     fn leaf(&mut self, leaf: &LeafFrame<'_>) {
         self.tree.push(leaf_hash(leaf.leaf));
-        let head = self.head.as_ref();
-        if head.is_some_and(|head| head.size == self.tree.size() && head.root != self.tree.root()) {
-            self.mismatch = true;
+        for head in [&self.head, &self.remembered].into_iter().flatten() {
+            self.mismatch |= head.size == self.tree.size() && head.root != self.tree.root();
         }
         match leaf.tag {
             Tag::Begin => {
@@ -153,6 +189,7 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     files.check_plain(disk, &config.root)?;
     let lock = take_lock(files, disk)?;
     let (identity, signer) = who_signs(config, files, disk)?;
+    outside::check_place(disk, files)?;
     let keyring = Keyring::open(
         disk,
         &files.subjects(),
@@ -161,26 +198,13 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     heads::trim(disk, files)?;
     let head = heads::newest(disk, files, &identity.verifier)?;
     let chain = Chain::find(disk, files, &identity.log_id)?;
-    let mut scan = Scan {
-        tree: Tree::new(),
-        head,
-        mismatch: false,
-        mark: Position::default(),
-        open: HashMap::new(),
-        erased: HashSet::new(),
-        holds: Holds::default(),
-    };
+    let mut scan = Scan::new(head);
+    if let Some(path) = &config.head_file {
+        scan.remembered = outside::remembered(disk, path, &identity.verifier)?;
+        scan.erased.extend(outside::erased(disk, path)?);
+    }
     let walked = segment::walk(disk, files, &chain, &mut |at, frame| scan.frame(at, frame))?;
-    let head_size = scan.head.as_ref().map_or(0, |head| head.size);
-    if head_size > scan.tree.size() {
-        return Err(Error::Rewound {
-            head: head_size,
-            leaves: scan.tree.size(),
-        });
-    }
-    if scan.mismatch {
-        return Err(Error::HeadMismatch { size: head_size });
-    }
+    let head_size = scan.judge(config)?;
     settle_on_disk(disk, files, scan.mark, walked.end)?;
     keyring.settle(disk)?;
     let erased = keyring.destroy(disk, &|reference| scan.erased.contains(reference))?;
@@ -213,6 +237,8 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
         },
         orphans,
         holds: scan.holds,
+        remembered: scan.remembered,
+        predecessor: Predecessor::of_new(disk, files, walked.next.leaf)?,
     })
 }
 
@@ -229,7 +255,7 @@ fn take_lock(files: &Files, disk: &dyn Disk) -> Result<Box<dyn Lock>, Error> {
 /// The log's identity, which must be the configured one, and its signing key, which must be its own.
 fn who_signs(config: &Config, files: &Files, disk: &dyn Disk) -> Result<(Identity, Signer), Error> {
     let identity = Identity::read(disk, files)?;
-    if identity.origin != config.origin {
+    if succeed::first_origin(&identity.origin) != succeed::first_origin(&config.origin) {
         return Err(Error::Origin {
             dir: files.dir.clone(),
             found: identity.origin,

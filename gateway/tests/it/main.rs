@@ -35,6 +35,7 @@ mod http_unchecked;
 mod http_upgrades;
 mod http_world;
 mod identity;
+mod keep_backup;
 mod keep_erases;
 mod keep_reads;
 mod keep_rootkey;

@@ -2,6 +2,7 @@
 
 mod build;
 mod columns;
+mod copy;
 mod formats;
 mod index;
 mod judged;
@@ -168,10 +169,21 @@ impl Trail {
             }
         }?;
         // A subject's key may be new, or destroyed.
-        self.keyring = files::read_root(self.disk.as_ref(), &self.files, &self.root)
-            .and_then(|root| Keyring::open(self.disk.as_ref(), &self.files.subjects(), &root))
+        let keys = self.keys();
+        self.keyring = files::read_root(self.disk.as_ref(), &keys, &self.root)
+            .and_then(|root| Keyring::open(self.disk.as_ref(), &keys.subjects(), &root))
             .ok();
         Ok(())
+    }
+
+    /// Where the keys are: a log that was succeeded has given them to the log beside it.
+    fn keys(&self) -> Files {
+        let beside = Files::new(&self.files.dir.with_extension(""));
+        let stands = |files: &Files| files::stands(self.disk.as_ref(), &files.subjects());
+        match (stands(&self.files), stands(&beside)) {
+            (Ok(false), Ok(true)) => beside,
+            _ => self.files.clone(),
+        }
     }
 
     fn look(&mut self) -> Result<(), Error> {

@@ -97,6 +97,46 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// Copy the database in `from` into `to`, which exists and has none, as of one moment; others may be
+    /// writing it.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none; [`Error::Database`] when it cannot be copied.
+    pub async fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+        let store = Self::open(from).await?;
+        let path = to.join(FILE);
+        // The empty file comes first, with its mode.
+        let made = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path);
+        made.map_err(|source| Error::File {
+            path: path.clone(),
+            source,
+        })?;
+        let copied = sqlx::query("VACUUM INTO $1")
+            .bind(path.to_string_lossy().into_owned())
+            .execute(&store.writer)
+            .await;
+        store.close().await;
+        copied?;
+        Ok(())
+    }
+
+    /// Forget all approvals: this database was put back, and what they let through may have run since.
+    ///
+    /// # Errors
+    /// [`Error::Database`]; nothing is forgotten then.
+    pub async fn forget_approvals(&self) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        for table in ["results", "votes", "changes", "approvals"] {
+            let text = sqlx::AssertSqlSafe(format!("DELETE FROM {table}"));
+            sqlx::query(text).execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     async fn connect(path: &PathBuf) -> Result<Self, Error> {
         let options = SqliteConnectOptions::new()
             .filename(path)

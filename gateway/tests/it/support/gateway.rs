@@ -302,6 +302,26 @@ impl Gateway {
         self.await_ready();
     }
 
+    /// A gateway with the same settings in a folder of its own, without data, that does not run.
+    pub(crate) fn elsewhere(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let setup = self.setup.lock().expect("the setup").clone();
+        setup.write(folder.path());
+        Self {
+            address: self.address,
+            console: self.console,
+            child: Child::start(&mut Command::new("true")),
+            setup: Mutex::new(setup),
+            folder,
+            read: Mutex::default(),
+        }
+    }
+
+    /// Forget what was read of the log: its files are others now.
+    pub(crate) fn read_anew(&self) {
+        self.read.lock().expect("what was read").clear();
+    }
+
     /// The data folder.
     pub(crate) fn data(&self) -> PathBuf {
         let setup = self.setup.lock().expect("the setup");
