@@ -33,7 +33,9 @@ const SETS: [(&str, &[&str]); 3] = [
     ("contact", &["contact"]),
     (
         "everything",
-        &["secret", "payment", "contact", "identity", "device"],
+        &[
+            "secret", "payment", "contact", "identity", "health", "device", "wallet",
+        ],
     ),
 ];
 

@@ -68,6 +68,8 @@ impl FormCodec {
             };
             let equals = memchr::memchr(b'=', field).unwrap_or(field.len());
             let (name, value) = field.split_at(equals);
+            // What stands in front of a value can make it look like a part of something else.
+            let (sign, value) = value.split_at(value.len().min(1));
             searched(name, inspector, out);
             let class = if inspector.has_fields() {
                 self.places
@@ -75,10 +77,10 @@ impl FormCodec {
             } else {
                 None
             };
+            out.extend_from_slice(sign);
             match class {
-                Some(class) if value.len() > 1 => {
+                Some(class) if !value.is_empty() => {
                     inspector.count_field(class);
-                    out.push(b'=');
                     out.extend_from_slice(inspector.marker(class).as_bytes());
                 }
                 Some(_) | None => searched(value, inspector, out),

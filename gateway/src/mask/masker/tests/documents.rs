@@ -231,9 +231,11 @@ fn chunks<'a>(random: &mut Random, body: &'a [u8]) -> Vec<&'a [u8]> {
 fn everything(content_type: &'static str) -> Case {
     // A rule that matches nothing here, so that tables and XML are read as what they are.
     let mut case = typed(content_type).field("$.none.such", "x");
-    case.config.detect = ["secret", "payment", "contact", "identity", "device"]
-        .map(str::to_owned)
-        .to_vec();
+    case.config.detect = [
+        "secret", "payment", "contact", "identity", "health", "device", "wallet",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     case
 }
 
