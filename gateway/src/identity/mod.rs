@@ -10,6 +10,7 @@ mod config;
 mod jws;
 mod key_set;
 mod keys;
+mod login;
 mod memory;
 mod path;
 mod principal;
@@ -27,6 +28,7 @@ pub use config::{
 pub use jws::TOKEN_BYTES_MAX;
 pub use key_set::{KEY_SET_BYTES_MAX, KEYS_MAX};
 pub use keys::{FETCH_FLOOR, FRESH_DEFAULT, FRESH_MAX, FRESH_MIN, IssuerStatus, STALE_MAX};
+pub use login::{Endpoints, Login, Provider, ProviderError};
 pub use memory::REMEMBERED_MAX;
 pub use principal::{Actor, Exposed, Kind, Method, Principal, PrincipalKey, TokenFacts};
 pub use rejection::Rejection;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::config::{Condition, ExposedType, IdTokens, IssuerConfig, KindConfig, Scalar};
+use super::login::Login;
 use super::path::ClaimPath;
 use super::principal::{Actor, Exposed, Facts, Kind, Method, PrincipalKey, TokenFacts};
 use super::{Plane, Rejection, Verifier};
@@ -43,7 +44,7 @@ pub(super) struct Rules {
     token_types: Vec<String>,
     id_tokens: IdTokens,
     lifetime_s: u64,
-    skew_s: u64,
+    pub(super) skew_s: u64,
     person: Option<ClaimPath>,
     expose: Vec<(ClaimPath, ExposedType)>,
 }
@@ -66,6 +67,8 @@ pub(super) struct Evidence<'a> {
     pub(super) now: Timestamp,
     /// The alias of another issuer, by its `iss`.
     pub(super) aliases: &'a Verifier,
+    /// The login that the token is to end; `None` for tokens that are presented.
+    pub(super) login: Option<&'a Login<'a>>,
 }
 
 impl Rules {
@@ -118,7 +121,12 @@ impl Rules {
         claims: Map<String, Value>,
         evidence: Evidence<'_>,
     ) -> Result<Facts, Rejection> {
-        self.token_type(&claims, evidence.token_type)?;
+        match evidence.login {
+            None => self.token_type(&claims, evidence.token_type)?,
+            Some(login) => {
+                self.login_token(&claims, evidence.token_type, login, evidence.now)?;
+            }
+        }
         let times = self.times(&claims, evidence.now)?;
         self.audience(&claims, &evidence)?;
         let subject = self
@@ -155,7 +163,7 @@ impl Rules {
         })
     }
 
-    fn bad(&self, claim: &str, why: &'static str) -> Rejection {
+    pub(super) fn bad(&self, claim: &str, why: &'static str) -> Rejection {
         Rejection::BadClaim {
             issuer: Arc::clone(&self.alias),
             claim: claim.into(),
@@ -230,7 +238,7 @@ impl Rules {
     }
 
     /// A NumericDate (RFC 7519 section 2): a number, nothing that looks like one.
-    fn time(
+    pub(super) fn time(
         &self,
         claims: &Map<String, Value>,
         name: &str,
@@ -255,6 +263,9 @@ impl Rules {
         claims: &Map<String, Value>,
         evidence: &Evidence<'_>,
     ) -> Result<(), Rejection> {
+        if let Some(login) = evidence.login {
+            return self.login_audience(claims, login);
+        }
         let listed = match claims.get("aud") {
             None => return Err(self.bad("aud", "is missing")),
             Some(Value::String(one)) => vec![one.as_str()],

@@ -10,6 +10,7 @@ mod claims;
 mod forge;
 mod hostile;
 mod idp;
+mod logins;
 mod rotation;
 mod settings;
 

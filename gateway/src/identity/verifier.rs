@@ -11,8 +11,9 @@ use super::config::{Config, Fault, IssuerConfig};
 use super::jws::{self, Compact};
 use super::key_set::Found;
 use super::keys::{Held, IssuerStatus, Keys, Source};
+use super::login::{self, Login, Provider};
 use super::memory::{Entry, Memory, Place, REMEMBERED_MAX};
-use super::principal::Method;
+use super::principal::{Facts, Method};
 use super::rules::{Evidence, Rules};
 use super::{Principal, Rejection, Revocations, algorithm};
 use crate::clock::SharedClock;
@@ -64,6 +65,8 @@ struct Issuer {
     ca: Option<[u8; 32]>,
     rules: Rules,
     keys: Arc<Keys>,
+    /// `None` for an `iss` that is no URL: its keys are configured, and nobody signs in there.
+    provider: Option<Provider>,
 }
 
 impl Verifier {
@@ -166,22 +169,8 @@ impl Verifier {
     async fn verify_fresh(&self, token: &str, place: Place) -> Result<Arc<Principal>, Rejection> {
         let compact = jws::parse(token)?;
         let (index, issuer) = self.issuer_of(&compact)?;
-        let generation = self.verify_signature(issuer, &compact, place).await?;
-        let facts = {
-            let Compact {
-                claims,
-                token_type,
-                key_id,
-                algorithm,
-                ..
-            } = compact;
-            let method = Method::Jwt {
-                key_id: key_id.unwrap_or_default(),
-                algorithm: algorithm.name(),
-            };
-            let evidence = self.evidence(place, token_type.as_deref(), method);
-            issuer.rules.judge(claims, evidence)?
-        };
+        let generation = self.verify_signature(issuer, &compact, place, None).await?;
+        let facts = self.judge(issuer, compact, place, None)?;
         let from = self.0.clock.now();
         let until = from.plus(REMEMBERED_MAX).min(facts.token.expires);
         let principal = Arc::new(Principal::new(facts));
@@ -197,6 +186,64 @@ impl Verifier {
             self.0.memory.remember(place, entry);
         }
         Ok(principal)
+    }
+
+    /// What the ID token that ends a login proves; never remembered, since it is shown once.
+    pub(super) async fn login_facts(
+        &self,
+        token: &str,
+        alias: &str,
+        login: &Login<'_>,
+    ) -> Result<Facts, Rejection> {
+        let compact = jws::parse(token)?;
+        let (_, issuer) = self.issuer_of(&compact)?;
+        if issuer.rules.alias.as_ref() != alias {
+            return Err(Rejection::UnknownIssuer);
+        }
+        let place = Place {
+            hash: sha256(token.as_bytes()),
+            plane: login::PLANE,
+        };
+        self.verify_signature(issuer, &compact, place, Some(login))
+            .await?;
+        let facts = self.judge(issuer, compact, place, Some(login))?;
+        Ok(facts.for_session())
+    }
+
+    /// The issuer of an alias, to sign in at.
+    pub fn provider(&self, alias: &str) -> Option<Provider> {
+        let mut issuers = self.0.issuers.iter();
+        let issuer = issuers.find(|issuer| issuer.rules.alias.as_ref() == alias)?;
+        issuer.provider.clone()
+    }
+
+    /// Whether an alias is configured.
+    pub(super) fn knows(&self, alias: &str) -> bool {
+        let mut issuers = self.0.issuers.iter();
+        issuers.any(|issuer| issuer.rules.alias.as_ref() == alias)
+    }
+
+    /// The facts of a token whose signature verified.
+    fn judge(
+        &self,
+        issuer: &Issuer,
+        compact: Compact<'_>,
+        place: Place,
+        login: Option<&Login<'_>>,
+    ) -> Result<Facts, Rejection> {
+        let Compact {
+            claims,
+            token_type,
+            key_id,
+            algorithm,
+            ..
+        } = compact;
+        let method = Method::Jwt {
+            key_id: key_id.unwrap_or_default(),
+            algorithm: algorithm.name(),
+        };
+        let evidence = self.evidence(place, token_type.as_deref(), method, login);
+        issuer.rules.judge(claims, evidence)
     }
 
     fn issuer_of(&self, compact: &Compact<'_>) -> Result<(usize, &Issuer), Rejection> {
@@ -216,6 +263,7 @@ impl Verifier {
         issuer: &Issuer,
         compact: &Compact<'_>,
         place: Place,
+        login: Option<&Login<'_>>,
     ) -> Result<u64, Rejection> {
         let alias = || Arc::clone(&issuer.rules.alias);
         let held = issuer.keys.current().await?;
@@ -226,7 +274,7 @@ impl Verifier {
             key_id: String::new(),
             algorithm: compact.algorithm.name(),
         };
-        let evidence = self.evidence(place, None, method);
+        let evidence = self.evidence(place, None, method, login);
         if issuer.rules.is_hopeless(&compact.claims, &evidence) {
             return Err(Rejection::UnknownKey { issuer: alias() });
         }
@@ -246,6 +294,7 @@ impl Verifier {
         place: Place,
         token_type: Option<&'a str>,
         method: Method,
+        login: Option<&'a Login<'a>>,
     ) -> Evidence<'a> {
         Evidence {
             token_type,
@@ -255,6 +304,7 @@ impl Verifier {
             console: self.0.console.as_deref(),
             now: self.0.clock.now(),
             aliases: self,
+            login,
         }
     }
 
@@ -315,37 +365,39 @@ fn issuer(
                 == (&b.issuer, &b.jwks, &b.ca, b.plaintext, &b.algorithms)
             && other.ca == ca
     };
-    if let Some(kept) = old.iter().find(same) {
-        return Ok(Issuer {
-            config: config.clone(),
-            ca,
-            rules,
-            keys: Arc::clone(&kept.keys),
-        });
-    }
     let parse = if config.plaintext {
         Target::from_config_plaintext
     } else {
         Target::from_config
     };
-    let source = match &config.jwks {
-        Some(url) => Source::Fixed(parse(url).map_err(|e| fault(".jwks", e.to_string()))?),
-        None => {
-            let base = config.issuer.trim_end_matches('/');
-            let document = parse(&format!("{base}/.well-known/openid-configuration"))
-                .map_err(|e| fault(".issuer", e.to_string()))?;
-            Source::Discovery {
-                issuer: config.issuer.clone(),
-                document,
-            }
-        }
-    };
+    let base = config.issuer.trim_end_matches('/');
+    let document = parse(&format!("{base}/.well-known/openid-configuration"));
     let egress = match &ca_file {
         None => context.egress.clone(),
         Some(ca) => context
             .egress
             .with_ca(ca)
             .map_err(|e| fault(".ca", e.to_string()))?,
+    };
+    let provider = document
+        .as_ref()
+        .ok()
+        .map(|document| Provider::new(config.issuer.clone(), egress.clone(), document.clone()));
+    if let Some(kept) = old.iter().find(same) {
+        return Ok(Issuer {
+            config: config.clone(),
+            ca,
+            rules,
+            keys: Arc::clone(&kept.keys),
+            provider,
+        });
+    }
+    let source = match &config.jwks {
+        Some(url) => Source::Fixed(parse(url).map_err(|e| fault(".jwks", e.to_string()))?),
+        None => Source::Discovery {
+            issuer: config.issuer.clone(),
+            document: document.map_err(|e| fault(".issuer", e.to_string()))?,
+        },
     };
     let allowed = match config.algorithms.as_slice() {
         [] => algorithm::ALL.to_vec(),
@@ -358,6 +410,7 @@ fn issuer(
         ca,
         rules,
         keys: Arc::new(keys),
+        provider,
     })
 }
 
