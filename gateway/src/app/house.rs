@@ -327,14 +327,25 @@ impl House {
         self.drain
     }
 
-    /// What the console works with.
-    pub(super) fn console_parts(&self, local: SocketAddr) -> console::Parts {
-        console::Parts {
-            pipeline: Arc::clone(&self.pipeline),
-            store: Arc::clone(&self.store),
-            notifier: self.notifier.clone(),
-            local,
-        }
+    /// What the console works with, when it listens at `local`.
+    pub(super) async fn console_parts(&self, local: SocketAddr) -> Result<console::Parts, Error> {
+        let loaded = self.loaded.lock().await;
+        let settings = loaded.config.console.as_ref();
+        let site = settings.map(|settings| config::site(settings, local));
+        let client = settings
+            .map(|settings| config::client(settings, &loaded.base))
+            .transpose()?;
+        Ok(console::Parts::new(
+            Arc::clone(&self.pipeline),
+            Arc::clone(&self.store),
+            self.notifier.clone(),
+            site.unwrap_or_else(|| console::Site {
+                url: format!("http://{local}"),
+                hosts: vec![local.to_string()],
+            }),
+            client.flatten(),
+            audit_dir(&self.data),
+        ))
     }
 
     /// Close everything that waits for being closed.

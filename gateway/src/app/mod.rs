@@ -156,7 +156,8 @@ pub async fn serve(path: PathBuf, demo: Demo) -> Result<(), Error> {
         });
     }
     if let Some(listener) = console {
-        let console = Console::new(house.console_parts(listener.local()));
+        let parts = house.console_parts(listener.local()).await?;
+        let console = Console::new(parts);
         spawn(listener, &drain, "console", move |conn, drain| {
             console.clone().serve(conn, drain)
         });

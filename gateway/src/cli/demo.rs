@@ -151,6 +151,7 @@ async fn prepare(folder: &Path) -> anyhow::Result<()> {
         std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     }
     demo::functions::credential(folder)?;
+    demo::console_secret(folder)?;
     let data = folder.join("data");
     if !data.join(app::DEMO_MARK).exists() {
         if data.exists() {

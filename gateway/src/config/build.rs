@@ -59,6 +59,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
     let config = &loaded.config;
     let mut faults = Vec::new();
     listeners(config, &mut faults);
+    super::console_site::check(config, &loaded.base, &mut faults);
     let approvals = config.approvals.faults();
     faults.extend(
         approvals

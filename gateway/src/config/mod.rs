@@ -5,6 +5,7 @@
 //! fault at once. Called by `app` and `cli`.
 
 mod build;
+mod console_site;
 mod fault;
 mod load;
 mod witnesses;
@@ -17,12 +18,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use build::{Context, build, catalogue_report};
+pub use console_site::{client, site};
 pub use fault::Fault;
 pub use load::{Loaded, load, policies_in, schema};
 pub use witnesses::{WitnessConfig, witnesses};
 
 use crate::approval;
 use crate::call::{ConnectionName, FunctionsConfig};
+use crate::console;
 use crate::credential;
 use crate::gate::LimitsConfig;
 use crate::identity;
@@ -79,6 +82,14 @@ pub struct ConsoleConfig {
     /// Audience that people's tokens must carry; never one of the data path's. Votes need it.
     #[serde(default)]
     pub audience: Option<String>,
+    /// Where people's browsers reach the console: scheme, host and port, such as
+    /// `https://callgate.example.com`. The redirect URI of the login and all links begin so.
+    /// Default: the first of `hosts` or the address, with `https` where `tls` is given.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// How people sign in. Default: not at all; the API takes bearer tokens.
+    #[serde(default)]
+    pub login: Option<console::LoginConfig>,
     /// Certificate and key; plaintext is for loopback only.
     #[serde(default)]
     pub tls: Option<TlsFiles>,

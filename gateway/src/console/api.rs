@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Parts;
+use super::cookie::{self, Cookie};
+use super::session::Session;
 use crate::identity::{Plane, Principal, Rejection};
 use crate::listener::Peer;
 use crate::policy::{PersonAction, PersonFacts, PersonResource, Subject};
@@ -69,11 +72,23 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Who asks: verified for the console's audience.
+/// The header in which the console's pages show that a request is theirs.
+pub(super) const CSRF: &str = "callgate-csrf";
+
+/// Who asks: verified for the console's audience by a token, or signed in with a session.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     pub(super) who: Arc<Principal>,
+    /// The session, of somebody who signed in.
+    pub(super) session: Option<Session>,
     facts: PersonFacts,
+}
+
+/// A person with a session, for pages that bring the proof of an unsafe request in their form.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    pub(super) asker: Asker,
+    pub(super) session: Session,
 }
 
 impl FromRequestParts<Arc<Parts>> for Asker {
@@ -83,44 +98,123 @@ impl FromRequestParts<Arc<Parts>> for Asker {
         request: &mut http::request::Parts,
         parts: &Arc<Parts>,
     ) -> Result<Self, Problem> {
-        let token = request
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        let snapshot = parts.pipeline.snapshot();
-        let verified = match token {
-            Some(token) => snapshot.identity.verify(token, Plane::Console).await,
-            None => Err(Rejection::Missing),
+        let headers = &request.headers;
+        let unsafe_method = !request.method.is_safe();
+        if unsafe_method
+            && headers.contains_key(header::ORIGIN)
+            && !parts.site.is_from_here(headers)
+        {
+            return Err(elsewhere());
+        }
+        let facts = facts(request, parts)?;
+        let (who, session) = if let Some(token) = bearer(headers) {
+            let snapshot = parts.pipeline.snapshot();
+            let verified = snapshot.identity.verify(token, Plane::Console).await;
+            (
+                verified.map_err(|rejection| unknown(parts, &rejection))?,
+                None,
+            )
+        } else {
+            let session = signed_in(headers, parts)?;
+            let shown = headers.get(CSRF).and_then(|shown| shown.to_str().ok());
+            let shown = shown.is_some_and(|shown| session.is_shown(shown));
+            if unsafe_method && !(shown && parts.site.is_from_here(headers)) {
+                return Err(elsewhere());
+            }
+            (Arc::clone(&session.who), Some(session))
         };
-        let who = verified.map_err(|rejection| {
-            parts
-                .pipeline
-                .parts()
-                .record
-                .refused_before_authentication(rejection.code());
-            let status = if rejection.code() == "issuer_unavailable" {
-                503
-            } else {
-                401
-            };
-            Problem::new(status, rejection.code(), rejection.public())
-        })?;
-        let source = request.extensions.get::<Peer>().map(Peer::ip);
-        let source = source.ok_or_else(|| Problem::new(500, "internal", "the peer is unknown"))?;
-        let at = parts.pipeline.parts().clock.now();
         Ok(Self {
             who,
-            facts: PersonFacts { at, source },
+            session,
+            facts,
         })
     }
+}
+
+impl FromRequestParts<Arc<Parts>> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        request: &mut http::request::Parts,
+        parts: &Arc<Parts>,
+    ) -> Result<Self, Problem> {
+        let session = signed_in(&request.headers, parts)?;
+        if !request.method.is_safe() && !parts.site.is_from_here(&request.headers) {
+            return Err(elsewhere());
+        }
+        let asker = Asker {
+            who: Arc::clone(&session.who),
+            session: Some(session.clone()),
+            facts: facts(request, parts)?,
+        };
+        Ok(Self { asker, session })
+    }
+}
+
+fn bearer(headers: &http::HeaderMap) -> Option<&str> {
+    headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+}
+
+/// The session of a request's cookie, as long as what it was opened with counts.
+fn signed_in(headers: &http::HeaderMap, parts: &Parts) -> Result<Session, Problem> {
+    let Some(id) = cookie::read(headers, &parts.site, Cookie::Session) else {
+        return Err(unknown(parts, &Rejection::Missing));
+    };
+    let over = || Problem::new(401, "session_over", "the session is over: sign in again");
+    let session = parts.sessions.find(&id).ok_or_else(over)?;
+    let snapshot = parts.pipeline.snapshot();
+    if let Err(rejection) = snapshot.identity.still_counts(&session.who) {
+        parts.sessions.close(&id);
+        return Err(unknown(parts, &rejection));
+    }
+    Ok(session)
+}
+
+fn facts(request: &http::request::Parts, parts: &Parts) -> Result<PersonFacts, Problem> {
+    let source = request.extensions.get::<Peer>().map(Peer::ip);
+    let source = source.ok_or_else(|| Problem::new(500, "internal", "the peer is unknown"))?;
+    let at = parts.pipeline.parts().clock.now();
+    Ok(PersonFacts { at, source })
+}
+
+fn elsewhere() -> Problem {
+    let text = "this does not come from the console's own pages: nothing was done";
+    Problem::new(403, "denied", text)
+}
+
+fn unknown(parts: &Parts, rejection: &Rejection) -> Problem {
+    let record = &parts.pipeline.parts().record;
+    record.refused_before_authentication(rejection.code());
+    let status = if rejection.code() == "issuer_unavailable" {
+        503
+    } else {
+        401
+    };
+    let text = match rejection.code() {
+        "unauthenticated" => "sign in, or send a bearer token for the console's audience",
+        _ => rejection.public(),
+    };
+    Problem::new(status, rejection.code(), text)
 }
 
 impl Asker {
     pub(super) const fn facts(&self) -> PersonFacts {
         self.facts
+    }
+
+    /// Whether policy permits this person to do this, for lists and buttons; an error is a no.
+    pub(super) fn is_allowed(
+        &self,
+        parts: &Parts,
+        action: PersonAction,
+        resource: PersonResource<'_>,
+    ) -> bool {
+        self.may(parts, action, resource).is_ok()
     }
 
     /// Whether policy permits this person to do this.
@@ -143,6 +237,46 @@ impl Asker {
             }
             Err(error) => Err(Problem::internal(&error)),
         }
+    }
+}
+
+/// A JSON body, or a problem that says what is wrong with it.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Parts>> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, parts: &Arc<Parts>) -> Result<Self, Problem> {
+        let read = axum::Json::<T>::from_request(request, parts).await;
+        read.map(|body| Self(body.0)).map_err(|rejection| {
+            let code = match rejection.status().as_u16() {
+                413 => "too_large",
+                415 => "unsupported_media_type",
+                _ => "bad_request",
+            };
+            let status = if code == "bad_request" {
+                400
+            } else {
+                rejection.status().as_u16()
+            };
+            Problem::new(status, code, rejection.body_text())
+        })
+    }
+}
+
+/// A query's parameters, or a problem that says what is wrong with them.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Parts>> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        request: &mut http::request::Parts,
+        _: &Arc<Parts>,
+    ) -> Result<Self, Problem> {
+        let read = Query::<T>::try_from_uri(&request.uri);
+        read.map(|query| Self(query.0))
+            .map_err(|rejection| Problem::new(400, "bad_request", rejection.body_text()))
     }
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::api::{Asker, Problem};
+use super::api::{Asker, Body, Params, Problem};
 use crate::approval::{
     self, ApprovalHead, ApprovalId, ApprovalView, Ballot, FunctionFigures, RuleView, Verdict,
     VoteError, VoteNote,
@@ -80,7 +80,7 @@ pub(super) fn routes() -> Router<Arc<Parts>> {
 async fn list(
     State(parts): State<Arc<Parts>>,
     asker: Asker,
-    Query(query): Query<ListQuery>,
+    Params(query): Params<ListQuery>,
 ) -> Result<axum::Json<Page>, Problem> {
     let states = match &query.state {
         Some(word) => {
@@ -143,9 +143,22 @@ async fn vote(
     State(parts): State<Arc<Parts>>,
     asker: Asker,
     Path(id): Path<String>,
-    axum::Json(body): axum::Json<VoteBody>,
+    Body(body): Body<VoteBody>,
 ) -> Result<axum::Json<Voted>, Problem> {
-    let (id, view, function) = look(&parts, &asker, &id).await?;
+    let state = cast(&parts, &asker, &id, &body).await?;
+    Ok(axum::Json(Voted {
+        state: state.as_str().to_owned(),
+    }))
+}
+
+/// Cast a vote: on the record first, then counted.
+pub(super) async fn cast(
+    parts: &Parts,
+    asker: &Asker,
+    id: &str,
+    body: &VoteBody,
+) -> Result<ApprovalState, Problem> {
+    let (id, view, function) = look(parts, asker, id).await?;
     let rule = view
         .rules
         .iter()
@@ -166,7 +179,7 @@ async fn vote(
         seen: Some(&body.digest),
         facts: asker.facts(),
     };
-    let allowed = |rule: &RuleTerms| allowed(&asker, &parts, rule, &function);
+    let allowed = |rule: &RuleTerms| allowed(asker, parts, rule, &function);
     let record = &parts.pipeline.parts().record;
     let who = Who::from(asker.who.as_ref());
     let on_record = |note: VoteNote| async move {
@@ -190,13 +203,11 @@ async fn vote(
         .approvals
         .vote(ballot, allowed, on_record)
         .await;
-    let state = state.map_err(|error| refused(&error))?;
-    Ok(axum::Json(Voted {
-        state: state.as_str().to_owned(),
-    }))
+    state.map_err(|error| refused(&error))
 }
 
-async fn look(
+/// An approval that this person may see.
+pub(super) async fn look(
     parts: &Parts,
     asker: &Asker,
     id: &str,
@@ -228,7 +239,12 @@ async fn look(
 }
 
 /// Whether this person may answer this rule, as far as policy says.
-fn may_decide(asker: &Asker, parts: &Parts, rule: &RuleView, function: &FunctionId) -> bool {
+pub(super) fn may_decide(
+    asker: &Asker,
+    parts: &Parts,
+    rule: &RuleView,
+    function: &FunctionId,
+) -> bool {
     let Some(hash) = hash(&rule.hash) else {
         return false;
     };
@@ -274,11 +290,11 @@ fn refused(error: &VoteError) -> Problem {
     match error {
         VoteError::NotAPerson
         | VoteError::Delegated
-        | VoteError::NotFresh
         | VoteError::OwnCall
         | VoteError::NotNamed
         | VoteError::NotAllowed => Problem::new(403, "denied", text),
         VoteError::StepUp(_) => Problem::new(401, INSUFFICIENT, text),
+        VoteError::NotFresh => Problem::new(403, "sign_in_again", text),
         VoteError::UnknownRule => Problem::new(404, "not_found", text),
         VoteError::AlreadyVoted | VoteError::NotWhatWasShown | VoteError::Closed(_) => {
             Problem::new(409, "conflict", text)

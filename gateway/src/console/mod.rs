@@ -1,16 +1,29 @@
-//! People's side: the API under `/api/v1`, metrics, liveness. Pages come later; until then `/` says
-//! where the API is.
+//! People's side: sign-in, the API under `/api/v1`, the pages that use it, metrics, liveness.
 //!
-//! Every request is authenticated with a token for the console's audience and authorised by a policy
-//! action; nothing is implicit. Refuses hosts that nobody configured. Called by `app`.
+//! Every request is authenticated by a session or by a token for the console's audience, and authorised
+//! by a policy action; nothing is implicit. Refuses hosts that nobody configured, and unsafe requests
+//! that other sites make. Called by `app`.
 
 mod api;
 mod approvals;
+mod approve;
+mod calls;
+mod cookie;
 mod deliveries;
+mod evidence;
+mod functions;
+mod live;
+mod login;
+mod me;
 mod openapi;
+mod pages;
+mod plain;
+mod policies;
 mod revocations;
+mod session;
+mod status;
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,6 +35,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 
+pub use cookie::Site;
+pub use login::{Client, LoginConfig};
 pub use openapi::document;
 
 use crate::listener::{Conn, Drain, Peer};
@@ -29,23 +44,55 @@ use crate::notify::Notifier;
 use crate::pipeline::Pipeline;
 use crate::store::Store;
 use api::Problem;
+use evidence::Evidence;
+use session::Sessions;
 
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a request head may take.
 const HEAD_READ_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+/// What answers may do in a browser: nothing.
+const CLOSED: &str = "default-src 'none'; frame-ancestors 'none'";
+/// What pages may do: load what the console itself serves, and talk to it.
+const PAGES: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What the console works with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Parts {
-    /// The pipeline: snapshot, record, approvals.
-    pub pipeline: Arc<Pipeline>,
-    /// Revocations are written here.
-    pub store: Arc<dyn Store>,
-    /// Messages that could not be delivered.
-    pub notifier: Notifier,
-    /// Where the console listens.
-    pub local: SocketAddr,
+    pipeline: Arc<Pipeline>,
+    store: Arc<dyn Store>,
+    notifier: Notifier,
+    site: Site,
+    login: Option<Client>,
+    sessions: Sessions,
+    evidence: Evidence,
+    live: live::Places,
+}
+
+impl Parts {
+    /// The parts: calls and approvals, where revocations are written, messages that could not be
+    /// delivered, where people reach the console and sign in, and the folder of the audit log.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        store: Arc<dyn Store>,
+        notifier: Notifier,
+        site: Site,
+        login: Option<Client>,
+        audit: PathBuf,
+    ) -> Self {
+        let sessions = Sessions::new(Arc::clone(&pipeline.parts().clock));
+        Self {
+            pipeline,
+            store,
+            notifier,
+            site,
+            login,
+            sessions,
+            evidence: Evidence::new(audit),
+            live: live::places(),
+        }
+    }
 }
 
 /// The console.
@@ -57,13 +104,9 @@ pub struct Console {
 impl Console {
     /// Over the house's parts.
     pub fn new(parts: Parts) -> Self {
+        let hosts = Arc::new(parts.site.hosts.clone());
         let parts = Arc::new(parts);
-        let hosts = Arc::new(vec![
-            parts.local.to_string(),
-            format!("localhost:{}", parts.local.port()),
-        ]);
         let router = Router::new()
-            .route("/", get(root))
             .route("/health", get(|| async { "ok\n" }))
             .route("/ready", get(api::ready))
             .route("/metrics", get(api::metrics))
@@ -74,7 +117,19 @@ impl Console {
             .merge(approvals::routes())
             .merge(deliveries::routes())
             .merge(revocations::routes())
+            .merge(calls::routes())
+            .merge(functions::routes())
+            .merge(policies::routes())
+            .merge(status::routes())
+            .merge(live::routes())
+            .merge(me::routes())
+            .merge(approve::routes())
+            .merge(login::routes())
+            .merge(pages::routes())
             .fallback(|| async { Problem::new(404, "not_found", "the console has no such path") })
+            .method_not_allowed_fallback(|| async {
+                Problem::new(405, "bad_request", "the path does not take this method")
+            })
             .with_state(parts)
             .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(axum::middleware::from_fn(
@@ -89,7 +144,10 @@ impl Console {
     /// Serve one connection until it ends or the drain asks for its end.
     pub async fn serve(self, conn: Conn, drain: Drain) {
         let peer: Peer = conn.peer;
-        let router = self.router.layer(axum::Extension(peer));
+        let router = self
+            .router
+            .layer(axum::Extension(peer))
+            .layer(axum::Extension(drain.clone()));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -109,10 +167,6 @@ impl Console {
             tracing::debug!(peer = %peer.address, %error, "a console connection ended");
         }
     }
-}
-
-async fn root() -> &'static str {
-    "Callgate console. The API is under /api/v1, described by /api/v1/openapi.json.\n"
 }
 
 /// The host must be ours (a page elsewhere could otherwise reach the console through a name of its
@@ -136,16 +190,24 @@ async fn guard(hosts: &[String], request: Request, next: Next) -> Response {
         .into_response()
     };
     let headers = response.headers_mut();
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    let html = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     for (name, value) in [
-        ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),
+        ("content-security-policy", if html { PAGES } else { CLOSED }),
+        // Not `no-referrer`: browsers would then hide where the console's own forms come from.
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
         (
-            "content-security-policy",
-            "default-src 'none'; frame-ancestors 'none'",
+            "permissions-policy",
+            "camera=(), microphone=(), geolocation=()",
         ),
-        ("referrer-policy", "no-referrer"),
     ] {
         headers.insert(name, http::HeaderValue::from_static(value));
     }
+    headers
+        .entry(http::header::CACHE_CONTROL)
+        .or_insert(http::HeaderValue::from_static("no-store"));
     response
 }

@@ -6,8 +6,13 @@ use serde_json::{Value, json};
 
 use super::api::Problem;
 use super::approvals::{Page, VoteBody, Voted};
+use super::calls::{CallDetail, CallsPage, ReplayView};
 use super::deliveries::DeadView;
+use super::functions::FunctionsView;
+use super::me::Me;
+use super::policies::{Answer, PoliciesView, Question};
 use super::revocations::{NewRevocation, RevocationView};
+use super::status::{HeadView, StatusView, VerifiedView};
 use crate::approval::{ApprovalView, FunctionFigures};
 
 /// The document.
@@ -37,22 +42,104 @@ pub fn document() -> Value {
         "/api/v1/revocations/{id}": { "delete": operation("liftRevocation", "Let in again",
             &[path("id")], None, None, &mut generator) },
     });
+    let more = reading(&mut generator);
+    let mut paths = paths;
+    if let (Some(paths), Value::Object(more)) = (paths.as_object_mut(), more) {
+        paths.extend(more);
+    }
     let schemas: Value = generator.take_definitions(true).into();
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Callgate console API",
             "version": "1",
-            "description": "Every request needs a bearer token for the console's audience; what it may do is decided by policy actions.",
+            "description": "Every request needs a bearer token for the console's audience, or the cookie of a session; what it may do is decided by policy actions. With the cookie, unsafe methods also need the header `Callgate-CSRF` with the `csrf` of `/api/v1/me`.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
-        "security": [{ "token": [] }],
+        "security": [{ "token": [] }, { "session": [] }],
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "session": { "type": "apiKey", "in": "cookie", "name": "__Host-callgate-session" },
+            },
         },
     })
+}
+
+/// What is read and asked: calls, functions, policies, the gateway itself.
+fn reading(generator: &mut SchemaGenerator) -> Value {
+    let call = || path("id");
+    let filters = [
+        query("function", "Only this function"),
+        query("connection", "Only functions of this connection"),
+        query("principal", "Only this caller: `alias/subject`"),
+        query(
+            "outcome",
+            "Only this outcome: `ok`, `denied`, `pending`, `open`, …",
+        ),
+        number("last_s", "Only of the last so many seconds", 0, None),
+        truth("unknown", "Only calls of functions that nobody declared"),
+        query("cursor", "`next` of the page before"),
+        number("limit", "Calls on the page", 1, Some(200)),
+    ];
+    let live = json!({ "get": {
+        "operationId": "live", "summary": "Server-sent events `change`, when something happened",
+        "parameters": [{ "name": "Last-Event-ID", "in": "header", "required": false, "schema": { "type": "string" } }],
+        "responses": {
+            "200": { "description": "The stream", "content": { "text/event-stream": { "schema": { "type": "string" } } } },
+            "default": refusal("It cannot be followed", schema::<Problem>(generator)),
+        },
+    } });
+    let proof = json!({ "get": {
+        "operationId": "proveCall", "summary": "The proof that a call is in the log (C2SP tlog-proof), to check offline",
+        "parameters": [call()],
+        "responses": {
+            "200": { "description": "The proof", "content": { "text/plain": { "schema": { "type": "string" } } } },
+            "default": refusal("There is none", schema::<Problem>(generator)),
+        },
+    } });
+    json!({
+        "/api/v1/me": { "get": operation("me", "Who you are and what you may do", &[], None,
+            Some(schema::<Me>(generator)), generator) },
+        "/api/v1/calls": { "get": operation("listCalls", "Recorded calls that you may read, newest first", &filters, None,
+            Some(schema::<CallsPage>(generator)), generator) },
+        "/api/v1/calls/{id}": { "get": operation("showCall", "All that is recorded of one call", &[call()], None,
+            Some(schema::<CallDetail>(generator)), generator) },
+        "/api/v1/calls/{id}/replay": { "get": operation("replayCall", "What was sent and released, again; nothing runs",
+            &[call()], None, Some(schema::<ReplayView>(generator)), generator) },
+        "/api/v1/calls/{id}/proof": proof,
+        "/api/v1/functions": { "get": operation("listFunctions", "The catalogue, with what the newest calls tell", &[], None,
+            Some(schema::<FunctionsView>(generator)), generator) },
+        "/api/v1/policies": { "get": operation("listPolicies", "The policies in force", &[], None,
+            Some(schema::<PoliciesView>(generator)), generator) },
+        "/api/v1/policies/explain": { "post": operation("explain", "What would be decided, and why", &[],
+            Some(schema::<Question>(generator)), Some(schema::<Answer>(generator)), generator) },
+        "/api/v1/status": { "get": operation("status", "Connections, issuers, recording", &[], None,
+            Some(schema::<StatusView>(generator)), generator) },
+        "/api/v1/audit/head": { "get": operation("auditHead", "The log's newest signed head", &[], None,
+            Some(schema::<HeadView>(generator)), generator) },
+        "/api/v1/audit/verify": { "post": operation("verifyAudit", "Check the whole log", &[], None,
+            Some(schema::<VerifiedView>(generator)), generator) },
+        "/api/v1/live": live,
+    })
+}
+
+fn refusal(text: &str, problem: Value) -> Value {
+    json!({ "description": text, "content": { "application/problem+json": { "schema": problem } } })
+}
+
+fn number(name: &str, text: &str, least: u64, most: Option<u64>) -> Value {
+    let mut schema = json!({ "type": "integer", "minimum": least });
+    if let (Some(most), Some(schema)) = (most, schema.as_object_mut()) {
+        schema.insert("maximum".to_owned(), most.into());
+    }
+    json!({ "name": name, "in": "query", "required": false, "description": text, "schema": schema })
+}
+
+fn truth(name: &str, text: &str) -> Value {
+    json!({ "name": name, "in": "query", "required": false, "description": text, "schema": { "type": "boolean" } })
 }
 
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
@@ -76,15 +163,22 @@ fn operation(
     generator: &mut SchemaGenerator,
 ) -> Value {
     let problem = schema::<Problem>(generator);
-    let refusal = |text: &str| json!({ "description": text, "content": { "application/problem+json": { "schema": problem } } });
+    let refusal = |text: &str| refusal(text, problem.clone());
     let mut responses = json!({
         "400": refusal("The request is malformed"),
-        "401": refusal("No acceptable token"),
-        "403": refusal("Policy does not permit it"),
+        "401": refusal("Nobody is signed in, or no acceptable token"),
+        "403": refusal("Policy does not permit it, or the sign-in is too old for it"),
         "404": refusal("No such thing that you may see"),
         "409": refusal("It is not in a state for this"),
-        "503": refusal("It cannot be recorded now"),
+        "503": refusal("It cannot be recorded now, or too many ask at once"),
     });
+    if let (Some(responses), Some(_)) = (responses.as_object_mut(), &body) {
+        responses.insert("413".to_owned(), refusal("The body is too large"));
+        responses.insert("415".to_owned(), refusal("The body is not JSON"));
+    }
+    if let (Some(responses), true) = (responses.as_object_mut(), id == "replayCall") {
+        responses.insert("410".to_owned(), refusal("The content's key was destroyed"));
+    }
     let good = match answer {
         Some(schema) => (
             "200",

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::api::{Asker, Problem};
+use super::api::{Asker, Body, Problem};
 use crate::policy::{PersonAction, PersonResource};
 use crate::record::{Event, Who};
 use crate::store::{Reach, Revocation, Revoked};
@@ -110,7 +110,7 @@ async fn list(
 async fn revoke(
     State(parts): State<Arc<Parts>>,
     asker: Asker,
-    axum::Json(body): axum::Json<NewRevocation>,
+    Body(body): Body<NewRevocation>,
 ) -> Result<axum::Json<RevocationView>, Problem> {
     asker.may(&parts, PersonAction::Revoke, PersonResource::Gateway)?;
     if body.reason.is_empty() || body.reason.len() > REASON_BYTES_MAX {

@@ -1,7 +1,7 @@
 //! The demo's identity provider: OpenID Connect discovery, a key set, and a token endpoint with client credentials.
 //!
-//! Refuses every other grant. One ES256 key, kept in the demo's data folder. There is no sign-in page: people's
-//! tokens are minted by `callgate demo token`.
+//! Refuses every other grant but the codes of [`super::sign_in`], where people choose who they are. One ES256 key, kept
+//! in the demo's data folder. `callgate demo token` mints people's tokens for the command line.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,6 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::people::{Audience, Person};
+use super::sign_in::{self, Codes};
 use super::{Error, listen, random_hex, read_or_make, write};
 
 /// Where the demo's identity provider listens, unless asked otherwise.
@@ -36,9 +37,13 @@ pub const KEY_ID_PREFIX: &str = "callgate-demo-";
 /// How long a token lives, in seconds.
 const TOKEN_LIFETIME_S: u64 = 600;
 
+/// How long an ID token lives, in seconds: as long as votes count after signing in, and a little longer.
+const ID_TOKEN_LIFETIME_S: u64 = 900;
+
 /// The identity provider: its key and its name.
 #[derive(Debug)]
 pub struct Idp {
+    pub(super) codes: Codes,
     issuer: String,
     key: EncodingKey,
     public: Jwk,
@@ -72,6 +77,7 @@ impl Idp {
         })?;
         let issuer = String::from_utf8(issuer).map_err(|_| Error::Key(data.join("demo-issuer")))?;
         Ok(Self {
+            codes: Codes::default(),
             issuer,
             key,
             public,
@@ -110,14 +116,41 @@ impl Idp {
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 
+    /// An ID token for the console, which asked with this nonce.
+    pub(super) fn id_token(
+        &self,
+        person: Person,
+        client: &str,
+        nonce: &str,
+    ) -> Result<String, Error> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let mut claims = person.claims();
+        let facts = json!({
+            "iss": self.issuer, "aud": client, "iat": now, "exp": now + ID_TOKEN_LIFETIME_S, "auth_time": now,
+            "nonce": nonce, "jti": random_hex(), "callgate_demo": true,
+        });
+        if let Value::Object(facts) = facts {
+            claims.extend(facts);
+        }
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.key_id.clone());
+        Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
+    }
+
     /// The discovery document (OpenID Connect Discovery 1.0 section 3, RFC 8414).
     fn metadata(&self) -> Value {
         json!({
             "issuer": self.issuer,
             "jwks_uri": format!("{}/jwks", self.issuer),
             "token_endpoint": format!("{}/token", self.issuer),
-            "grant_types_supported": ["client_credentials"],
-            "response_types_supported": [],
+            "authorization_endpoint": format!("{}/authorize", self.issuer),
+            "grant_types_supported": ["client_credentials", "authorization_code"],
+            "response_types_supported": ["code"],
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": true,
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
@@ -157,6 +190,7 @@ fn router(idp: Arc<Idp>) -> Router {
     let routes = Router::new()
         .route("/.well-known/openid-configuration", get(metadata))
         .route("/jwks", get(keys))
+        .route("/authorize", get(sign_in::page).post(sign_in::chosen))
         .route("/token", post(token));
     Router::new()
         .nest(ISSUER_PATH, routes)
@@ -185,6 +219,9 @@ struct TokenRequest {
     resource: Option<String>,
     audience: Option<String>,
     scope: Option<String>,
+    code: Option<String>,
+    redirect_uri: Option<String>,
+    code_verifier: Option<String>,
 }
 
 async fn token(
@@ -192,10 +229,12 @@ async fn token(
     headers: HeaderMap,
     Form(request): Form<TokenRequest>,
 ) -> Response {
-    let Some(person) = client(&headers, &request) else {
-        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"callgate-demo\"")];
-        let body = Json(json!({ "error": "invalid_client" }));
-        return (StatusCode::UNAUTHORIZED, challenge, body).into_response();
+    let credentials = credentials(&headers, &request);
+    if request.grant_type == "authorization_code" {
+        return code(&idp, credentials, &request);
+    }
+    let Some(person) = credentials.and_then(|pair| workload(&pair)) else {
+        return not_this_client();
     };
     if request.grant_type != "client_credentials" {
         return refuse("unsupported_grant_type");
@@ -227,13 +266,57 @@ fn refuse(error: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
 }
 
-/// The workload whose credentials came with the request: in the `Authorization` header or in the form, not in both.
-fn client(headers: &HeaderMap, request: &TokenRequest) -> Option<Person> {
-    let (id, secret) = match (headers.get(header::AUTHORIZATION), &request.client_secret) {
-        (Some(value), None) => basic(value.to_str().ok()?)?,
-        (None, Some(secret)) => (request.client_id.clone()?, secret.clone()),
-        _ => return None,
+fn not_this_client() -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"callgate-demo\"")];
+    let body = Json(json!({ "error": "invalid_client" }));
+    (StatusCode::UNAUTHORIZED, challenge, body).into_response()
+}
+
+/// The console exchanges a code for an ID token (OpenID Connect Core section 3.1.3).
+fn code(idp: &Idp, credentials: Option<(String, String)>, request: &TokenRequest) -> Response {
+    let console = (
+        sign_in::CLIENT.to_owned(),
+        sign_in::CLIENT_SECRET.to_owned(),
+    );
+    if credentials != Some(console) {
+        return not_this_client();
+    }
+    let (Some(code), Some(redirect), Some(verifier)) =
+        (&request.code, &request.redirect_uri, &request.code_verifier)
+    else {
+        return refuse("invalid_request");
     };
+    let Some((person, nonce)) = idp.codes.redeem(code, redirect, verifier) else {
+        return refuse("invalid_grant");
+    };
+    let tokens = idp
+        .id_token(person, sign_in::CLIENT, &nonce)
+        .and_then(|id| Ok((id, idp.token(person, Audience::Console.as_str())?)));
+    match tokens {
+        Ok((id, access)) => {
+            let body = json!({
+                "id_token": id, "access_token": access, "token_type": "Bearer", "expires_in": TOKEN_LIFETIME_S,
+            });
+            ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "demo ID token");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// The client's credentials: in the `Authorization` header or in the form, not in both.
+fn credentials(headers: &HeaderMap, request: &TokenRequest) -> Option<(String, String)> {
+    match (headers.get(header::AUTHORIZATION), &request.client_secret) {
+        (Some(value), None) => basic(value.to_str().ok()?),
+        (None, Some(secret)) => Some((request.client_id.clone()?, secret.clone())),
+        (Some(_), Some(_)) | (None, None) => None,
+    }
+}
+
+/// The workload that these credentials are of.
+fn workload((id, secret): &(String, String)) -> Option<Person> {
     let person: Person = id.parse().ok()?;
     (person.client_secret()? == secret).then_some(person)
 }

@@ -7,6 +7,7 @@
 pub mod functions;
 pub mod idp;
 pub mod people;
+pub mod sign_in;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -21,6 +22,9 @@ pub use people::{Audience, Person};
 
 /// Longest file that the demo reads back from its data folder, in bytes.
 const FILE_BYTES_MAX: u64 = 4096;
+
+/// The file in the data folder that holds the secret of the console's client.
+pub const CONSOLE_SECRET_FILE: &str = "demo-console-secret";
 
 /// What went wrong in the demo.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,12 @@ pub enum Error {
 /// last served from `data`; before the first one, that of [`idp::DEFAULT_LISTEN`].
 pub fn mint(data: &Path, person: Person, audience: Audience) -> Result<String, Error> {
     idp::Idp::open(data)?.token(person, audience.as_str())
+}
+
+/// Write the secret of the console's client into the demo's folder, where the demo's config looks for it.
+pub fn console_secret(data: &Path) -> Result<(), Error> {
+    let secret = || Ok(sign_in::CLIENT_SECRET.as_bytes().to_vec());
+    read_or_make(&data.join(CONSOLE_SECRET_FILE), secret).map(|_| ())
 }
 
 /// Listen on a loopback address.

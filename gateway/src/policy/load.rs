@@ -131,11 +131,14 @@ fn annotated(
     };
     // Cedar's own rendering of the tree: neither comments nor layout are in it.
     let hash = rule::hash(&policy.as_ref().to_string());
+    let loc = policy.as_ref().loc();
+    let text = loc.and_then(|loc| loc.snippet().map(str::to_owned));
+    let text = text.unwrap_or_else(|| policy.to_string());
     let read = rule::read(
         annotations,
         effect,
         hash,
-        place.clone(),
+        (place.clone(), text),
         &vocabulary.issuers,
     );
     read.map_err(|mistakes| {

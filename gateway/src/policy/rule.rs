@@ -68,6 +68,8 @@ pub struct Rule {
     pub annotations: BTreeMap<String, String>,
     /// Where it stands.
     pub place: Place,
+    /// Its text as it stands there, for people.
+    pub text: String,
     /// Who can open it, when it is an approval rule.
     pub terms: Option<RuleTerms>,
 }
@@ -90,7 +92,7 @@ pub(super) fn read(
     annotations: BTreeMap<String, String>,
     effect: RuleEffect,
     hash: RuleHash,
-    place: Place,
+    (place, text): (Place, String),
     issuers: &BTreeSet<String>,
 ) -> Result<Rule, Vec<Mistake>> {
     let mut mistakes = Vec::new();
@@ -129,6 +131,7 @@ pub(super) fn read(
         effect,
         annotations,
         place,
+        text,
         terms,
     })
 }

@@ -16,6 +16,10 @@ mod calls_crashes;
 mod calls_secrets;
 mod calls_voters;
 mod compile_fail;
+#[cfg(feature = "demo")]
+mod console_approve;
+#[cfg(feature = "demo")]
+mod console_login;
 mod crash;
 #[cfg(feature = "demo")]
 mod demo_idp;

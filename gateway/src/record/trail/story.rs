@@ -155,6 +155,18 @@ impl Iterator for Calls<'_> {
     }
 }
 
+impl Calls<'_> {
+    /// Only those that were first recorded before this one was; all when it is unknown.
+    #[must_use]
+    pub fn before(mut self, call: CallId) -> Self {
+        let order = &self.trail.index.order;
+        if let Some(at) = order.iter().rposition(|id| id == call.as_bytes()) {
+            self.left = self.left.min(at);
+        }
+        self
+    }
+}
+
 /// Destroyed keys, by pseudonym: the record of it.
 pub(super) type Erased = HashMap<ContentId, u64>;
 

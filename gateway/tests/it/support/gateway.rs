@@ -105,6 +105,7 @@ pub(crate) struct Setup {
     policies: String,
     files: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
+    demo: bool,
 }
 
 impl Setup {
@@ -133,6 +134,7 @@ impl Setup {
             policies: String::new(),
             files: BTreeMap::new(),
             environment: BTreeMap::new(),
+            demo: false,
         }
     }
 
@@ -179,6 +181,12 @@ impl Setup {
         self
     }
 
+    /// Started as the demo starts it: it may then believe the demo's issuer.
+    pub(crate) fn as_demo(mut self) -> Self {
+        self.demo = true;
+        self
+    }
+
     /// Start it, and wait until it is ready.
     pub(crate) fn start(self) -> Gateway {
         let folder = tempfile::tempdir().expect("a folder");
@@ -193,7 +201,7 @@ impl Setup {
             "{}",
             String::from_utf8_lossy(&done.stderr)
         );
-        let child = serve(&config, &self.environment);
+        let child = serve(&config, &self);
         let mut gateway = Gateway {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             console: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -219,9 +227,18 @@ impl Setup {
     }
 }
 
-fn serve(config: &Path, environment: &BTreeMap<String, String>) -> Child {
+fn serve(config: &Path, setup: &Setup) -> Child {
     let mut command = Command::new(PROGRAM);
-    command.envs(environment);
+    command.envs(&setup.environment);
+    if setup.demo {
+        let folder = config.parent().expect("a folder");
+        return Child::start(
+            command
+                .args(["demo", "--folder"])
+                .arg(folder)
+                .arg("gateway"),
+        );
+    }
     Child::start(command.arg("--config").arg(config).arg("serve"))
 }
 
@@ -241,6 +258,10 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    fn setup(&self) -> Setup {
+        self.setup.lock().expect("the setup").clone()
+    }
+
     fn environment(&self) -> BTreeMap<String, String> {
         self.setup.lock().expect("the setup").environment.clone()
     }
@@ -253,7 +274,7 @@ impl Gateway {
     /// Start the process again on the same config and data; it need not be ready yet.
     pub(crate) fn spawn(&mut self) {
         let config = self.folder.path().join("callgate.yaml");
-        self.child = serve(&config, &self.environment());
+        self.child = serve(&config, &self.setup());
     }
 
     /// Wait until it is ready.
@@ -280,7 +301,7 @@ impl Gateway {
         let status = self.child.terminate();
         assert!(status.success(), "{status}");
         let config = self.folder.path().join("callgate.yaml");
-        self.child = serve(&config, &self.environment());
+        self.child = serve(&config, &self.setup());
         self.await_ready();
     }
 
@@ -298,7 +319,7 @@ impl Gateway {
     pub(crate) fn crash(&mut self) {
         self.child.kill();
         let config = self.folder.path().join("callgate.yaml");
-        self.child = serve(&config, &self.environment());
+        self.child = serve(&config, &self.setup());
         self.await_ready();
     }
 

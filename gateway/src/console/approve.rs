@@ -1,0 +1,327 @@
+//! Deciding without a script, for a phone and for whoever follows a link: everything that will be sent,
+//! to its last byte, and two buttons.
+//!
+//! Looking never decides. A decision is a form that only our own page can have sent, for exactly the
+//! call that it showed. Text of callers is shown, never markup; what acts instead of showing is made
+//! visible.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Parts;
+use super::api::{Problem, Visitor};
+use super::approvals::{self, VoteBody};
+use super::plain::{self, Html, escape, escape_lines};
+use crate::approval::{ApprovalHead, ApprovalView, RuleView, Verdict};
+use crate::call::FunctionId;
+use crate::store::{Filter, State as ApprovalState};
+
+/// Approvals on the list.
+const LIST_MAX: u32 = 100;
+
+pub(super) fn routes() -> Router<Arc<Parts>> {
+    Router::new()
+        .route("/approve", get(list))
+        .route("/approve/{id}", get(show).post(decide))
+}
+
+type Entered = Result<Visitor, Problem>;
+
+/// The visitor, or the way to become one.
+fn entered(visitor: Entered, next: &str) -> Result<Visitor, Response> {
+    visitor.map_err(|problem| {
+        if problem.status == 401 {
+            let to = format!("/login?next={}", plain::query(next));
+            return Redirect::to(&to).into_response();
+        }
+        told(&problem, None)
+    })
+}
+
+async fn list(State(parts): State<Arc<Parts>>, visitor: Entered) -> Response {
+    let visitor = match entered(visitor, "/approve") {
+        Ok(visitor) => visitor,
+        Err(response) => return response,
+    };
+    let filter = Filter {
+        states: vec![ApprovalState::Pending],
+        limit: LIST_MAX,
+        ..Filter::default()
+    };
+    let heads = match parts.pipeline.parts().approvals.list(filter).await {
+        Ok(heads) => heads,
+        Err(error) => return told(&Problem::internal(&error), None),
+    };
+    let mut cards = String::new();
+    for head in heads {
+        if approvals::look(&parts, &visitor.asker, &head.id)
+            .await
+            .is_ok()
+        {
+            cards.push_str(&card(&head));
+        }
+    }
+    if cards.is_empty() {
+        cards = "<p class=\"soft\">Nothing waits for you. Calls that need your decision appear here; load the page \
+                 again to look.</p>"
+            .to_owned();
+    }
+    let body = format!("<h1>Waiting for a decision</h1>{cards}{}", who(&visitor));
+    Html::new(StatusCode::OK, "Waiting for a decision", &body).into_response()
+}
+
+fn card(head: &ApprovalHead) -> String {
+    format!(
+        "<div class=\"card\"><a href=\"/approve/{}\"><strong>{}</strong> <span class=\"mark\">{}</span><br>\
+         <span class=\"soft\">asked by {}/{} at {}, until {}</span></a></div>",
+        escape(&head.id),
+        escape(&head.function),
+        escape(&head.effect),
+        escape(&head.requester.issuer),
+        escape(&head.requester.subject),
+        escape(&head.asked_at),
+        escape(&head.expires_at),
+    )
+}
+
+async fn show(
+    State(parts): State<Arc<Parts>>,
+    Path(id): Path<String>,
+    visitor: Entered,
+) -> Response {
+    let visitor = match entered(visitor, &format!("/approve/{id}")) {
+        Ok(visitor) => visitor,
+        Err(response) => return response,
+    };
+    match approvals::look(&parts, &visitor.asker, &id).await {
+        Ok((_, view, function)) => page(&parts, &visitor, &view, &function),
+        Err(problem) => told(&problem, Some("/approve")),
+    }
+}
+
+fn page(parts: &Parts, visitor: &Visitor, view: &ApprovalView, function: &FunctionId) -> Response {
+    let head = &view.head;
+    let requester = &head.requester;
+    let actors = if requester.actors.is_empty() {
+        String::new()
+    } else {
+        let actors = escape(&requester.actors.join(", "));
+        format!("<dt>acted for by</dt><dd>{actors}</dd>")
+    };
+    let facts = format!(
+        "<dl><dt>asked by</dt><dd><strong>{}/{}</strong> ({})</dd>{actors}<dt>function</dt><dd>{}</dd>\
+         <dt>effect</dt><dd class=\"mark\">{}</dd><dt>state</dt><dd>{}</dd><dt>asked at</dt><dd>{}</dd>\
+         <dt>until</dt><dd>{}</dd></dl>",
+        escape(&requester.issuer),
+        escape(&requester.subject),
+        escape(requester.kind.as_str()),
+        escape(&head.function),
+        escape(&head.effect),
+        escape(head.state.as_str()),
+        escape(&head.asked_at),
+        escape(&head.expires_at),
+    );
+    let content = match &view.summary {
+        Some(summary) => exact(summary),
+        None => "<p class=\"soft\">The call has ended; its content is in the audit record.</p>"
+            .to_owned(),
+    };
+    let pending = head.state == ApprovalState::Pending;
+    let rules: String = view
+        .rules
+        .iter()
+        .map(|rule| {
+            let decides = pending && approvals::may_decide(&visitor.asker, parts, rule, function);
+            rule_part(visitor, view, rule, decides)
+        })
+        .collect();
+    let body = format!(
+        "<p><a href=\"/approve\">All that wait</a></p><h1>{}</h1>{facts}{content}{rules}{}",
+        escape(&head.function),
+        who(visitor)
+    );
+    Html::new(StatusCode::OK, &head.function, &body).into_response()
+}
+
+/// What will be sent, whole.
+fn exact(summary: &Value) -> String {
+    let text = |pointer: &str| {
+        summary
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let line = format!("{} {}", text("/request/method"), text("/request/target"));
+    let mut html = format!("<h2>What will be sent</h2><pre>{}</pre>", escape(&line));
+    if let Some(headers) = summary.pointer("/request/headers") {
+        html.push_str(&format!(
+            "<h2>Headers</h2><pre>{}</pre>",
+            escape_lines(&pretty(headers))
+        ));
+    }
+    match summary.get("body") {
+        None | Some(Value::Null) => html.push_str("<p class=\"soft\">Without a body.</p>"),
+        Some(body) => {
+            let (what, shown) = match (body.get("text"), body.get("hex")) {
+                (Some(Value::String(text)), _) => (format!("{} bytes", text.len()), text.clone()),
+                (_, Some(Value::String(hex))) => (
+                    format!("{} bytes that are no text, hexadecimal", hex.len() / 2),
+                    hex.clone(),
+                ),
+                _ => ("as JSON".to_owned(), pretty(body)),
+            };
+            html.push_str(&format!(
+                "<h2>Body, {what}, whole</h2><pre>{}</pre>",
+                escape_lines(&shown)
+            ));
+        }
+    }
+    html
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+fn rule_part(visitor: &Visitor, view: &ApprovalView, rule: &RuleView, decides: bool) -> String {
+    let reason = rule.reason.as_ref().map_or_else(String::new, |reason| {
+        format!("<p><strong>{}</strong></p>", escape(reason))
+    });
+    let votes: String = rule
+        .votes
+        .iter()
+        .map(|vote| {
+            let verdict = match vote.verdict {
+                Verdict::Yes => "yes",
+                Verdict::No => "no",
+            };
+            let voided = if vote.voided_at.is_some() {
+                " (void)"
+            } else {
+                ""
+            };
+            format!(
+                "<p>{}/{} said <strong>{verdict}</strong>{voided} at {}: {}</p>",
+                escape(&vote.issuer),
+                escape(&vote.subject),
+                escape(&vote.at),
+                escape(&vote.reason)
+            )
+        })
+        .collect();
+    let open = if rule.open { ", opened" } else { "" };
+    let form = if decides && !rule.open {
+        form(visitor, view, rule)
+    } else {
+        String::new()
+    };
+    format!(
+        "<section><h2>Rule {}{open}</h2>{reason}{votes}{form}</section>",
+        escape(&rule.id)
+    )
+}
+
+fn form(visitor: &Visitor, view: &ApprovalView, rule: &RuleView) -> String {
+    let id = escape(&view.head.id);
+    let field = |name: &str, value: &str| {
+        format!(
+            "<input type=\"hidden\" name=\"{name}\" value=\"{}\">",
+            escape(value)
+        )
+    };
+    let area = format!("reason-{}", escape(&rule.hash));
+    format!(
+        "<form method=\"post\" action=\"/approve/{id}\">{}{}{}<label for=\"{area}\">Why (for the record; on a no the \
+         caller reads it)</label><textarea id=\"{area}\" name=\"reason\" rows=\"3\" maxlength=\"2000\"></textarea>\
+         <div class=\"row\"><button name=\"verdict\" value=\"yes\">Approve this call</button>\
+         <button class=\"no\" name=\"verdict\" value=\"no\">Deny it</button></div></form>",
+        field("csrf", &visitor.session.csrf),
+        field("rule", &rule.hash),
+        field("digest", &view.digest),
+    )
+}
+
+#[derive(Debug, Deserialize)]
+struct Decision {
+    csrf: String,
+    rule: String,
+    digest: String,
+    verdict: Verdict,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn decide(
+    State(parts): State<Arc<Parts>>,
+    Path(id): Path<String>,
+    visitor: Entered,
+    body: Bytes,
+) -> Response {
+    let visitor = match entered(visitor, &format!("/approve/{id}")) {
+        Ok(visitor) => visitor,
+        Err(response) => return response,
+    };
+    let Some(decision) = plain::read_form::<Decision>(&body) else {
+        let problem = Problem::new(
+            400,
+            "bad_request",
+            "the form is not whole: nothing was decided",
+        );
+        return told(&problem, Some("/approve"));
+    };
+    if !visitor.session.is_shown(&decision.csrf) {
+        let text = "this form is not of your session: nothing was decided; load the page again";
+        return told(&Problem::new(403, "denied", text), Some("/approve"));
+    }
+    let vote = VoteBody {
+        rule: decision.rule,
+        verdict: decision.verdict,
+        reason: decision.reason.replace("\r\n", "\n"),
+        digest: decision.digest,
+    };
+    match approvals::cast(&parts, &visitor.asker, &id, &vote).await {
+        Ok(_) => Redirect::to(&format!("/approve/{}", plain::query(&id))).into_response(),
+        Err(problem) if problem.code == "sign_in_again" => {
+            let next = plain::query(&format!("/approve/{id}"));
+            let body = format!(
+                "<h1>Sign in again to decide</h1><p>Nothing was decided. A decision needs a sign-in of the last \
+                 minutes.</p><p><a class=\"button\" href=\"/login?fresh=1&amp;next={next}\">Sign in again</a></p>"
+            );
+            Html::new(StatusCode::FORBIDDEN, "Sign in again", &body).into_response()
+        }
+        Err(problem) => told(&problem, Some(&format!("/approve/{}", plain::query(&id)))),
+    }
+}
+
+/// A problem as a page.
+fn told(problem: &Problem, back: Option<&str>) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let back = back.map_or_else(String::new, |back| {
+        format!(
+            "<p><a class=\"button\" href=\"{}\">Back</a></p>",
+            escape(back)
+        )
+    });
+    let body = format!(
+        "<h1>This did not work</h1><p class=\"bad\">{}</p>{back}",
+        escape(&problem.detail)
+    );
+    Html::new(status, "This did not work", &body).into_response()
+}
+
+fn who(visitor: &Visitor) -> String {
+    format!(
+        "<form method=\"post\" action=\"/logout\"><p class=\"soft\">Signed in as {}. \
+         <input type=\"hidden\" name=\"csrf\" value=\"{}\"><button>Sign out</button></p></form>",
+        escape(&visitor.asker.who.key().to_string()),
+        escape(&visitor.session.csrf)
+    )
+}

@@ -1,0 +1,410 @@
+//! Recorded calls: list, one with its whole story, played back, and its proof.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Parts;
+use super::api::{Asker, Params, Problem};
+use super::evidence::{May, Wanted};
+use crate::call::CallId;
+use crate::clock::Timestamp;
+use crate::policy::PersonAction;
+use crate::record::{CallSummary, Entry, Filter, Reading, Replayed, ReplayedPart};
+
+/// Calls on one page unless fewer are asked for.
+const PAGE_DEFAULT: usize = 50;
+/// Most calls on one page.
+const PAGE_MAX: usize = 200;
+/// Longest filter, in bytes.
+const FILTER_BYTES_MAX: usize = 512;
+
+/// Which calls.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallsQuery {
+    /// Only this function.
+    pub(super) function: Option<String>,
+    /// Only functions of this connection.
+    pub(super) connection: Option<String>,
+    /// Only this caller: `alias/subject`.
+    pub(super) principal: Option<String>,
+    /// Only this outcome.
+    pub(super) outcome: Option<String>,
+    /// Only of the last so many seconds.
+    pub(super) last_s: Option<u64>,
+    /// Only calls of functions that nobody declared.
+    #[serde(default)]
+    pub(super) unknown: bool,
+    /// Where the page begins: `next` of the page before.
+    pub(super) cursor: Option<String>,
+    /// Calls on the page.
+    pub(super) limit: Option<usize>,
+}
+
+/// One call in a list.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct CallView {
+    /// Its id.
+    pub(super) call: String,
+    /// When it was first recorded, RFC 3339.
+    pub(super) at: String,
+    /// The function; absent when nobody declared it.
+    pub(super) function: Option<String>,
+    /// Issuer alias of the caller.
+    pub(super) issuer: String,
+    /// The caller; absent when the keys to know it are gone.
+    pub(super) subject: Option<String>,
+    /// The caller's pseudonym in the log.
+    pub(super) subject_ref: String,
+    /// `human`, `workload` or `agent`.
+    pub(super) principal_kind: String,
+    /// How it ended: `ok`, `denied`, `pending`, `open`, ….
+    pub(super) outcome: String,
+    /// The refusal's code.
+    pub(super) reason: Option<String>,
+    /// Status released to the caller.
+    pub(super) status: Option<u64>,
+    /// The approval that it waited for.
+    pub(super) approval: Option<String>,
+    /// Masked values by data class.
+    pub(super) masked: BTreeMap<String, u64>,
+    /// Milliseconds from receipt to the end.
+    pub(super) total_ms: Option<u64>,
+    /// What was tried, of a function that nobody declared.
+    pub(super) tried: Option<Value>,
+}
+
+/// A page of calls, newest first.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct CallsPage {
+    /// The calls.
+    pub(super) calls: Vec<CallView>,
+    /// Give this as `cursor` for the next page; absent on the last one.
+    pub(super) next: Option<String>,
+}
+
+/// One record of a call.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct RecordView {
+    /// Its index in the log.
+    pub(super) index: u64,
+    /// Its kind (`call.begin`, `approval.vote`, …).
+    pub(super) kind: String,
+    /// Its fields.
+    pub(super) fields: Value,
+    /// Its exact text, which the log commits to.
+    pub(super) text: String,
+    /// What is sealed with it; absent without the right to replay, or without the keys.
+    pub(super) content: Option<Value>,
+}
+
+/// Whether the log's signed head covers a call.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct Covered {
+    /// Whether the newest signed head covers all its records.
+    pub(super) covered: bool,
+    /// Records under that head.
+    pub(super) head_size: Option<u64>,
+    /// When it was signed, RFC 3339.
+    pub(super) head_at: Option<String>,
+}
+
+/// Everything about one call.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct CallDetail {
+    /// In short.
+    pub(super) summary: CallView,
+    /// Its records, in order.
+    pub(super) records: Vec<RecordView>,
+    /// Whether a proof can be had.
+    pub(super) proof: Covered,
+    /// Whether you may see what was sent and released.
+    pub(super) may_replay: bool,
+}
+
+/// Something that was committed to, played back.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct PartView {
+    /// The kept bytes as text, where they are UTF-8.
+    pub(super) text: Option<String>,
+    /// The kept bytes in base64, where they are not.
+    pub(super) base64: Option<String>,
+    /// How many were kept.
+    pub(super) kept_bytes: u64,
+    /// How many there were; absent when the record does not say.
+    pub(super) total_bytes: Option<u64>,
+    /// Why not all were kept.
+    pub(super) cut: Option<String>,
+    /// Whether they match the record's commitment; absent when that cannot be told.
+    pub(super) verified: Option<bool>,
+}
+
+/// What went up and what was released.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct ReplayView {
+    /// Whether everything that can be checked matches its commitment.
+    pub(super) verified: bool,
+    /// Whether content is missing.
+    pub(super) truncated: bool,
+    /// Method, target and headers as they went up, JSON.
+    pub(super) request_head: PartView,
+    /// The request's body.
+    pub(super) request_body: PartView,
+    /// The policy request, JSON.
+    pub(super) context: PartView,
+    /// Status and headers as released, JSON.
+    pub(super) released_head: PartView,
+    /// The body as released.
+    pub(super) released_body: PartView,
+    /// Trailers as released, JSON.
+    pub(super) trailers: PartView,
+}
+
+pub(super) fn routes() -> Router<Arc<Parts>> {
+    Router::new()
+        .route("/api/v1/calls", get(list))
+        .route("/api/v1/calls/{id}", get(show))
+        .route("/api/v1/calls/{id}/replay", get(replay))
+        .route("/api/v1/calls/{id}/proof", get(prove))
+}
+
+async fn list(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Params(query): Params<CallsQuery>,
+) -> Result<axum::Json<CallsPage>, Problem> {
+    let may = May::of(&parts, &asker, PersonAction::AuditRead);
+    if !may.anything() {
+        let text = "policy does not permit you `audit.read` on any function or on the gateway";
+        return Err(Problem::new(403, "denied", text));
+    }
+    let wanted = wanted(&query, parts.pipeline.parts().clock.now())?;
+    let content = json!({
+        "function": query.function, "connection": query.connection, "principal": query.principal,
+        "outcome": query.outcome, "unknown": query.unknown,
+    });
+    let evidence = &parts.evidence;
+    evidence
+        .on_record(&parts, &asker, Reading::List, None, content)
+        .await?;
+    let page = evidence.list(wanted, may).await?;
+    Ok(axum::Json(CallsPage {
+        calls: page.calls.into_iter().map(view).collect(),
+        next: page.next.map(|call| call.to_string()),
+    }))
+}
+
+fn wanted(query: &CallsQuery, now: Timestamp) -> Result<Wanted, Problem> {
+    let bad = |text: &str| Problem::new(400, "bad_request", text);
+    let texts = [
+        &query.function,
+        &query.connection,
+        &query.principal,
+        &query.outcome,
+    ];
+    if texts
+        .into_iter()
+        .flatten()
+        .any(|text| text.len() > FILTER_BYTES_MAX)
+    {
+        return Err(bad("a filter is longer than 512 bytes"));
+    }
+    let principal = match query.principal.as_deref().map(|text| text.split_once('/')) {
+        Some(Some((issuer, subject))) => Some((issuer.to_owned(), subject.to_owned())),
+        Some(None) => return Err(bad("`principal` is written `alias/subject`")),
+        None => None,
+    };
+    let before = match query.cursor.as_deref().map(str::parse::<CallId>) {
+        Some(Ok(call)) => Some(call),
+        Some(Err(_)) => return Err(bad("`cursor` is the `next` of a page, unchanged")),
+        None => None,
+    };
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if limit == 0 || limit > PAGE_MAX {
+        return Err(bad("`limit` is between 1 and 200"));
+    }
+    let since = query.last_s.map(|seconds| {
+        let back = seconds.saturating_mul(1_000_000_000);
+        Timestamp::from_nanos(now.nanos().saturating_sub(back))
+    });
+    Ok(Wanted {
+        filter: Filter {
+            function: query.function.clone(),
+            connection: query.connection.clone(),
+            principal,
+            outcome: query.outcome.clone(),
+            since,
+            until: None,
+            unknown: query.unknown,
+        },
+        before,
+        limit,
+    })
+}
+
+fn id(text: &str) -> Result<CallId, Problem> {
+    text.parse().map_err(|_| nothing())
+}
+
+fn nothing() -> Problem {
+    Problem::new(404, "not_found", "no such call that you may see")
+}
+
+/// A call's function, if this person may see it.
+async fn look(
+    parts: &Parts,
+    asker: &Asker,
+    call: CallId,
+    action: PersonAction,
+) -> Result<(), Problem> {
+    let function = parts
+        .evidence
+        .read(move |trail| Ok(trail.show(call)?.summary.function))
+        .await?;
+    if May::of(parts, asker, action).read(function.as_deref()) {
+        return Ok(());
+    }
+    if action == PersonAction::AuditRead {
+        return Err(nothing());
+    }
+    let reads = May::of(parts, asker, PersonAction::AuditRead).read(function.as_deref());
+    if reads {
+        let text = format!("policy does not permit you `{}` here", action.as_str());
+        Err(Problem::new(403, "denied", text))
+    } else {
+        Err(nothing())
+    }
+}
+
+async fn show(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Path(text): Path<String>,
+) -> Result<axum::Json<CallDetail>, Problem> {
+    let call = id(&text)?;
+    look(&parts, &asker, call, PersonAction::AuditRead).await?;
+    parts
+        .evidence
+        .on_record(&parts, &asker, Reading::Show, Some(call), Value::Null)
+        .await?;
+    let replays = look(&parts, &asker, call, PersonAction::AuditReplay)
+        .await
+        .is_ok();
+    let (story, head) = parts
+        .evidence
+        .read(move |trail| Ok((trail.show(call)?, trail.head()?)))
+        .await?;
+    let last = story.entries.last().map_or(0, |entry| entry.index);
+    Ok(axum::Json(CallDetail {
+        summary: view(story.summary),
+        records: story
+            .entries
+            .into_iter()
+            .map(|entry| record(entry, replays))
+            .collect(),
+        proof: Covered {
+            covered: head.as_ref().is_some_and(|head| head.size > last),
+            head_size: head.as_ref().map(|head| head.size),
+            head_at: head.as_ref().map(|head| head.at.to_string()),
+        },
+        may_replay: replays,
+    }))
+}
+
+fn record(entry: Entry, replays: bool) -> RecordView {
+    RecordView {
+        index: entry.index,
+        kind: entry.kind,
+        fields: entry.fields,
+        text: entry.text,
+        content: entry.content.filter(|_| replays),
+    }
+}
+
+async fn replay(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Path(text): Path<String>,
+) -> Result<axum::Json<ReplayView>, Problem> {
+    let call = id(&text)?;
+    look(&parts, &asker, call, PersonAction::AuditReplay).await?;
+    parts
+        .evidence
+        .on_record(&parts, &asker, Reading::Replay, Some(call), Value::Null)
+        .await?;
+    let replayed = parts.evidence.read(move |trail| trail.replay(call)).await?;
+    Ok(axum::Json(replay_view(&replayed)))
+}
+
+async fn prove(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Path(text): Path<String>,
+) -> Result<Response, Problem> {
+    let call = id(&text)?;
+    look(&parts, &asker, call, PersonAction::AuditRead).await?;
+    parts
+        .evidence
+        .on_record(&parts, &asker, Reading::Prove, Some(call), Value::Null)
+        .await?;
+    let proof = parts.evidence.read(move |trail| trail.prove(call)).await?;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    Ok(([(CONTENT_TYPE, plain)], proof).into_response())
+}
+
+pub(super) fn view(summary: CallSummary) -> CallView {
+    CallView {
+        call: summary.call.to_string(),
+        at: summary.at.to_string(),
+        function: summary.function,
+        issuer: summary.issuer,
+        subject: summary.subject,
+        subject_ref: summary.subject_ref,
+        principal_kind: summary.principal_kind,
+        outcome: summary.outcome,
+        reason: summary.reason,
+        status: summary.status,
+        approval: summary.approval,
+        masked: summary.masked,
+        total_ms: summary.total_ms,
+        tried: summary.tried,
+    }
+}
+
+fn replay_view(replayed: &Replayed) -> ReplayView {
+    ReplayView {
+        verified: replayed.verified(),
+        truncated: replayed.truncated(),
+        request_head: part(&replayed.request_head),
+        request_body: part(&replayed.request_body),
+        context: part(&replayed.context),
+        released_head: part(&replayed.released_head),
+        released_body: part(&replayed.released_body),
+        trailers: part(&replayed.trailers),
+    }
+}
+
+fn part(part: &ReplayedPart) -> PartView {
+    let text = std::str::from_utf8(&part.bytes).ok().map(str::to_owned);
+    let base64 = text.is_none().then(|| STANDARD.encode(&part.bytes));
+    PartView {
+        text,
+        base64,
+        kept_bytes: part.bytes.len() as u64,
+        total_bytes: part.total,
+        cut: part.cut.clone(),
+        verified: part.verified,
+    }
+}

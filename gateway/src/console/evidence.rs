@@ -1,0 +1,229 @@
+//! The audit log as people read it: opened beside the recorder, one reader at a time, each reading on
+//! the record before anything is shown.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::Parts;
+use super::api::{Asker, Problem};
+use crate::call::CallId;
+use crate::clock::Timestamp;
+use crate::disk::RealDisk;
+use crate::policy::{PersonAction, PersonResource};
+use crate::record::{self, CallSummary, Event, Filter, Reading, Report, Trail, VerifyOptions, Who};
+
+/// Requests that wait for the log at one time; more are refused.
+const READERS_MAX: usize = 32;
+/// A list or a call that somebody has open is read again and again: it is recorded once in this time.
+const SAME_READING: Duration = Duration::from_secs(600);
+/// Readings that are remembered for that.
+const READINGS_MAX: usize = 10_000;
+
+/// The audit log.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    dir: PathBuf,
+    trail: Arc<Mutex<Option<Trail>>>,
+    readers: Semaphore,
+    /// One verification at a time: it reads everything.
+    verifying: Semaphore,
+    recorded: Mutex<HashMap<(String, String), Timestamp>>,
+}
+
+/// A page of calls.
+pub(super) struct Page {
+    pub(super) calls: Vec<CallSummary>,
+    /// Where the next page begins.
+    pub(super) next: Option<CallId>,
+}
+
+/// What of a list is wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) filter: Filter,
+    pub(super) before: Option<CallId>,
+    pub(super) limit: usize,
+}
+
+impl Evidence {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            trail: Arc::default(),
+            readers: Semaphore::new(READERS_MAX),
+            verifying: Semaphore::new(1),
+            recorded: Mutex::default(),
+        }
+    }
+
+    /// Read the log as it is now.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Trail) -> Result<T, record::Error> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let busy = || {
+            Problem::new(
+                503,
+                "busy",
+                "too many people read the audit log now: try again",
+            )
+        };
+        let _place = self.readers.try_acquire().map_err(|_| busy())?;
+        let (dir, held) = (self.dir.clone(), Arc::clone(&self.trail));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            // What does not refresh is opened anew the next time.
+            let trail = match held.take() {
+                Some(mut trail) => trail.refresh().map(|()| trail)?,
+                None => Trail::open(&dir, Arc::new(RealDisk))?,
+            };
+            let seen = look(&trail);
+            *held = Some(trail);
+            seen
+        });
+        let read = read.await.map_err(|error| Problem::internal(&error))?;
+        read.map_err(|error| match error {
+            record::Error::UnknownCall(_) => unknown(),
+            record::Error::NotCovered => {
+                let text = "no signed head covers the record yet: try again in a second";
+                Problem::new(409, "not_covered", text)
+            }
+            record::Error::Unreadable(_) => {
+                let text = "the content cannot be opened: its key was destroyed, or is not here";
+                Problem::new(410, "erased", text)
+            }
+            other => Problem::internal(&other),
+        })
+    }
+
+    /// A page of calls that this person may read. The one place that lists calls.
+    pub(super) async fn list(&self, wanted: Wanted, may: May) -> Result<Page, Problem> {
+        self.read(move |trail| {
+            let mut calls = trail.calls(wanted.filter);
+            if let Some(call) = wanted.before {
+                calls = calls.before(call);
+            }
+            let mut page = Page {
+                calls: Vec::new(),
+                next: None,
+            };
+            for summary in calls {
+                let summary = summary?;
+                if !may.read(summary.function.as_deref()) {
+                    continue;
+                }
+                if page.calls.len() == wanted.limit {
+                    page.next = page.calls.last().map(|last| last.call);
+                    break;
+                }
+                page.calls.push(summary);
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    /// Check the whole log.
+    pub(super) async fn verify(&self) -> Result<Report, Problem> {
+        let _one = self.verifying.try_acquire().map_err(|_| {
+            let text = "the log is being verified already: wait for that, then try again";
+            Problem::new(409, "conflict", text)
+        })?;
+        let dir = self.dir.clone();
+        let check = move || Trail::check(&dir, &RealDisk, &VerifyOptions::default());
+        let checked = tokio::task::spawn_blocking(check).await;
+        let checked = checked.map_err(|error| Problem::internal(&error))?;
+        checked.map_err(|error| Problem::internal(&error))
+    }
+
+    /// Put on record who is about to read what. What is open on somebody's screen is recorded once in a
+    /// while; a replay each time.
+    pub(super) async fn on_record(
+        &self,
+        parts: &Parts,
+        asker: &Asker,
+        what: Reading,
+        call: Option<CallId>,
+        content: serde_json::Value,
+    ) -> Result<(), Problem> {
+        let now = parts.pipeline.parts().clock.now();
+        let call_text = call.map_or_else(String::new, |call| call.to_string());
+        let key = (
+            asker.who.key().to_string(),
+            format!("{} {call_text} {content}", what.as_str()),
+        );
+        if what != Reading::Replay && self.was_recorded(&key, now) {
+            return Ok(());
+        }
+        let who = Who::from(asker.who.as_ref());
+        let event = Event::AuditRead {
+            who,
+            what,
+            call,
+            content,
+        };
+        let noted = parts.pipeline.parts().record.note(event).await;
+        noted.map_err(|error| Problem::new(503, "audit_unavailable", error.to_string()))?;
+        self.remember(key, now);
+        Ok(())
+    }
+
+    fn was_recorded(&self, key: &(String, String), now: Timestamp) -> bool {
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = recorded.get(key);
+        at.is_some_and(|at| now >= *at && now.since(*at) < SAME_READING)
+    }
+
+    fn remember(&self, key: (String, String), now: Timestamp) {
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorded.len() >= READINGS_MAX {
+            recorded.retain(|_, at| now.since(*at) < SAME_READING);
+        }
+        // With more readers than that, everything is recorded each time.
+        if recorded.len() < READINGS_MAX {
+            recorded.insert(key, now);
+        }
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new(404, "not_found", "no such call that you may see")
+}
+
+/// Whose calls a person may read, worked out before the log is opened.
+#[derive(Clone, Debug)]
+pub(super) struct May {
+    all: bool,
+    functions: std::collections::BTreeSet<String>,
+}
+
+impl May {
+    /// What `action` lets this person see.
+    pub(super) fn of(parts: &Parts, asker: &Asker, action: PersonAction) -> Self {
+        let snapshot = parts.pipeline.snapshot();
+        let all = asker.is_allowed(parts, action, PersonResource::Gateway);
+        let connections = snapshot.connections.values();
+        let functions = connections.flat_map(|connection| connection.catalogue.functions());
+        let functions = functions
+            .filter(|f| !all && asker.is_allowed(parts, action, PersonResource::Function(&f.id)))
+            .map(|f| f.id.to_string())
+            .collect();
+        Self { all, functions }
+    }
+
+    /// Whether anything can be seen at all.
+    pub(super) fn anything(&self) -> bool {
+        self.all || !self.functions.is_empty()
+    }
+
+    /// Whether calls of this function can. What is in no snapshot is seen with the right on everything
+    /// only.
+    pub(super) fn read(&self, function: Option<&str>) -> bool {
+        let known = function.is_some_and(|function| self.functions.contains(function));
+        self.all || known
+    }
+}

@@ -1,0 +1,414 @@
+//! Deciding and reading at the console, with a session: pages without a script, and the API that pages use.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use callgate::demo::{Audience, Person, sign_in};
+use serde_json::{Value, json};
+
+use super::console_login::{Browser, World, issuer, setup};
+use super::support::function::Double;
+use super::support::gateway::{Shared, eventually};
+use super::support::raw::{self, Answer};
+
+const POLICIES: &str = r#"
+@id("support-calls") permit (principal in Group::"demo/support", action in Action::"call", resource);
+@id("writes-need-a-lead") @approval("demo/payments-leads") @reason("writes <wait> for a lead")
+forbid (principal, action in Action::"write", resource);
+@id("leads-approve") permit (principal in Group::"demo/payments-leads", action == Action::"approve", resource);
+@id("security-reads") permit (principal in Group::"demo/security",
+    action in [Action::"audit.read", Action::"audit.replay", Action::"policy.read"], resource);
+"#;
+
+#[derive(Debug)]
+struct Held {
+    world: World,
+    double: Double,
+    data: std::path::PathBuf,
+}
+
+static HELD: Shared<Held> = Shared::new();
+
+fn held() -> Arc<Held> {
+    HELD.get(|| {
+        let (address, folder) = issuer();
+        let double = Double::start();
+        let functions = json!({ "inline": {
+            "get": { "method": "GET", "path": "/{case}" },
+            "post": { "method": "POST", "path": "/{case}", "body": { "schema": { "type": "object", "properties": {
+                "amount": { "type": "integer" }, "note": { "type": "string" },
+            } } } },
+        } });
+        let gateway = setup(address)
+            .policy(POLICIES)
+            .with("approvals", json!({ "cooldown_s": 0 }))
+            .connection("brief", double.address, &json!({ "functions": functions, "hold_s": 0 }))
+            .as_demo()
+            .start();
+        let data = folder.path().to_owned();
+        Held {
+            world: World::of(gateway, address, folder),
+            double,
+            data,
+        }
+    })
+}
+
+impl Held {
+    fn console(&self) -> SocketAddr {
+        self.world.gateway.console
+    }
+
+    fn alice(&self) -> String {
+        callgate::demo::mint(&self.data, Person::Alice, Audience::Gateway).expect("a token")
+    }
+
+    /// Alice calls something that waits; the approval's id.
+    fn ask(&self, body: &Value) -> String {
+        let answer = self.world.gateway.post("/brief/ok", &self.alice(), body);
+        assert_eq!(answer.status, 429, "{}", answer.text());
+        answer.json()["approval"]["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
+    }
+
+    fn state(&self, browser: &mut Browser, id: &str) -> String {
+        let view = browser.get(self.console(), &format!("/api/v1/approvals/{id}"));
+        assert_eq!(view.status, 200, "{}", view.text());
+        view.json()["head"]["state"]
+            .as_str()
+            .expect("a state")
+            .to_owned()
+    }
+
+    fn post(&self, browser: &mut Browser, path: &str, form: &str) -> Answer {
+        let own = format!("http://{}", self.console());
+        browser.send(self.console(), "POST", path, &[("Origin", &own)], form)
+    }
+}
+
+/// The value of a hidden field.
+fn field(page: &str, name: &str) -> String {
+    let mark = format!("name=\"{name}\" value=\"");
+    let start = page
+        .find(&mark)
+        .unwrap_or_else(|| panic!("no {name} in {page}"))
+        + mark.len();
+    page[start..].split('"').next().expect("a value").to_owned()
+}
+
+fn form(page: &str, verdict: &str) -> String {
+    let fields = ["csrf", "rule", "digest"].map(|name| format!("{name}={}", field(page, name)));
+    format!("{}&reason=seen+it&verdict={verdict}", fields.join("&"))
+}
+
+#[test]
+fn looking_never_decides_and_a_form_of_our_own_does() {
+    let held = held();
+    let id = held.ask(&json!({ "amount": 1 }));
+    let path = format!("/approve/{id}");
+    let mut browser = Browser::default();
+    let first = browser.get(held.console(), &path);
+    assert_eq!(
+        first.header("location"),
+        Some(format!("/login?next=%2Fapprove%2F{id}").as_str())
+    );
+    browser.sign_in(&held.world, "bob", &format!("/login?next={path}"));
+    let page = browser.get(held.console(), &path).text();
+    for look in ["GET", "HEAD"] {
+        let verdict = format!(
+            "{path}?verdict=yes&csrf={}&rule={}",
+            field(&page, "csrf"),
+            field(&page, "rule")
+        );
+        browser.send(held.console(), look, &verdict, &[], "");
+    }
+    assert_eq!(held.state(&mut browser, &id), "pending");
+    let good = form(&page, "yes");
+    let foreign = browser.send(
+        held.console(),
+        "POST",
+        &path,
+        &[("Origin", "https://evil.example")],
+        &good,
+    );
+    assert_eq!(foreign.status, 403);
+    for (name, status) in [("csrf", 403), ("digest", 409), ("rule", 404)] {
+        let changed = good.replace(
+            &format!("{name}={}", field(&page, name)),
+            &format!("{name}={}", "0".repeat(64)),
+        );
+        assert_eq!(
+            held.post(&mut browser, &path, &changed).status,
+            status,
+            "{name}"
+        );
+    }
+    assert_eq!(held.post(&mut browser, &path, "verdict=yes").status, 400);
+    assert_eq!(held.state(&mut browser, &id), "pending");
+    let decided = held.post(&mut browser, &path, &good);
+    assert_eq!(
+        (decided.status, decided.header("location")),
+        (303, Some(path.as_str()))
+    );
+    assert_eq!(held.state(&mut browser, &id), "approved");
+    let page = browser.get(held.console(), &path).text();
+    assert!(
+        page.contains("said <strong>yes</strong>") && !page.contains("<button name=\"verdict\""),
+        "{page}"
+    );
+}
+
+#[test]
+fn nothing_of_the_call_is_hidden_and_nothing_of_it_is_markup() {
+    let held = held();
+    let note = format!(
+        "<script>alert(1)</script>\u{202e}evil{}the end",
+        "x".repeat(60_000)
+    );
+    let id = held.ask(&json!({ "amount": 2, "note": note }));
+    let mut browser = Browser::default();
+    browser.sign_in(&held.world, "bob", "/login");
+    let page = browser
+        .get(held.console(), &format!("/approve/{id}"))
+        .text();
+    assert!(
+        page.contains("&lt;script&gt;alert(1)&lt;/script&gt;\\u{202e}evil"),
+        "markup is text"
+    );
+    assert!(page.contains("the end") && !page.contains("<script") && !page.contains('\u{202e}'));
+    assert!(page.contains("writes &lt;wait&gt; for a lead"));
+    assert!(page.contains("POST /ok"), "{}", &page[..2000]);
+}
+
+#[test]
+fn a_no_is_final_and_who_asked_cannot_see_the_page() {
+    let held = held();
+    let id = held.ask(&json!({ "amount": 3 }));
+    let path = format!("/approve/{id}");
+    let mut alice = Browser::default();
+    alice.sign_in(&held.world, "alice", "/login");
+    assert_eq!(alice.get(held.console(), &path).status, 404);
+    let mut browser = Browser::default();
+    browser.sign_in(&held.world, "bob", "/login");
+    let page = browser.get(held.console(), &path).text();
+    assert_eq!(
+        held.post(&mut browser, &path, &form(&page, "no")).status,
+        303
+    );
+    assert_eq!(held.state(&mut browser, &id), "denied");
+    assert_eq!(
+        held.post(&mut browser, &path, &form(&page, "yes")).status,
+        409
+    );
+    assert!(
+        browser
+            .get(held.console(), "/approve")
+            .text()
+            .contains("Waiting for a decision")
+    );
+}
+
+#[test]
+fn reading_calls_is_judged_recorded_and_paged() {
+    let held = held();
+    for _ in 0..3 {
+        let answer = held.world.gateway.get("/brief/ok", &held.alice());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        held.world.gateway.end_of(&answer);
+    }
+    let mut browser = Browser::default();
+    browser.sign_in(&held.world, "bob", "/login");
+    let get = |browser: &mut Browser, target: &str| {
+        let answer = browser.get(held.console(), target);
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+        answer.json()
+    };
+    let first = get(&mut browser, "/api/v1/calls?function=brief/get&limit=2");
+    let next = first["next"].as_str().expect("a next page");
+    let second = get(
+        &mut browser,
+        &format!("/api/v1/calls?function=brief/get&limit=2&cursor={next}"),
+    );
+    let ids = |page: &Value| -> Vec<String> {
+        let calls = page["calls"].as_array().expect("calls").iter();
+        calls
+            .map(|call| call["call"].as_str().expect("an id").to_owned())
+            .collect()
+    };
+    assert_eq!(ids(&first).len(), 2);
+    assert!(ids(&second).iter().all(|id| !ids(&first).contains(id)));
+    let id = ids(&first).remove(0);
+    let detail = get(&mut browser, &format!("/api/v1/calls/{id}"));
+    let kinds: Vec<_> = detail["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .map(|r| r["kind"].clone())
+        .collect();
+    assert_eq!(kinds[..2], [json!("call.begin"), json!("call.end")]);
+    let replay = get(&mut browser, &format!("/api/v1/calls/{id}/replay"));
+    assert_eq!(
+        (
+            replay["verified"].clone(),
+            replay["request_head"]["verified"].clone()
+        ),
+        (json!(true), json!(true))
+    );
+    let reads = |what: &str, call: Option<&str>| {
+        let leaves = held.world.gateway.leaves();
+        let of = |leaf: &&Value| {
+            leaf["kind"] == "audit.read" && leaf["what"] == what && leaf["call"].as_str() == call
+        };
+        leaves.iter().filter(of).count()
+    };
+    assert!(reads("list", None) >= 1);
+    assert_eq!(
+        (reads("show", Some(&id)), reads("replay", Some(&id))),
+        (1, 1)
+    );
+    get(&mut browser, &format!("/api/v1/calls/{id}"));
+    get(&mut browser, &format!("/api/v1/calls/{id}/replay"));
+    // What stays open on a screen is recorded once in a while; each replay is.
+    assert_eq!(
+        (reads("show", Some(&id)), reads("replay", Some(&id))),
+        (1, 2)
+    );
+    eventually("a proof", || {
+        let proof = browser.get(held.console(), &format!("/api/v1/calls/{id}/proof"));
+        (proof.status == 200 && proof.text().contains("tlog-proof")).then_some(())
+    });
+    let catalogue = get(&mut browser, "/api/v1/functions");
+    let seen = catalogue["functions"]
+        .as_array()
+        .expect("functions")
+        .iter()
+        .find(|f| f["id"] == "brief/get");
+    let seen = &seen.expect("the function")["seen"];
+    assert!(
+        seen["calls"].as_u64() >= Some(3) && seen["callers"] == json!(["demo/alice"]),
+        "{seen}"
+    );
+    let mut alice = Browser::default();
+    alice.sign_in(&held.world, "alice", "/login");
+    for target in [
+        "/api/v1/calls",
+        "/api/v1/functions",
+        "/api/v1/policies",
+        "/api/v1/status",
+        "/api/v1/audit/head",
+    ] {
+        assert_eq!(alice.get(held.console(), target).status, 403, "{target}");
+    }
+    assert_eq!(
+        alice
+            .get(held.console(), &format!("/api/v1/calls/{id}"))
+            .status,
+        404
+    );
+}
+
+#[test]
+fn the_log_verifies_and_policies_answer_what_they_would_decide() {
+    let held = held();
+    let mut browser = Browser::default();
+    browser.sign_in(&held.world, "bob", "/login");
+    let (csrf, own) = (
+        browser.csrf(&held.world),
+        format!("http://{}", held.console()),
+    );
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Origin", own.as_str()),
+        ("Callgate-CSRF", csrf.as_str()),
+    ];
+    let mut post = |target: &str, body: &Value| {
+        browser.send(held.console(), "POST", target, &headers, &body.to_string())
+    };
+    let report = eventually("a verification of one's own", || {
+        let answer = post("/api/v1/audit/verify", &json!({}));
+        (answer.status == 200).then(|| answer.json())
+    });
+    assert_eq!(report["verdict"], "intact", "{report}");
+    let who =
+        json!({ "issuer": "demo", "subject": "x", "kind": "human", "groups": ["demo/support"] });
+    let mut ask = |call: &str, input: Value| {
+        post(
+            "/api/v1/policies/explain",
+            &json!({ "as": who, "call": call, "input": input }),
+        )
+    };
+    let held_up = ask(
+        "brief/post",
+        json!({ "path": { "case": "ok" }, "body": { "amount": 5 } }),
+    );
+    assert_eq!(held_up.status, 200, "{}", held_up.text());
+    assert_eq!(held_up.json()["decision"], "ask");
+    assert_eq!(held_up.json()["matched"][1]["id"], "writes-need-a-lead");
+    let unknown = ask("brief/nothing", json!({}));
+    assert_eq!(unknown.status, 400, "{}", unknown.text());
+    let wrong = ask(
+        "brief/post",
+        json!({ "path": { "case": "ok" }, "body": { "amount": "many" } }),
+    );
+    assert!(
+        wrong.status == 400 && wrong.text().contains("amount"),
+        "{}",
+        wrong.text()
+    );
+}
+
+#[test]
+fn whoever_follows_live_learns_that_something_happened_and_not_what() {
+    use std::io::{Read as _, Write as _};
+    let held = held();
+    let token = callgate::demo::mint(&held.data, Person::Bob, Audience::Console).expect("a token");
+    assert_eq!(raw::get(held.console(), "/api/v1/live", None).status, 401);
+    let mut stream = std::net::TcpStream::connect(held.console()).expect("a connection");
+    stream
+        .set_read_timeout(Some(std::time::Duration::from_secs(30)))
+        .expect("a timeout");
+    let request = format!(
+        "GET /api/v1/live HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
+        held.console()
+    );
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut seen = String::new();
+    let mut until = |seen: &mut String, count: usize| {
+        let mut bytes = [0; 4096];
+        while seen.matches("event: change").count() < count {
+            let length = stream.read(&mut bytes).expect("more of the stream");
+            assert!(length > 0, "it ended: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+    };
+    until(&mut seen, 1);
+    assert!(seen.contains("text/event-stream"));
+    let before = held.double.hits("/ok");
+    let answer = held.world.gateway.get("/brief/ok", &held.alice());
+    assert_eq!(answer.status, 200);
+    until(&mut seen, 2);
+    assert!(
+        held.double.hits("/ok") > before && !seen.contains("brief"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn the_demo_issuer_takes_codes_of_its_own_client_only() {
+    let held = held();
+    let body = format!(
+        "grant_type=authorization_code&code=x&redirect_uri=y&code_verifier=z&client_id={}&client_secret=guess",
+        sign_in::CLIENT
+    );
+    let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+    let answer = raw::request(
+        held.world.issuer,
+        "POST",
+        "/callgate-demo/token",
+        &headers,
+        body.as_bytes(),
+    );
+    assert_eq!(answer.status, 401, "{}", answer.text());
+}
