@@ -23,6 +23,8 @@ use crate::store::{Filter, State as ApprovalState};
 
 /// RFC 9470: the token is good, the sign-in behind it is not enough for this rule.
 const INSUFFICIENT: &str = "insufficient_user_authentication";
+/// Codes of refusals that another sign-in mends.
+pub(super) const SIGN_IN_AGAIN: [&str; 2] = ["sign_in_again", INSUFFICIENT];
 /// Most approvals on one page.
 const PAGE_MAX: u32 = 100;
 

@@ -289,7 +289,7 @@ async fn decide(
     };
     match approvals::cast(&parts, &visitor.asker, &id, &vote).await {
         Ok(_) => Redirect::to(&format!("/approve/{}", plain::query(&id))).into_response(),
-        Err(problem) if problem.code == "sign_in_again" => {
+        Err(problem) if approvals::SIGN_IN_AGAIN.contains(&problem.code.as_str()) => {
             let next = plain::query(&format!("/approve/{id}"));
             let body = format!(
                 "<h1>Sign in again to decide</h1><p>Nothing was decided. A decision needs a sign-in of the last \

@@ -199,7 +199,7 @@ async fn list(
     evidence
         .on_record(&parts, &asker, Reading::List, None, content)
         .await?;
-    let page = evidence.list(wanted, may).await?;
+    let page = evidence.list(&parts, wanted, may).await?;
     Ok(axum::Json(CallsPage {
         calls: page.calls.into_iter().map(view).collect(),
         next: page.next.map(|call| call.to_string()),
@@ -271,7 +271,7 @@ async fn look(
 ) -> Result<(), Problem> {
     let function = parts
         .evidence
-        .read(move |trail| Ok(trail.show(call)?.summary.function))
+        .read(parts, move |trail| Ok(trail.show(call)?.summary.function))
         .await?;
     if May::of(parts, asker, action).read(function.as_deref()) {
         return Ok(());
@@ -304,7 +304,7 @@ async fn show(
         .is_ok();
     let (story, head) = parts
         .evidence
-        .read(move |trail| Ok((trail.show(call)?, trail.head()?)))
+        .read(&parts, move |trail| Ok((trail.show(call)?, trail.head()?)))
         .await?;
     let last = story.entries.last().map_or(0, |entry| entry.index);
     Ok(axum::Json(CallDetail {
@@ -344,7 +344,10 @@ async fn replay(
         .evidence
         .on_record(&parts, &asker, Reading::Replay, Some(call), Value::Null)
         .await?;
-    let replayed = parts.evidence.read(move |trail| trail.replay(call)).await?;
+    let replayed = parts
+        .evidence
+        .read(&parts, move |trail| trail.replay(call))
+        .await?;
     Ok(axum::Json(replay_view(&replayed)))
 }
 
@@ -359,7 +362,10 @@ async fn prove(
         .evidence
         .on_record(&parts, &asker, Reading::Prove, Some(call), Value::Null)
         .await?;
-    let proof = parts.evidence.read(move |trail| trail.prove(call)).await?;
+    let proof = parts
+        .evidence
+        .read(&parts, move |trail| trail.prove(call))
+        .await?;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     Ok(([(CONTENT_TYPE, plain)], proof).into_response())
 }

@@ -63,6 +63,7 @@ impl Evidence {
     /// Read the log as it is now.
     pub(super) async fn read<T: Send + 'static>(
         &self,
+        parts: &Parts,
         look: impl FnOnce(&Trail) -> Result<T, record::Error> + Send + 'static,
     ) -> Result<T, Problem> {
         let busy = || {
@@ -74,10 +75,12 @@ impl Evidence {
         };
         let _place = self.readers.try_acquire().map_err(|_| busy())?;
         let (dir, held) = (self.dir.clone(), Arc::clone(&self.trail));
+        let records = parts.pipeline.parts().record.health().records;
         let read = tokio::task::spawn_blocking(move || {
             let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
             // What does not refresh is opened anew the next time.
             let trail = match held.take() {
+                Some(trail) if trail.records() >= records => trail,
                 Some(mut trail) => trail.refresh().map(|()| trail)?,
                 None => Trail::open(&dir, Arc::new(RealDisk))?,
             };
@@ -101,8 +104,13 @@ impl Evidence {
     }
 
     /// A page of calls that this person may read. The one place that lists calls.
-    pub(super) async fn list(&self, wanted: Wanted, may: May) -> Result<Page, Problem> {
-        self.read(move |trail| {
+    pub(super) async fn list(
+        &self,
+        parts: &Parts,
+        wanted: Wanted,
+        may: May,
+    ) -> Result<Page, Problem> {
+        self.read(parts, move |trail| {
             let mut calls = trail.calls(wanted.filter);
             if let Some(call) = wanted.before {
                 calls = calls.before(call);

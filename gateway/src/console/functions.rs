@@ -104,7 +104,7 @@ async fn list(
         before: None,
         limit: CALLS_MAX,
     };
-    let page = parts.evidence.list(wanted, may.clone()).await?;
+    let page = parts.evidence.list(&parts, wanted, may.clone()).await?;
     let looked_at = page.calls.len() as u64;
     let (mut seen, unknown) = gather(&page.calls);
     let snapshot = parts.pipeline.snapshot();

@@ -208,7 +208,7 @@ async fn head(
     asker.may(&parts, PersonAction::AuditRead, PersonResource::Gateway)?;
     let (origin, key, records, head) = parts
         .evidence
-        .read(|trail| {
+        .read(&parts, |trail| {
             let key = trail.verifier_key().to_string();
             Ok((
                 trail.origin().to_owned(),

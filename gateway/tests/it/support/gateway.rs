@@ -262,10 +262,6 @@ impl Gateway {
         self.setup.lock().expect("the setup").clone()
     }
 
-    fn environment(&self) -> BTreeMap<String, String> {
-        self.setup.lock().expect("the setup").environment.clone()
-    }
-
     /// `kill -9`: from here on nothing of it runs.
     pub(crate) fn kill(&mut self) {
         self.child.kill();
@@ -393,7 +389,7 @@ impl Gateway {
         environment: &[(&str, &str)],
     ) -> (Option<i32>, String) {
         let mut command = Command::new(PROGRAM);
-        command.envs(self.environment());
+        command.envs(self.setup().environment);
         command.envs(environment.iter().copied());
         command
             .arg("--config")
