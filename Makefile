@@ -1,5 +1,5 @@
 # Every recipe is one line; what is longer lives in scripts/.
-.PHONY: demo test check bench bench-mask eval-mask mask-oracle crash gen fuzz-smoke sabotage
+.PHONY: demo test check bench bench-mask eval-mask mask-oracle crash gen console screenshots fuzz-smoke sabotage
 
 demo: ; @scripts/demo.sh $(ARGS)
 test: ; @scripts/test.sh $(ARGS)
@@ -10,5 +10,7 @@ eval-mask: ; @scripts/eval-mask.sh $(ARGS)
 mask-oracle: ; @scripts/mask-oracle.sh
 crash: ; @scripts/crash.sh
 gen: ; @scripts/gen.sh
+console: ; @scripts/console.sh
+screenshots: ; @scripts/screenshots.sh
 fuzz-smoke: ; @scripts/fuzz-smoke.sh
 sabotage: ; @scripts/sabotage.sh $(ARGS)

@@ -3,6 +3,8 @@
 source "$(dirname "$0")/lib.sh"
 
 scripts/install-test-tools.sh
+# The browser's story needs the pages in the program.
+scripts/console.sh
 # The tests start servers and child processes: more threads than this only make them slow together.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}"
 # Snapshots and generated files are compared here, never rewritten.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::Parts;
 use super::api::{Asker, Params, Problem};
-use super::evidence::{May, Wanted};
+use super::evidence::{May, Wanted, signed_at};
 use crate::call::CallId;
 use crate::clock::Timestamp;
 use crate::policy::PersonAction;
@@ -317,7 +317,7 @@ async fn show(
         proof: Covered {
             covered: head.as_ref().is_some_and(|head| head.size > last),
             head_size: head.as_ref().map(|head| head.size),
-            head_at: head.as_ref().map(|head| head.at.to_string()),
+            head_at: head.and_then(|head| signed_at(&parts, head.size)),
         },
         may_replay: replays,
     }))

@@ -198,6 +198,13 @@ impl Evidence {
     }
 }
 
+/// When the recorder signed the head of this size: the head itself does not say.
+pub(super) fn signed_at(parts: &Parts, size: u64) -> Option<String> {
+    let head = parts.pipeline.parts().record.head();
+    let head = head.filter(|head| head.size == size && head.at.nanos() > 0);
+    head.map(|head| head.at.to_string())
+}
+
 fn unknown() -> Problem {
     Problem::new(404, "not_found", "no such call that you may see")
 }

@@ -101,8 +101,8 @@ pub(super) struct HeadView {
     pub(super) size: u64,
     /// Root of the tree over them, hexadecimal.
     pub(super) root: String,
-    /// When it was signed, RFC 3339.
-    pub(super) at: String,
+    /// When it was signed, RFC 3339; absent for a head of before the start.
+    pub(super) at: Option<String>,
     /// The signed checkpoint, to keep elsewhere.
     pub(super) checkpoint: String,
     /// The log's public key, to verify it with.
@@ -226,7 +226,7 @@ async fn head(
         origin,
         size: head.size,
         root: head.root.to_string(),
-        at: head.at.to_string(),
+        at: super::evidence::signed_at(&parts, head.size),
         checkpoint: head.note,
         key,
         records,

@@ -19,6 +19,8 @@ mod compile_fail;
 #[cfg(feature = "demo")]
 mod console_approve;
 #[cfg(feature = "demo")]
+mod console_browser;
+#[cfg(feature = "demo")]
 mod console_login;
 mod crash;
 #[cfg(feature = "demo")]
