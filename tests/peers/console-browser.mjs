@@ -61,7 +61,9 @@ async function desk() {
   const page = await context.newPage();
   page.on("pageerror", (error) => problems.push(`script: ${error.message}`));
   page.on("console", (message) => {
-    if (message.type() === "error") problems.push(`console: ${message.text()}`);
+    // The issuer's page is not ours to judge.
+    const ours = message.location().url.startsWith(at.console);
+    if (message.type() === "error" && ours) problems.push(`console: ${message.text()} ${message.location().url}`);
   });
   await signIn(page);
   await page.getByText("Nothing waits for you").waitFor();

@@ -36,6 +36,7 @@ const PATHS: [&str; 7] = [
 pub(super) fn routes() -> Router<Arc<Parts>> {
     let mut router = Router::new()
         .route("/plain.css", get(style))
+        .route("/icon.svg", get(icon))
         .route("/assets/{name}", get(asset));
     for path in PATHS {
         router = router.route(path, get(page));
@@ -46,6 +47,11 @@ pub(super) fn routes() -> Router<Arc<Parts>> {
 async fn style() -> impl IntoResponse {
     let css = HeaderValue::from_static("text/css; charset=utf-8");
     ([(header::CONTENT_TYPE, css)], plain::STYLE)
+}
+
+async fn icon() -> impl IntoResponse {
+    let svg = HeaderValue::from_static("image/svg+xml");
+    ([(header::CONTENT_TYPE, svg)], plain::ICON)
 }
 
 async fn page(headers: HeaderMap) -> Response {

@@ -14,6 +14,9 @@ pub(super) const NO_LOGIN: &str = "<h1>Nobody can sign in here</h1><p>The config
 /// The stylesheet of these pages.
 pub(super) const STYLE: &str = include_str!("plain.css");
 
+/// Their icon.
+pub(super) const ICON: &str = include_str!("icon.svg");
+
 /// A page, whole.
 #[derive(Debug)]
 pub(super) struct Html {
@@ -29,6 +32,7 @@ impl Html {
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
              <meta name=\"robots\" content=\"noindex\"><title>{title} · Callgate</title>\
+             <link rel=\"icon\" href=\"/icon.svg\" type=\"image/svg+xml\">\
              <link rel=\"stylesheet\" href=\"/plain.css\"></head><body><main>{body}</main></body></html>"
         );
         Self { status, text }
