@@ -63,7 +63,7 @@ export function FunctionsPage() {
                     </td>
                     <td>
                       {one.mask}
-                      <div>
+                      <div className="marks">
                         {Object.entries(one.seen.masked).map(([name, count]) => (
                           <mark key={name}>
                             {name} {count}

@@ -161,12 +161,6 @@ fn exact(summary: &Value) -> String {
     };
     let line = format!("{} {}", text("/request/method"), text("/request/target"));
     let mut html = format!("<h2>What will be sent</h2><pre>{}</pre>", escape(&line));
-    if let Some(headers) = summary.pointer("/request/headers") {
-        html.push_str(&format!(
-            "<h2>Headers</h2><pre>{}</pre>",
-            escape_lines(&pretty(headers))
-        ));
-    }
     match summary.get("body") {
         None | Some(Value::Null) => html.push_str("<p class=\"soft\">Without a body.</p>"),
         Some(body) => {
@@ -184,7 +178,21 @@ fn exact(summary: &Value) -> String {
             ));
         }
     }
+    if let Some(Value::Array(headers)) = summary.pointer("/request/headers") {
+        let lines: Vec<_> = headers.iter().map(header_line).collect();
+        html.push_str(&format!("<h2>Headers</h2><pre>{}</pre>", lines.join("\n")));
+    }
     html
+}
+
+fn header_line(header: &Value) -> String {
+    let part = |index: usize| {
+        header
+            .get(index)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    format!("{}: {}", escape(part(0)), escape(part(1)))
 }
 
 fn pretty(value: &Value) -> String {
