@@ -246,8 +246,8 @@ fn wanted(query: &CallsQuery, now: Timestamp) -> Result<Wanted, Problem> {
             principal,
             outcome: query.outcome.clone(),
             since,
-            until: None,
             unknown: query.unknown,
+            ..Filter::default()
         },
         before,
         limit,
