@@ -156,8 +156,7 @@ pub async fn serve(path: PathBuf, demo: Demo) -> Result<(), Error> {
         });
     }
     if let Some(listener) = console {
-        let parts = house.console_parts(listener.local()).await?;
-        let console = Console::new(parts);
+        let console = Console::new(house.console_parts(listener.local()).await?);
         spawn(listener, &drain, "console", move |conn, drain| {
             console.clone().serve(conn, drain)
         });

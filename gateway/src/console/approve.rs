@@ -36,20 +36,20 @@ pub(super) fn routes() -> Router<Arc<Parts>> {
 type Entered = Result<Visitor, Problem>;
 
 /// The visitor, or the way to become one.
-fn entered(visitor: Entered, next: &str) -> Result<Visitor, Response> {
+fn entered(visitor: Entered, next: &str) -> Result<Visitor, Box<Response>> {
     visitor.map_err(|problem| {
         if problem.status == 401 {
             let to = format!("/login?next={}", plain::query(next));
-            return Redirect::to(&to).into_response();
+            return Box::new(Redirect::to(&to).into_response());
         }
-        told(&problem, None)
+        Box::new(told(&problem, None))
     })
 }
 
 async fn list(State(parts): State<Arc<Parts>>, visitor: Entered) -> Response {
     let visitor = match entered(visitor, "/approve") {
         Ok(visitor) => visitor,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let filter = Filter {
         states: vec![ApprovalState::Pending],
@@ -99,7 +99,7 @@ async fn show(
 ) -> Response {
     let visitor = match entered(visitor, &format!("/approve/{id}")) {
         Ok(visitor) => visitor,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     match approvals::look(&parts, &visitor.asker, &id).await {
         Ok((_, view, function)) => page(&parts, &visitor, &view, &function),
@@ -275,7 +275,7 @@ async fn decide(
 ) -> Response {
     let visitor = match entered(visitor, &format!("/approve/{id}")) {
         Ok(visitor) => visitor,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let Some(decision) = plain::read_form::<Decision>(&body) else {
         let problem = Problem::new(

@@ -89,7 +89,7 @@ fn reading(generator: &mut SchemaGenerator) -> Value {
         "parameters": [{ "name": "Last-Event-ID", "in": "header", "required": false, "schema": { "type": "string" } }],
         "responses": {
             "200": { "description": "The stream", "content": { "text/event-stream": { "schema": { "type": "string" } } } },
-            "default": refusal("It cannot be followed", schema::<Problem>(generator)),
+            "default": refusal("It cannot be followed", &schema::<Problem>(generator)),
         },
     } });
     let proof = json!({ "get": {
@@ -97,7 +97,7 @@ fn reading(generator: &mut SchemaGenerator) -> Value {
         "parameters": [call()],
         "responses": {
             "200": { "description": "The proof", "content": { "text/plain": { "schema": { "type": "string" } } } },
-            "default": refusal("There is none", schema::<Problem>(generator)),
+            "default": refusal("There is none", &schema::<Problem>(generator)),
         },
     } });
     json!({
@@ -126,7 +126,7 @@ fn reading(generator: &mut SchemaGenerator) -> Value {
     })
 }
 
-fn refusal(text: &str, problem: Value) -> Value {
+fn refusal(text: &str, problem: &Value) -> Value {
     json!({ "description": text, "content": { "application/problem+json": { "schema": problem } } })
 }
 
@@ -163,7 +163,7 @@ fn operation(
     generator: &mut SchemaGenerator,
 ) -> Value {
     let problem = schema::<Problem>(generator);
-    let refusal = |text: &str| refusal(text, problem.clone());
+    let refusal = |text: &str| refusal(text, &problem);
     let mut responses = json!({
         "400": refusal("The request is malformed"),
         "401": refusal("Nobody is signed in, or no acceptable token"),

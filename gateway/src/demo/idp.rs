@@ -231,7 +231,7 @@ async fn token(
 ) -> Response {
     let credentials = credentials(&headers, &request);
     if request.grant_type == "authorization_code" {
-        return code(&idp, credentials, &request);
+        return code(&idp, credentials.as_ref(), &request);
     }
     let Some(person) = credentials.and_then(|pair| workload(&pair)) else {
         return not_this_client();
@@ -273,12 +273,12 @@ fn not_this_client() -> Response {
 }
 
 /// The console exchanges a code for an ID token (OpenID Connect Core section 3.1.3).
-fn code(idp: &Idp, credentials: Option<(String, String)>, request: &TokenRequest) -> Response {
+fn code(idp: &Idp, credentials: Option<&(String, String)>, request: &TokenRequest) -> Response {
     let console = (
         sign_in::CLIENT.to_owned(),
         sign_in::CLIENT_SECRET.to_owned(),
     );
-    if credentials != Some(console) {
+    if credentials != Some(&console) {
         return not_this_client();
     }
     let (Some(code), Some(redirect), Some(verifier)) =

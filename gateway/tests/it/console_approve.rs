@@ -43,7 +43,7 @@ fn held() -> Arc<Held> {
             .policy(POLICIES)
             .with("approvals", json!({ "cooldown_s": 0 }))
             .connection("brief", double.address, &json!({ "functions": functions, "hold_s": 0 }))
-            .as_demo()
+            .of_the_demo()
             .start();
         let data = folder.path().to_owned();
         Held {
@@ -71,6 +71,21 @@ impl Held {
             .as_str()
             .expect("an id")
             .to_owned()
+    }
+
+    /// Alice calls something that she may, and it ends.
+    fn call_three_times(&self) {
+        for _ in 0..3 {
+            let answer = self.world.gateway.get("/brief/ok", &self.alice());
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            self.world.gateway.end_of(&answer);
+        }
+    }
+
+    fn read(&self, browser: &mut Browser, target: &str) -> Value {
+        let answer = browser.get(self.console(), target);
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+        answer.json()
     }
 
     fn state(&self, browser: &mut Browser, id: &str) -> String {
@@ -213,18 +228,10 @@ fn a_no_is_final_and_who_asked_cannot_see_the_page() {
 #[test]
 fn reading_calls_is_judged_recorded_and_paged() {
     let held = held();
-    for _ in 0..3 {
-        let answer = held.world.gateway.get("/brief/ok", &held.alice());
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        held.world.gateway.end_of(&answer);
-    }
+    held.call_three_times();
     let mut browser = Browser::default();
     browser.sign_in(&held.world, "bob", "/login");
-    let get = |browser: &mut Browser, target: &str| {
-        let answer = browser.get(held.console(), target);
-        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-        answer.json()
-    };
+    let get = |browser: &mut Browser, target: &str| held.read(browser, target);
     let first = get(&mut browser, "/api/v1/calls?function=brief/get&limit=2");
     let next = first["next"].as_str().expect("a next page");
     let second = get(
@@ -275,6 +282,17 @@ fn reading_calls_is_judged_recorded_and_paged() {
         (reads("show", Some(&id)), reads("replay", Some(&id))),
         (1, 2)
     );
+}
+
+#[test]
+fn proofs_and_the_catalogue_are_for_who_may_read() {
+    let held = held();
+    held.call_three_times();
+    let mut browser = Browser::default();
+    browser.sign_in(&held.world, "bob", "/login");
+    let get = |browser: &mut Browser, target: &str| held.read(browser, target);
+    let page = get(&mut browser, "/api/v1/calls?function=brief/get&limit=1");
+    let id = page["calls"][0]["call"].as_str().expect("an id").to_owned();
     eventually("a proof", || {
         let proof = browser.get(held.console(), &format!("/api/v1/calls/{id}/proof"));
         (proof.status == 200 && proof.text().contains("tlog-proof")).then_some(())

@@ -47,7 +47,7 @@ fn start(issuer: SocketAddr, functions: SocketAddr, data: &std::path::Path) -> G
                 "mask": { "fields": { "$.email": "email" }, "detect": ["contact"] },
             }),
         )
-        .as_demo()
+        .of_the_demo()
         .start()
 }
 

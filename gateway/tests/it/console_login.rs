@@ -74,7 +74,7 @@ static WORLD: Shared<World> = Shared::new();
 fn world() -> Arc<World> {
     WORLD.get(|| {
         let (address, data) = issuer();
-        let gateway = setup(address).policy(PEOPLE).as_demo().start();
+        let gateway = setup(address).policy(PEOPLE).of_the_demo().start();
         World::of(gateway, address, data)
     })
 }

@@ -182,7 +182,7 @@ impl Setup {
     }
 
     /// Started as the demo starts it: it may then believe the demo's issuer.
-    pub(crate) fn as_demo(mut self) -> Self {
+    pub(crate) fn of_the_demo(mut self) -> Self {
         self.demo = true;
         self
     }
