@@ -275,6 +275,10 @@ pub async fn restore(loaded: &Loaded, from: &Path) -> Result<String, BackupError
         let within = file.strip_prefix(DATA).unwrap_or(&file);
         copy(&from.join(&file), &data.join(within))?;
     }
+    // A backup is a list of files: a log that is seconds old has no signed head in it yet.
+    for folder in record::folders(&audit_dir(&data)) {
+        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+    }
     intact(&audit_dir(&data))?;
     // What was approved may have run since.
     let store = SqliteStore::open(&store_dir(&data)).await?;

@@ -234,6 +234,12 @@ fn read_key(disk: &dyn Disk, path: &Path) -> Result<Secret<Vec<u8>>, Error> {
         .map_err(|_| Error::Damaged(path.to_owned()))
 }
 
+/// The directories within an audit directory: they stand also while nothing lies in them.
+pub fn folders(dir: &Path) -> [PathBuf; 3] {
+    let files = Files::new(dir);
+    [files.wal, files.heads, files.keys]
+}
+
 /// Make the directories, keys and identity of a new log. Refuses where one is.
 pub(super) fn create(config: &Config, wrapped: Option<&str>, disk: &dyn Disk) -> Result<(), Error> {
     if config.segment_bytes < SEGMENT_BYTES_MIN {

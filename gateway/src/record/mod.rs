@@ -45,6 +45,7 @@ pub use entry::{
 };
 pub use erase::{EraseError, HOLDS_MAX, Held, Hold};
 pub use error::{Error, Unavailable, Why};
+pub use files::folders;
 pub use health::{Head, Health};
 pub use keyring::SUBJECTS_MAX;
 pub use leaf::{LEAF_BYTES_MAX, TEXT_BYTES_MAX};

@@ -149,7 +149,7 @@ fn a_backup_of_a_running_gateway_is_restored_and_goes_on_in_a_successor() {
             .command(&["audit", "verify"], &[])
             .starts_with("intact")
     );
-    let verified = restored.command(&["audit", "verify", "--dir", &before], &[]);
+    let verified = restored.command(&["audit", "verify", &before], &[]);
     assert!(verified.starts_with("intact"), "{verified}");
 }
 

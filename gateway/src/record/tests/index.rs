@@ -366,28 +366,48 @@ async fn index_of_records_that_the_log_lost_is_made_anew() {
     let (config, recorder) = fresh(dir.path());
     fill(&recorder, 5).await;
     recorder.shutdown().await;
-    let copy = tempfile::tempdir().unwrap();
-    let old = Config {
-        dir: copy.path().join("audit"),
-        ..config.clone()
-    };
-    copy_dir(&config.dir, &old.dir);
+    // A snapshot put back in the same place: the log is older than the index beside it.
+    let snapshot = tempfile::tempdir().unwrap();
+    let kept = snapshot.path().join("audit");
+    copy_dir(&config.dir, &kept);
     let (recorder, _) = open(&config).unwrap();
     fill(&recorder, 9).await;
     index(&config).save().unwrap();
-    copy_dir(&config.dir.join("index"), &old.dir.join("index"));
-    let (recorder, _) = open(&old).unwrap();
+    recorder.shutdown().await;
+    let newer = snapshot.path().join("index");
+    copy_dir(&config.dir.join("index"), &newer);
+    empty_dir(&config.dir);
+    copy_into(&kept, &config.dir);
+    copy_into(&newer, &config.dir.join("index"));
+    let (recorder, _) = open(&config).unwrap();
     fill(&recorder, 30).await;
-    assert_same(&old, &mut index(&old));
+    assert_same(&config, &mut index(&config));
+}
+
+fn empty_dir(dir: &Path) {
+    for file in std::fs::read_dir(dir).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            // The directory stays: a log lies where it was made.
+            empty_dir(&path);
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
 }
 
 fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
+    copy_into(from, to);
+}
+
+fn copy_into(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
         let target = to.join(file.file_name());
         if file.file_type().unwrap().is_dir() {
-            copy_dir(&file.path(), &target);
+            copy_into(&file.path(), &target);
         } else {
             std::fs::copy(file.path(), target).unwrap();
         }
