@@ -1,9 +1,11 @@
 //! Approvals while the gateway changes under them: other rules, a restart.
 
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use super::calls_approvals::{World, staff, start, told};
+use super::support::START_MAX;
 use super::support::caller::Talk;
 use super::support::gateway::{Setup, eventually, person};
 use super::support::h2::{self, DATA, Frames};
@@ -153,8 +155,12 @@ fn a_kept_answer_that_a_crash_cut_off_is_there_again_and_nobody_is_asked_anew() 
     let body = format!("{{\"kept\":\"{}\"}}", "k".repeat(200_000));
     let length = body.len();
     let whole = body.clone();
+    let (gone, left) = mpsc::channel::<()>();
+    let left = Mutex::new(left);
     world.double.on("/cut-off", move |exchange| {
         exchange.body();
+        // The answer comes when the caller has hung up and the gateway had time to see it.
+        let _ = left.lock().expect("one call").recv_timeout(START_MAX);
         thread::sleep(Duration::from_millis(500));
         exchange.head(
             200,
@@ -174,6 +180,7 @@ fn a_kept_answer_that_a_crash_cut_off_is_there_again_and_nobody_is_asked_anew() 
         (world.double.hits("/cut-off") == 1).then_some(())
     });
     drop(talk);
+    gone.send(()).expect("the function waits");
     eventually("end", || (world.state(&id, &token) == "done").then_some(()));
     // A caller that takes the first window of it and no more, when the gateway dies.
     let mut frames = Frames::to(address);

@@ -56,8 +56,12 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8], wait: Duration) -> (Ve
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(wait)).expect("a timeout");
     // The peer may refuse before it has read all: then the rest has nobody to go to.
-    let _ = stream.write_all(bytes);
-    read_to_end(&mut stream)
+    let written = stream.write_all(bytes);
+    match (written, read_to_end(&mut stream)) {
+        // A reset is told once: when writing learnt of it, reading finds a plain end.
+        (Err(_), (got, End::Clean)) if got.is_empty() => (got, End::Cut),
+        (_, read) => read,
+    }
 }
 
 /// Read until the other side ends, or is silent for the socket's timeout.
