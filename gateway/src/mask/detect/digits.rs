@@ -341,8 +341,12 @@ fn has_form(mut account: &[u8], form: Form) -> bool {
     account.is_empty()
 }
 
-/// ISO 7064 MOD 97-10 with the first four characters moved to the end.
+/// ISO 7064 MOD 97-10 with the first four characters moved to the end. The check digits come out of
+/// `98 - remainder`, so they are 02 to 98: 00, 01 and 99 leave the same remainder and are never given.
 fn mod_97(compact: &[u8]) -> bool {
+    if matches!(compact.get(2..4), Some(b"00" | b"01" | b"99")) {
+        return false;
+    }
     let (head, rest) = compact.split_at(compact.len().min(4));
     let remainder = rest.iter().chain(head).try_fold(0u32, |remainder, byte| {
         let value = char::from(*byte).to_digit(36)?;

@@ -58,6 +58,10 @@ pub(super) const EXAMPLES: &[Example] = &[
         leaves: &["GB is a country, 22 is a number"],
         alike: &[
             "be76bcaa2d963b53",
+            // The remainder is right, but no such check digits are ever given.
+            "DE00370400440532013050",
+            "DE01370400440532013032",
+            "DE99370400440532013014",
             "FR14 2004 1010 0505 0001 3M02 60X",
             "GB34 BUKB 2020 1555 5555 55",
             "nl91abna0417164301",
