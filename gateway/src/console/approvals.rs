@@ -18,7 +18,7 @@ use crate::call::FunctionId;
 use crate::policy::{
     GroupExpr, PersonAction, PersonResource, RuleHash, RuleTerms, StepUp, Subject,
 };
-use crate::record::{Event, Vote, Who};
+use crate::record::{Event, Reading, Vote, Who};
 use crate::store::{Filter, State as ApprovalState};
 
 /// RFC 9470: the token is good, the sign-in behind it is not enough for this rule.
@@ -135,7 +135,8 @@ async fn show(
     asker: Asker,
     Path(id): Path<String>,
 ) -> Result<axum::Json<ApprovalView>, Problem> {
-    let (id, _, _) = look(&parts, &asker, &id).await?;
+    let (id, view, function) = look(&parts, &asker, &id).await?;
+    seen(&parts, &asker, &view, &function).await?;
     let approvals = &parts.pipeline.parts().approvals;
     let view = approvals.show_to_decide(&id).await;
     Ok(axum::Json(view.map_err(|error| failed(&error))?))
@@ -224,11 +225,7 @@ pub(super) async fn look(
         .await
         .map_err(|error| failed(&error))?;
     let function: FunctionId = view.head.function.parse().map_err(|_| none())?;
-    let decides = view
-        .rules
-        .iter()
-        .any(|rule| may_decide(asker, parts, rule, &function));
-    if !decides {
+    if !decides(asker, parts, &view, &function) {
         asker
             .may(
                 parts,
@@ -238,6 +235,31 @@ pub(super) async fn look(
             .map_err(|_| none())?;
     }
     Ok((id, view, function))
+}
+
+/// Whether this person may answer any of the approval's rules.
+fn decides(asker: &Asker, parts: &Parts, view: &ApprovalView, function: &FunctionId) -> bool {
+    let mut rules = view.rules.iter();
+    rules.any(|rule| may_decide(asker, parts, rule, function))
+}
+
+/// Who looks at a held call without being asked about it reads its content: on the record first.
+///
+/// # Errors
+/// The problem when that cannot be recorded: the content is not shown then.
+pub(super) async fn seen(
+    parts: &Parts,
+    asker: &Asker,
+    view: &ApprovalView,
+    function: &FunctionId,
+) -> Result<(), Problem> {
+    if decides(asker, parts, view, function) {
+        return Ok(());
+    }
+    let content = serde_json::json!({ "approval": view.head.id });
+    let (what, call) = (Reading::Replay, view.call.parse().ok());
+    let evidence = &parts.evidence;
+    evidence.on_record(parts, asker, what, call, content).await
 }
 
 /// Whether this person may answer this rule, as far as policy says.

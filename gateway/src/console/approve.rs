@@ -102,7 +102,12 @@ async fn show(
         Err(response) => return *response,
     };
     match approvals::look(&parts, &visitor.asker, &id).await {
-        Ok((_, view, function)) => page(&parts, &visitor, &view, &function),
+        Ok((_, view, function)) => {
+            match approvals::seen(&parts, &visitor.asker, &view, &function).await {
+                Ok(()) => page(&parts, &visitor, &view, &function),
+                Err(problem) => told(&problem, Some("/approve")),
+            }
+        }
         Err(problem) => told(&problem, Some("/approve")),
     }
 }

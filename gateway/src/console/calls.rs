@@ -269,18 +269,20 @@ async fn look(
     call: CallId,
     action: PersonAction,
 ) -> Result<(), Problem> {
+    let may = May::of(parts, asker, action);
+    let reads = May::of(parts, asker, PersonAction::AuditRead);
+    if !may.anything() && !reads.anything() {
+        // The log is not opened for somebody who may see nothing of it.
+        return Err(nothing());
+    }
     let function = parts
         .evidence
         .read(parts, move |trail| Ok(trail.show(call)?.summary.function))
         .await?;
-    if May::of(parts, asker, action).read(function.as_deref()) {
+    if may.read(function.as_deref()) {
         return Ok(());
     }
-    if action == PersonAction::AuditRead {
-        return Err(nothing());
-    }
-    let reads = May::of(parts, asker, PersonAction::AuditRead).read(function.as_deref());
-    if reads {
+    if action != PersonAction::AuditRead && reads.read(function.as_deref()) {
         let text = format!("policy does not permit you `{}` here", action.as_str());
         Err(Problem::new(403, "denied", text))
     } else {

@@ -1,7 +1,7 @@
 //! The audit log as people read it: opened beside the recorder, one reader at a time, each reading on
 //! the record before anything is shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,9 +28,9 @@ const READINGS_MAX: usize = 10_000;
 pub(super) struct Evidence {
     dir: PathBuf,
     trail: Arc<Mutex<Option<Trail>>>,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     /// One verification at a time: it reads everything.
-    verifying: Semaphore,
+    verifying: Arc<Semaphore>,
     recorded: Mutex<HashMap<(String, String), Timestamp>>,
 }
 
@@ -54,8 +54,8 @@ impl Evidence {
         Self {
             dir,
             trail: Arc::default(),
-            readers: Semaphore::new(READERS_MAX),
-            verifying: Semaphore::new(1),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
+            verifying: Arc::new(Semaphore::new(1)),
             recorded: Mutex::default(),
         }
     }
@@ -73,10 +73,13 @@ impl Evidence {
                 "too many people read the audit log now: try again",
             )
         };
-        let _place = self.readers.try_acquire().map_err(|_| busy())?;
+        let readers = Arc::clone(&self.readers);
+        let place = readers.try_acquire_owned().map_err(|_| busy())?;
         let (dir, held) = (self.dir.clone(), Arc::clone(&self.trail));
         let records = parts.pipeline.parts().record.health().records;
         let read = tokio::task::spawn_blocking(move || {
+            // Held by the work and not by the request: who hangs up frees nothing.
+            let _place = place;
             let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
             // What does not refresh is opened anew the next time.
             let trail = match held.take() {
@@ -137,12 +140,16 @@ impl Evidence {
 
     /// Check the whole log.
     pub(super) async fn verify(&self) -> Result<Report, Problem> {
-        let _one = self.verifying.try_acquire().map_err(|_| {
+        let verifying = Arc::clone(&self.verifying);
+        let one = verifying.try_acquire_owned().map_err(|_| {
             let text = "the log is being verified already: wait for that, then try again";
             Problem::new(409, "conflict", text)
         })?;
         let dir = self.dir.clone();
-        let check = move || Trail::check(&dir, &RealDisk, &VerifyOptions::default());
+        let check = move || {
+            let _one = one;
+            Trail::check(&dir, &RealDisk, &VerifyOptions::default())
+        };
         let checked = tokio::task::spawn_blocking(check).await;
         let checked = checked.map_err(|error| Problem::internal(&error))?;
         checked.map_err(|error| Problem::internal(&error))
@@ -209,36 +216,51 @@ fn unknown() -> Problem {
     Problem::new(404, "not_found", "no such call that you may see")
 }
 
-/// Whose calls a person may read, worked out before the log is opened.
+/// Whose calls a person may read, worked out before the log is opened. Each function is judged by
+/// itself: a right on the gateway covers it only as far as no `forbid` takes it away there.
 #[derive(Clone, Debug)]
 pub(super) struct May {
-    all: bool,
-    functions: std::collections::BTreeSet<String>,
+    gateway: bool,
+    connections: BTreeMap<String, bool>,
+    functions: BTreeMap<String, bool>,
 }
 
 impl May {
     /// What `action` lets this person see.
     pub(super) fn of(parts: &Parts, asker: &Asker, action: PersonAction) -> Self {
         let snapshot = parts.pipeline.snapshot();
-        let all = asker.is_allowed(parts, action, PersonResource::Gateway);
-        let connections = snapshot.connections.values();
-        let functions = connections.flat_map(|connection| connection.catalogue.functions());
-        let functions = functions
-            .filter(|f| !all && asker.is_allowed(parts, action, PersonResource::Function(&f.id)))
-            .map(|f| f.id.to_string())
-            .collect();
-        Self { all, functions }
+        let allowed = |resource| asker.is_allowed(parts, action, resource);
+        let (mut connections, mut functions) = (BTreeMap::new(), BTreeMap::new());
+        for (name, connection) in &snapshot.connections {
+            let may = allowed(PersonResource::Connection(name));
+            connections.insert(name.to_string(), may);
+            for function in connection.catalogue.functions() {
+                let may = allowed(PersonResource::Function(&function.id));
+                functions.insert(function.id.to_string(), may);
+            }
+        }
+        Self {
+            gateway: allowed(PersonResource::Gateway),
+            connections,
+            functions,
+        }
     }
 
     /// Whether anything can be seen at all.
     pub(super) fn anything(&self) -> bool {
-        self.all || !self.functions.is_empty()
+        self.gateway || self.functions.values().any(|may| *may)
     }
 
-    /// Whether calls of this function can. What is in no snapshot is seen with the right on everything
-    /// only.
+    /// Whether calls of this function can. One that left the config is judged by its connection; what is
+    /// in no connection is seen with the right on the gateway only.
     pub(super) fn read(&self, function: Option<&str>) -> bool {
-        let known = function.is_some_and(|function| self.functions.contains(function));
-        self.all || known
+        let Some(function) = function else {
+            return self.gateway;
+        };
+        let connection = function.split_once('/').map_or(function, |(name, _)| name);
+        let known = self.functions.get(function);
+        *known
+            .or_else(|| self.connections.get(connection))
+            .unwrap_or(&self.gateway)
     }
 }

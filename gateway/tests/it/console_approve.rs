@@ -18,6 +18,8 @@ forbid (principal, action in Action::"write", resource);
 @id("leads-approve") permit (principal in Group::"demo/payments-leads", action == Action::"approve", resource);
 @id("security-reads") permit (principal in Group::"demo/security",
     action in [Action::"audit.read", Action::"audit.replay", Action::"policy.read"], resource);
+@id("nobody-reads-hr") forbid (principal, action in [Action::"audit.read", Action::"audit.replay"],
+    resource in Connection::"hr");
 "#;
 
 #[derive(Debug)]
@@ -42,7 +44,8 @@ fn held() -> Arc<Held> {
         let gateway = setup(address)
             .policy(POLICIES)
             .with("approvals", json!({ "cooldown_s": 0 }))
-            .connection("brief", double.address, &json!({ "functions": functions, "hold_s": 0 }))
+            .connection("brief", double.address, &json!({ "functions": &functions, "hold_s": 0 }))
+            .connection("hr", double.address, &json!({ "functions": functions, "hold_s": 0 }))
             .of_the_demo()
             .start();
         let data = folder.path().to_owned();
@@ -282,6 +285,32 @@ fn reading_calls_is_judged_recorded_and_paged() {
         (reads("show", Some(&id)), reads("replay", Some(&id))),
         (1, 2)
     );
+}
+
+#[test]
+fn a_right_on_everything_ends_where_a_forbid_takes_it_away() {
+    let held = held();
+    let answer = held.world.gateway.get("/hr/ok", &held.alice());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let id = answer.header("callgate-call").expect("a call").to_owned();
+    held.world.gateway.end_of(&answer);
+    held.call_three_times();
+    let mut browser = Browser::default();
+    browser.sign_in(&held.world, "bob", "/login");
+    let page = held.read(&mut browser, "/api/v1/calls?limit=200");
+    let calls = page["calls"].as_array().expect("calls");
+    assert!(calls.iter().any(|call| call["function"] == "brief/get"));
+    assert!(
+        calls.iter().all(|call| call["function"] != "hr/get"),
+        "{page}"
+    );
+    let catalogue = held.read(&mut browser, "/api/v1/functions").to_string();
+    assert!(catalogue.contains("brief/get") && !catalogue.contains("hr/get"));
+    for rest in ["", "/replay", "/proof"] {
+        let target = format!("/api/v1/calls/{id}{rest}");
+        let answer = browser.get(held.console(), &target);
+        assert_eq!(answer.status, 404, "{target}: {}", answer.text());
+    }
 }
 
 #[test]
