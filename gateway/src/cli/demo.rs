@@ -316,7 +316,10 @@ impl Tour {
 
     fn show(&self) {
         print(
-            "The demo runs: identity provider :8089, functions :8088, gateway :8080, console API :8081.",
+            "The demo runs: identity provider :8089, functions :8088, gateway :8080, console :8081.",
+        );
+        print(
+            "Open http://127.0.0.1:8081 and sign in as bob: held calls arrive there, and every call has its story.",
         );
         print("Five things to try in another terminal:\n");
         for step in self.steps() {
