@@ -26,7 +26,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::approval::{ApprovalId, Approvals};
+use crate::approval::{self, ApprovalId, Approvals};
 use crate::clock::{SharedClock, Timestamp};
 use crate::store::{self, Change, DEAD_KEPT, Delivery, Outbox, REOPENED, Retry, State};
 
@@ -130,10 +130,17 @@ impl Notifier {
         };
         let mut sent = 0;
         for delivery in self.0.outbox.due(channel, self.0.clock.now()).await? {
-            let Some(message) = self.message(&delivery, approvals).await else {
-                // Decided, or forgotten, before anybody was told: there is nothing to say.
-                self.0.outbox.delivered(&delivery.id).await?;
-                continue;
+            let message = match self.message(&delivery, approvals).await {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    // Decided, or forgotten, before anybody was told: there is nothing to say.
+                    self.0.outbox.delivered(&delivery.id).await?;
+                    continue;
+                }
+                Err(failure) => {
+                    self.put_off(&delivery, &failure).await?;
+                    continue;
+                }
             };
             let outcome = tokio::time::timeout(DELIVERY_MAX, way.deliver(&message)).await;
             match outcome.unwrap_or_else(|_| Err(Failure::Later("no answer in time".to_owned()))) {
@@ -165,19 +172,24 @@ impl Notifier {
         self.0.outbox.failed(&delivery.id, retry, &text).await
     }
 
-    async fn message(&self, delivery: &Delivery, approvals: &Approvals) -> Option<Message> {
-        let id: ApprovalId = delivery.approval.parse().ok()?;
-        let happened = Happened::of(&delivery.event)?;
-        let view = approvals.show(&id).await.ok()?;
+    /// What to say; `None` when there is nothing to say any more.
+    async fn message(
+        &self,
+        delivery: &Delivery,
+        approvals: &Approvals,
+    ) -> Result<Option<Message>, Failure> {
+        let foreign = || Failure::Never("this version cannot read the stored message".to_owned());
+        let id: ApprovalId = delivery.approval.parse().map_err(|_| foreign())?;
+        let happened = Happened::of(&delivery.event).ok_or_else(foreign)?;
+        let view = match approvals.show(&id).await {
+            Ok(view) => view,
+            Err(error) => return unread(&error).map_or(Ok(None), Err),
+        };
         if happened == Happened::Asked && view.head.state != State::Pending {
-            return None;
+            return Ok(None);
         }
-        Some(Message::new(
-            delivery,
-            happened,
-            &view,
-            self.0.link.as_deref(),
-        ))
+        let link = self.0.link.as_deref();
+        Ok(Some(Message::new(delivery, happened, &view, link)))
     }
 
     /// The messages that nobody tries any more.
@@ -217,6 +229,21 @@ impl Notifier {
             .outbox
             .forget_dead(Timestamp::from_nanos(before))
             .await
+    }
+}
+
+/// What it means for a message that its approval could not be read; `None`: the approval is forgotten,
+/// so nobody needs to be told. Everything else may be mended, and people must hear of the question then.
+fn unread(error: &approval::Error) -> Option<Failure> {
+    match error {
+        approval::Error::Unknown(_) => None,
+        approval::Error::Tampered(_)
+        | approval::Error::Closed { .. }
+        | approval::Error::TooLarge(..)
+        | approval::Error::Crypto
+        | approval::Error::Store(_) => Some(Failure::Later(format!(
+            "its approval could not be read: {error}"
+        ))),
     }
 }
 

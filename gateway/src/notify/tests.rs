@@ -248,3 +248,18 @@ fn every_fault_of_the_channels_is_told_with_its_place_and_never_with_a_secret() 
     } });
     assert!(faults(&good, folder.path()).is_empty());
 }
+
+#[test]
+fn only_a_forgotten_approval_ends_its_message_unsent() {
+    let id: ApprovalId = format!("apr_{}", "0".repeat(32)).parse().unwrap();
+    assert_eq!(unread(&approval::Error::Unknown(id.clone())), None);
+    for error in [
+        approval::Error::Tampered(id),
+        approval::Error::Crypto,
+        approval::Error::TooLarge("the call", 1),
+        approval::Error::Store(store::Error::Corrupt("state")),
+    ] {
+        let failure = unread(&error);
+        assert!(matches!(failure, Some(Failure::Later(_))), "{error}");
+    }
+}
