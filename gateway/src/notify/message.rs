@@ -102,14 +102,16 @@ impl Message {
         }
     }
 
-    /// What a person reads before opening the link, a line each.
+    /// What a person reads before opening the link, a line each. A channel may cut the end off: the
+    /// deadline and the rules stand before the actors, which a caller can make many and long.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![
             ("Function", format!("{} ({})", self.function, self.effect)),
             ("Asked by", format!("{} ({})", self.requester, self.kind)),
         ];
-        for actor in &self.actors {
-            lines.push(("Through", actor.clone()));
+        match self.happened {
+            Happened::Asked => lines.push(("Decide before", self.expires_at.clone())),
+            Happened::Ended => lines.push(("State", self.state.to_string())),
         }
         for (rule, reason) in &self.rules {
             let text = if reason.is_empty() {
@@ -119,9 +121,8 @@ impl Message {
             };
             lines.push(("Rule", text));
         }
-        match self.happened {
-            Happened::Asked => lines.push(("Decide before", self.expires_at.clone())),
-            Happened::Ended => lines.push(("State", self.state.to_string())),
+        for actor in &self.actors {
+            lines.push(("Through", actor.clone()));
         }
         lines
     }

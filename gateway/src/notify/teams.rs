@@ -24,7 +24,7 @@ impl Channel for Teams {
     fn deliver<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
             self.post
-                .send(&[], Bytes::from(body(message).to_string()))
+                .send(&[], Bytes::from(body(message).to_string()), &[])
                 .await
         }
         .boxed()

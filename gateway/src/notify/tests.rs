@@ -263,3 +263,46 @@ fn only_a_forgotten_approval_ends_its_message_unsent() {
         assert!(matches!(failure, Some(Failure::Later(_))), "{error}");
     }
 }
+
+#[test]
+fn a_callers_long_names_push_neither_the_deadline_nor_the_rules_out_of_slack() {
+    let mut message = message(&"\u{1f600}".repeat(5_000), "two people");
+    message.actors = (0..40)
+        .map(|n| format!("corp/{n}{}", "x".repeat(290)))
+        .collect();
+    let body = super::slack::body(&message);
+    let text = body["blocks"][1]["text"]["text"].as_str().unwrap();
+    // Slack takes 3000 characters; the widest way to count them is UTF-16.
+    assert!(text.encode_utf16().count() < 3_000, "{}", text.len());
+    assert!(text.ends_with("… (cut: open it to see all)"), "{text}");
+    for kept in [
+        "Decide before: 2023-11-14T22:28:20Z",
+        "Rule: large: two people",
+    ] {
+        assert!(text.contains(kept), "{text}");
+    }
+    // What fits is whole.
+    message.actors.truncate(1);
+    let body = super::slack::body(&message);
+    let text = body["blocks"][1]["text"]["text"].as_str().unwrap();
+    assert!(!text.contains("(cut: open"), "{text}");
+}
+
+#[test]
+fn what_slack_refuses_for_good_is_not_tried_again() {
+    use http::StatusCode;
+    let judged = |status: u16, never: &[StatusCode]| {
+        super::webhook::judge(StatusCode::from_u16(status).unwrap(), never)
+    };
+    for status in [400, 403, 404, 410] {
+        let outcome = judged(status, &super::slack::NEVER);
+        assert!(matches!(outcome, Err(Failure::Never(_))), "{status}");
+    }
+    for status in [429, 500, 503] {
+        let outcome = judged(status, &super::slack::NEVER);
+        assert!(matches!(outcome, Err(Failure::Later(_))), "{status}");
+    }
+    // A receiver of somebody else's may answer 404 while it is set up.
+    assert!(matches!(judged(404, &[]), Err(Failure::Later(_))));
+    assert!(judged(200, &super::slack::NEVER).is_ok());
+}

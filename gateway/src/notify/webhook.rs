@@ -70,7 +70,7 @@ impl Channel for Webhook {
                 ("webhook-timestamp", timestamp.to_string()),
                 ("webhook-signature", signature),
             ];
-            self.post.send(&headers, body).await
+            self.post.send(&headers, body, &[]).await
         }
         .boxed()
     }
@@ -89,10 +89,12 @@ impl std::fmt::Debug for Post {
 }
 
 impl Post {
+    /// Post it. `never`: answers, beside `410`, after which this receiver does not take it any more.
     pub(super) async fn send(
         &self,
         more: &[(&'static str, String)],
         body: Bytes,
+        never: &[StatusCode],
     ) -> Result<(), Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(
@@ -113,17 +115,17 @@ impl Post {
             .send(Method::POST, &self.target, &headers, body, limits)
             .await
             .map_err(|error| Failure::Later(error.to_string()))?;
-        judge(answer.status)
+        judge(answer.status, never)
     }
 }
 
-/// Every 2xx is a delivery. `410 Gone` means that the receiver wants no more.
-fn judge(status: StatusCode) -> Result<(), Failure> {
+/// Every 2xx is a delivery. `410 Gone` means that the receiver wants no more, and `never` what else does.
+pub(super) fn judge(status: StatusCode, never: &[StatusCode]) -> Result<(), Failure> {
     if status.is_success() {
         return Ok(());
     }
     let text = format!("the receiver answered {}", status.as_u16());
-    if status == StatusCode::GONE {
+    if status == StatusCode::GONE || never.contains(&status) {
         return Err(Failure::Never(text));
     }
     Err(Failure::Later(text))
