@@ -1,4 +1,5 @@
-//! Messages that could not be delivered: list, try again, take off the list.
+//! Messages that could not be delivered: list, try again, take off the list. Whoever does the latter two
+//! stands on the audit record before it happens.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::Parts;
 use super::api::{Asker, Problem};
 use crate::policy::{PersonAction, PersonResource};
+use crate::record::{Event, Who};
 use crate::store::Delivery;
 
 /// A message that nobody tries to deliver any more.
@@ -56,7 +58,7 @@ async fn retry(
     asker: Asker,
     Path(id): Path<String>,
 ) -> Result<http::StatusCode, Problem> {
-    asker.may(&parts, PersonAction::AuditRead, PersonResource::Gateway)?;
+    on_record(&parts, &asker, "retry", &id).await?;
     found(parts.notifier.revive(&id).await)
 }
 
@@ -65,18 +67,41 @@ async fn discard(
     asker: Asker,
     Path(id): Path<String>,
 ) -> Result<http::StatusCode, Problem> {
-    asker.may(&parts, PersonAction::AuditRead, PersonResource::Gateway)?;
+    on_record(&parts, &asker, "discard", &id).await?;
     found(parts.notifier.discard(&id).await)
+}
+
+/// Whether this person may do this to that message, and on the record that they do.
+async fn on_record(
+    parts: &Parts,
+    asker: &Asker,
+    what: &'static str,
+    id: &str,
+) -> Result<(), Problem> {
+    asker.may(parts, PersonAction::AuditRead, PersonResource::Gateway)?;
+    let dead = parts.notifier.dead().await;
+    let dead = dead.map_err(|error| Problem::internal(&error))?;
+    let message = dead.into_iter().find(|delivery| delivery.id == id);
+    let message = message.ok_or_else(none)?;
+    let event = Event::Undelivered {
+        who: Who::from(asker.who.as_ref()),
+        what,
+        approval: message.approval,
+        content: serde_json::json!({ "message": message.id, "channel": message.channel }),
+    };
+    let noted = parts.pipeline.parts().record.note(event).await;
+    noted.map_err(|error| Problem::new(503, "audit_unavailable", error.to_string()))?;
+    Ok(())
+}
+
+fn none() -> Problem {
+    Problem::new(404, "not_found", "no such undelivered message")
 }
 
 fn found(found: Result<bool, crate::store::Error>) -> Result<http::StatusCode, Problem> {
     match found {
         Ok(true) => Ok(http::StatusCode::NO_CONTENT),
-        Ok(false) => Err(Problem::new(
-            404,
-            "not_found",
-            "no such undelivered message",
-        )),
+        Ok(false) => Err(none()),
         Err(error) => Err(Problem::internal(&error)),
     }
 }

@@ -414,6 +414,17 @@ pub enum Event {
         /// Filters and reason; sealed.
         content: Value,
     },
+    /// Somebody has a message to people sent again that was not delivered, or gives it up.
+    Undelivered {
+        /// Who.
+        who: Who,
+        /// `retry` or `discard`.
+        what: &'static str,
+        /// The approval that the message is about.
+        approval: String,
+        /// Which message, on which channel; sealed.
+        content: Value,
+    },
     /// A key was replaced.
     KeyRotated {
         /// `log`, `root` or `session`.

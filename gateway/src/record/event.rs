@@ -78,6 +78,7 @@ impl Recorded {
                 Event::Revoked { .. } => "revoke",
                 Event::Lifted { .. } => "revoke.lift",
                 Event::AuditRead { .. } => "audit.read",
+                Event::Undelivered { .. } => "message",
                 Event::KeyRotated { .. } => "key.rotate",
             },
         }
@@ -113,6 +114,7 @@ impl Recorded {
             Event::ConfigChange { .. }
             | Event::Revoked { .. }
             | Event::Lifted { .. }
+            | Event::Undelivered { .. }
             | Event::KeyRotated { .. } => None,
         }
     }
@@ -150,7 +152,8 @@ impl Recorded {
             | Event::ConfigChange { who, .. }
             | Event::Revoked { who, .. }
             | Event::Lifted { who, .. }
-            | Event::AuditRead { who, .. } => Some(who),
+            | Event::AuditRead { who, .. }
+            | Event::Undelivered { who, .. } => Some(who),
             Event::ApprovalCancelled { who, .. } => who.as_ref(),
             Event::ApprovalExecuted { .. }
             | Event::ApprovalReopened { .. }
@@ -170,7 +173,8 @@ impl Recorded {
             | Event::ConfigChange { content, .. }
             | Event::Revoked { content, .. }
             | Event::Lifted { content, .. }
-            | Event::AuditRead { content, .. } => Some(content),
+            | Event::AuditRead { content, .. }
+            | Event::Undelivered { content, .. } => Some(content),
             Event::ApprovalExecuted { .. }
             | Event::ApprovalReopened { .. }
             | Event::ApprovalExpired { .. }
@@ -256,6 +260,10 @@ fn put_public(event: &Event, leaf: &mut Fields) {
         }
         Event::Revoked { target, .. } | Event::Lifted { target, .. } => leaf.word("target", target),
         Event::AuditRead { what, .. } => leaf.word("what", what.as_str()),
+        Event::Undelivered { what, approval, .. } => {
+            leaf.word("what", what);
+            leaf.word("approval", approval);
+        }
         Event::KeyRotated { key, id } => {
             leaf.word("key", key);
             leaf.word("id", id);
@@ -317,6 +325,7 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
         | Event::Revoked { .. }
         | Event::Lifted { .. }
         | Event::AuditRead { .. }
+        | Event::Undelivered { .. }
         | Event::KeyRotated { .. } => {}
     }
 }

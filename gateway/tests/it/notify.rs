@@ -201,6 +201,16 @@ fn what_a_receiver_refuses_for_good_is_listed_and_can_be_sent_again() {
     let (good, text) = gateway.approvals(&auditor, &["undelivered", "--retry", &message]);
     assert!(good, "{text}");
     eventually("the delivery", || (hook.seen().len() == 2).then_some(()));
+    // Who had it sent again, and which message, is on the record.
+    let noted = gateway
+        .leaves()
+        .into_iter()
+        .filter(|leaf| leaf["kind"] == "message");
+    let noted: Vec<_> = noted.collect();
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    assert_eq!(noted[0]["what"], "retry");
+    assert_eq!(noted[0]["approval"], id.as_str());
+    assert!(noted[0]["subject_ref"].is_string(), "{noted:?}");
     let (_, text) = gateway.approvals(&auditor, &["undelivered"]);
     assert!(text.contains("every message was delivered"), "{text}");
     let (good, text) = gateway.approvals(&auditor, &["undelivered", "--discard", &message]);
