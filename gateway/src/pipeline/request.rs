@@ -207,11 +207,12 @@ fn searched(
     headers: &HeaderMap,
     body: &RequestBody,
 ) -> Result<(), Refusal> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let codings = codings(headers)?;
     let facts = RequestFacts {
         target: target.as_str(),
-        content_type: text(header::CONTENT_TYPE),
-        content_encoding: text(header::CONTENT_ENCODING),
+        content_type: content_type.and_then(|value| value.to_str().ok()),
+        content_encoding: codings.as_deref(),
         body: match body {
             RequestBody::Bytes(bytes) => bytes,
             RequestBody::Empty => &[],
@@ -231,6 +232,28 @@ fn searched(
     guard
         .check(&facts, values)
         .map_err(|fault| Refusal::new(Code::DataNotAllowed, format!("NOT executed: {fault}")))
+}
+
+/// All codings of a body, in the order in which they were applied. A receiver joins the lines of a header
+/// (RFC 9110 section 5.3), so a search must read them all.
+fn codings(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut all: Option<String> = None;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let value = value.to_str().map_err(|_| {
+            Refusal::new(
+                Code::BadRequest,
+                "NOT executed: the header `content-encoding` is not text",
+            )
+        })?;
+        match &mut all {
+            Some(all) => {
+                all.push(',');
+                all.push_str(value);
+            }
+            None => all = Some(value.to_owned()),
+        }
+    }
+    Ok(all)
 }
 
 fn masked_value() -> Refusal {
@@ -340,4 +363,27 @@ pub(super) fn refused(fault: &CallFault) -> Refusal {
         _ => Code::BadRequest,
     };
     Refusal::new(code, format!("NOT executed: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::CONTENT_ENCODING;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_searched_by_all_its_codings_not_by_the_first_line() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(codings(&headers).unwrap(), None);
+        headers.append(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+        headers.append(CONTENT_ENCODING, HeaderValue::from_static("deflate"));
+        assert_eq!(
+            codings(&headers).unwrap().as_deref(),
+            Some("identity,deflate")
+        );
+        let strange = HeaderValue::from_bytes(b"gzip\xff").unwrap();
+        headers.append(CONTENT_ENCODING, strange);
+        assert_eq!(codings(&headers).unwrap_err().code, Code::BadRequest);
+    }
 }
