@@ -453,7 +453,8 @@ struct LogoutForm {
 
 async fn logout(State(parts): State<Arc<Parts>>, headers: HeaderMap, body: Bytes) -> Response {
     let Some(id) = cookie::read(&headers, &parts.site, Cookie::Session) else {
-        return Redirect::to("/login").into_response();
+        return plain::sign_in_first("Nobody was signed in here: nothing was done.", "/")
+            .into_response();
     };
     let session = parts.sessions.find(&id);
     let form: Option<LogoutForm> = plain::read_form(&body);

@@ -46,6 +46,18 @@ impl IntoResponse for Html {
     }
 }
 
+/// The answer to a form of somebody without a session: that nothing was done, and a way to sign in. Not a
+/// redirect to the issuer: browsers follow none from a form (`form-action`), so nothing would be seen.
+pub(super) fn sign_in_first(nothing: &str, next: &str) -> Html {
+    let body = format!(
+        "<h1>Sign in again</h1><p>{} Your session is over.</p>\
+         <p><a class=\"button\" href=\"/login?next={}\">Sign in again</a></p>",
+        escape(nothing),
+        query(next)
+    );
+    Html::new(StatusCode::UNAUTHORIZED, "Sign in again", &body)
+}
+
 /// Text of strangers as HTML text or attribute: every character that acts instead of showing is made
 /// visible, and none can become markup. Line ends are shown as `\n`.
 pub(super) fn escape(text: &str) -> String {
@@ -113,6 +125,17 @@ mod tests {
             "&lt;b&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/b&gt;\\u{202e}\\u{200b}\\u{1b}[31m"
         );
         assert_eq!(escape_lines("a\nb\r\nc"), "a\nb\\r\nc");
+    }
+
+    #[test]
+    fn a_form_without_a_session_is_told_that_nothing_was_done_and_where_to_sign_in() {
+        let page = sign_in_first("Nothing was decided.", "/approve/a&b\"<").into_response();
+        assert_eq!(page.status(), StatusCode::UNAUTHORIZED);
+        assert!(!page.headers().contains_key(header::LOCATION));
+        let page = sign_in_first("Nothing was decided.", "/approve/a&b\"<").text;
+        assert!(page.contains("Nothing was decided."), "{page}");
+        let link = "href=\"/login?next=%2Fapprove%2Fa%26b%22%3C\"";
+        assert!(page.contains(link), "{page}");
     }
 
     #[test]

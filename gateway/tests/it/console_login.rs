@@ -371,6 +371,14 @@ fn signing_out_ends_the_session_and_needs_our_own_page() {
     );
     assert_eq!(out.status, 200, "{}", out.text());
     assert!(browser.session(&world).is_none());
+    // Without a session nothing is left to end; a page says so, for browsers follow no redirect to the issuer from a form.
+    let again = browser.send(console, "POST", "/logout", &[("Origin", &own)], "csrf=x");
+    assert_eq!((again.status, again.header("location")), (401, None));
+    assert!(
+        again.text().contains("nothing was done"),
+        "{}",
+        again.text()
+    );
     let mut old = Browser::default();
     old.cookies
         .insert((console, "callgate-session".to_owned()), id);
