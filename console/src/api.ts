@@ -49,6 +49,8 @@ export type Approval = {
   summary: { request?: Head; body?: { text?: string; hex?: string } | null; input?: Json } | null;
   frozen_bytes: number;
   rules: Rule[];
+  /** Hashes of the rules that this person may answer. */
+  may_decide: string[];
 };
 
 export type Call = {

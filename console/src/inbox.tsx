@@ -4,6 +4,9 @@ import { go, type Loaded, useData, useLive, useNow, usePlace, useTitle } from ".
 import type { Pending } from "./main";
 import { Block, bytes, Effect, Empty, Facts, Link, Outcome, readable, RequestHead, Shown, span, Time, Trouble, Waiting } from "./ui";
 
+/** The gateway's limit of a reason, in bytes of UTF-8. */
+const REASON_BYTES_MAX = 2000;
+
 export function InboxPage({ pending, who }: { pending: Loaded<Pending>; who: Me }) {
   useTitle("Inbox");
   const place = usePlace();
@@ -166,7 +169,13 @@ function RulePart({ rule, approval, decided }: { rule: Rule; approval: Approval;
           ))}
         </ul>
       )}
-      {approval.head.state === "pending" && !rule.open && <Decide rule={rule} approval={approval} decided={decided} />}
+      {approval.head.state === "pending" &&
+        !rule.open &&
+        (approval.may_decide.includes(rule.hash) ? (
+          <Decide rule={rule} approval={approval} decided={decided} />
+        ) : (
+          <p className="soft">You may see this call; others answer this rule.</p>
+        ))}
     </section>
   );
 }
@@ -177,8 +186,13 @@ function Decide({ rule, approval, decided }: { rule: Rule; approval: Approval; d
   const [problem, setProblem] = useState<Problem | null>(null);
   const [said, setSaid] = useState<string | null>(null);
   const area = useRef<HTMLTextAreaElement>(null);
+  const over = new TextEncoder().encode(reason).length - REASON_BYTES_MAX;
   const cast = async (verdict: "yes" | "no") => {
     if (busy) return;
+    if (over > 0) {
+      area.current?.focus();
+      return;
+    }
     if (verdict === "no" && reason.trim() === "") {
       area.current?.focus();
       setProblem(new Problem(0, "reason", "Say why: the caller reads it."));
@@ -221,7 +235,10 @@ function Decide({ rule, approval, decided }: { rule: Rule; approval: Approval; d
   return (
     <form className="decide" onSubmit={(event) => event.preventDefault()}>
       <label htmlFor={`why-${rule.hash}`}>Why (for the record; on a no the caller reads it)</label>
-      <textarea id={`why-${rule.hash}`} ref={area} rows={2} maxLength={2000} value={reason} onChange={(event) => setReason(event.target.value)} />
+      <textarea id={`why-${rule.hash}`} ref={area} rows={2} value={reason} aria-invalid={over > 0} aria-describedby={`long-${rule.hash}`} onChange={(event) => setReason(event.target.value)} />
+      <p id={`long-${rule.hash}`} className="bad" role="status">
+        {over > 0 && `Too long by ${over} bytes: at most ${REASON_BYTES_MAX} are kept, and a letter beyond plain English takes two to four. Nothing is sent until it is shorter.`}
+      </p>
       {problem && <Trouble problem={problem} />}
       <div className="row buttons">
         <button id={`yes-${rule.hash}`} type="button" className="yes" disabled={busy} onClick={() => void cast("yes")}>

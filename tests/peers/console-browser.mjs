@@ -81,6 +81,11 @@ async function desk() {
   await page.getByLabel("request body").getByText("25000").waitFor();
   await look(page, "inbox");
   must((await executions()) === 0, "it ran before anybody decided");
+  // The gateway's limit of a reason is in bytes: 1001 letters of two are too long.
+  await page.getByLabel("Why (for the record").fill("ü".repeat(1001));
+  await page.getByRole("button", { name: "Approve this call" }).click();
+  await page.getByText("Too long by 2 bytes").waitFor();
+  must((await executions()) === 0, "a reason that is too long was sent");
   await page.getByLabel("Why (for the record").fill("seen the parcel");
   await page.getByRole("heading", { name: "What will be sent" }).click();
   await page.keyboard.press("a");

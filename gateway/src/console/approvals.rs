@@ -64,6 +64,16 @@ pub(super) struct VoteBody {
     pub(super) digest: String,
 }
 
+/// One approval, and what whoever asks may do about it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct ApprovalPage {
+    /// The approval.
+    #[serde(flatten)]
+    pub(super) approval: ApprovalView,
+    /// Hashes of the rules that you may answer, as far as policy says; of the others you may see only.
+    pub(super) may_decide: Vec<String>,
+}
+
 /// What a vote led to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Voted {
@@ -134,12 +144,21 @@ async fn show(
     State(parts): State<Arc<Parts>>,
     asker: Asker,
     Path(id): Path<String>,
-) -> Result<axum::Json<ApprovalView>, Problem> {
+) -> Result<axum::Json<ApprovalPage>, Problem> {
     let (id, view, function) = look(&parts, &asker, &id).await?;
     seen(&parts, &asker, &view, &function).await?;
     let approvals = &parts.pipeline.parts().approvals;
-    let view = approvals.show_to_decide(&id).await;
-    Ok(axum::Json(view.map_err(|error| failed(&error))?))
+    let approval = approvals.show_to_decide(&id).await;
+    let approval = approval.map_err(|error| failed(&error))?;
+    let rules = approval.rules.iter();
+    let may_decide = rules
+        .filter(|rule| may_decide(&asker, &parts, rule, &function))
+        .map(|rule| rule.hash.clone())
+        .collect();
+    Ok(axum::Json(ApprovalPage {
+        approval,
+        may_decide,
+    }))
 }
 
 async fn vote(

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::api::Problem;
-use super::approvals::{Page, VoteBody, Voted};
+use super::approvals::{ApprovalPage, Page, VoteBody, Voted};
 use super::calls::{CallDetail, CallsPage, ReplayView};
 use super::deliveries::DeadView;
 use super::functions::FunctionsView;
@@ -13,7 +13,7 @@ use super::me::Me;
 use super::policies::{Answer, PoliciesView, Question};
 use super::revocations::{NewRevocation, RevocationView};
 use super::status::{HeadView, StatusView, VerifiedView};
-use crate::approval::{ApprovalView, FunctionFigures};
+use crate::approval::FunctionFigures;
 
 /// The document.
 pub fn document() -> Value {
@@ -25,7 +25,7 @@ pub fn document() -> Value {
         "/api/v1/approvals/figures": { "get": operation("approvalFigures", "How deciding went in the last 30 days, by function", &[], None,
             Some(schema::<Vec<FunctionFigures>>(&mut generator)), &mut generator) },
         "/api/v1/approvals/{id}": { "get": operation("showApproval", "One approval, with the exact call",
-            &[path("id")], None, Some(schema::<ApprovalView>(&mut generator)), &mut generator) },
+            &[path("id")], None, Some(schema::<ApprovalPage>(&mut generator)), &mut generator) },
         "/api/v1/approvals/{id}/votes": { "post": operation("vote", "Answer one approval rule",
             &[path("id")], Some(schema::<VoteBody>(&mut generator)), Some(schema::<Voted>(&mut generator)), &mut generator) },
         "/api/v1/deliveries/dead": { "get": operation("listDeadDeliveries", "Messages that could not be delivered, newest first", &[], None,

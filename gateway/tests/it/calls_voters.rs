@@ -80,6 +80,9 @@ fn a_rule_that_asks_for_a_step_up_is_opened_by_one_only() {
         .iter()
         .find(|rule| rule["id"] == "strong");
     let rule = rule.expect("the rule");
+    // The other rule is the leads': a page offers its buttons to them only.
+    assert_eq!(view["may_decide"], json!([rule["hash"]]));
+    assert!(view["rules"].as_array().is_some_and(|all| all.len() == 2));
     assert_eq!(
         (&rule["acr"], &rule["max_age_s"]),
         (&json!(["phr"]), &json!(300))
