@@ -244,8 +244,19 @@ export async function post<T>(path: string, body: unknown): Promise<T> {
   return response.json();
 }
 
-export async function signOut(): Promise<void> {
-  const form = new URLSearchParams({ csrf: csrf ?? "" });
-  await fetch("/logout", { method: "POST", body: form, credentials: "same-origin" });
-  location.assign("/login");
+/**
+ * Sign out with a form, so that what the gateway answers is what the person sees. Going on to the sign-in would sign
+ * them in again by the issuer's own session, and would hide that signing out failed.
+ */
+export function signOut(): void {
+  const form = document.createElement("form");
+  form.method = "post";
+  form.action = "/logout";
+  const field = document.createElement("input");
+  field.type = "hidden";
+  field.name = "csrf";
+  field.value = csrf ?? "";
+  form.append(field);
+  document.body.append(form);
+  form.submit();
 }

@@ -77,7 +77,7 @@ function Frame({ who }: { who: Me }) {
             {who.name ?? who.subject}
           </span>
           {who.csrf && (
-            <button type="button" className="quiet" onClick={() => void signOut()}>
+            <button type="button" className="quiet" onClick={signOut}>
               Sign out
             </button>
           )}

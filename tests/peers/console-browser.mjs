@@ -134,7 +134,16 @@ async function desk() {
   await look(page, "calls-phone");
   await page.goto(`${at.console}/approve`);
   await look(page, "approve-list");
+
+  // Signing out ends on the gateway's own word for it, and the session is over.
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.goto(`${at.console}/calls`);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { name: "Signed out" }).waitFor();
+  must(new URL(page.url()).pathname === "/logout", `signing out led to ${page.url()}`);
   await page.close();
+  const without = await context.request.get(`${at.console}/api/v1/me`);
+  must(without.status() === 401, `after signing out the session answers ${without.status()}`);
 }
 
 async function phone() {
