@@ -278,9 +278,14 @@ async fn decide(
     visitor: Entered,
     body: Bytes,
 ) -> Response {
-    let visitor = match entered(visitor, &format!("/approve/{id}")) {
+    // A form cannot be led to the issuer by redirects: browsers hold each hop to the page's own policy.
+    let visitor = match visitor {
         Ok(visitor) => visitor,
-        Err(response) => return *response,
+        Err(problem) if problem.status == 401 => {
+            let back = format!("/approve/{id}");
+            return plain::sign_in_first("Nothing was decided.", &back).into_response();
+        }
+        Err(problem) => return told(&problem, None),
     };
     let Some(decision) = plain::read_form::<Decision>(&body) else {
         let problem = Problem::new(

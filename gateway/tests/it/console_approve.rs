@@ -144,6 +144,13 @@ fn looking_never_decides_and_a_form_of_our_own_does() {
     }
     assert_eq!(held.state(&mut browser, &id), "pending");
     let good = form(&page, "yes");
+    let stranger = Browser::default().send(held.console(), "POST", &path, &[], &good);
+    assert_eq!((stranger.status, stranger.header("location")), (401, None));
+    assert!(
+        stranger.text().contains("Nothing was decided"),
+        "{}",
+        stranger.text()
+    );
     let foreign = browser.send(
         held.console(),
         "POST",
