@@ -126,6 +126,24 @@ pub(super) fn newest(
     Ok(None)
 }
 
+/// Whether a head stands among those of this log: they are put here before anybody else gets them.
+pub(super) fn is_own(
+    disk: &dyn Disk,
+    dir: &Files,
+    key: &VerifierKey,
+    head: &Head,
+) -> Result<bool, Error> {
+    let begins = |name: &String| name.split('.').next().and_then(|size| size.parse().ok());
+    let names = files(disk, dir)?.into_iter();
+    let mut before = names.filter(|name| begins(name).is_some_and(|size: u64| size <= head.size));
+    let Some(name) = before.next_back() else {
+        return Ok(false);
+    };
+    let (notes, _) = notes(&read(disk, dir, &name)?);
+    let mut own = notes.iter().filter_map(|text| verify(text, key).ok());
+    Ok(own.any(|own| own.size == head.size && own.root == head.root))
+}
+
 /// Where signed heads are put.
 #[derive(Debug)]
 pub(super) struct HeadFile {

@@ -128,6 +128,7 @@ pub(super) fn erase(disk: &dyn Disk, head_file: &Path, gone: &ContentId) -> Resu
 pub(super) struct Rememberer {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    files: Files,
     key: VerifierKey,
     shared: Arc<Shared>,
     /// What was last seen or put there.
@@ -139,6 +140,7 @@ impl Rememberer {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         path: PathBuf,
+        files: Files,
         key: VerifierKey,
         shared: Arc<Shared>,
         last: Option<Head>,
@@ -146,6 +148,7 @@ impl Rememberer {
         Self {
             disk,
             path,
+            files,
             key,
             shared,
             last,
@@ -153,13 +156,11 @@ impl Rememberer {
         }
     }
 
-    pub(super) fn run(mut self, stop: &AtomicBool, done: &std::sync::mpsc::Sender<()>) {
+    pub(super) fn run(mut self, stop: &AtomicBool) {
         loop {
             let stopping = stop.load(Ordering::Acquire);
             self.remember();
             if stopping {
-                // Nobody waits for it when the shutdown was impatient.
-                let _ = done.send(());
                 return;
             }
             std::thread::park_timeout(EVERY);
@@ -209,11 +210,60 @@ impl Rememberer {
             (None, Some(_)) => true,
             (Some(_), None) => false,
         };
-        if !same {
+        // A write of ours that was taken for failed, or that an earlier process of ours did late.
+        let own = |there: &Head| heads::is_own(disk, &self.files, &self.key, there);
+        if !same && !there.as_ref().map_or(Ok(false), own)? {
             return Ok(false);
         }
         disk.write_atomic(&self.path, head.note.as_bytes())
             .map_err(|source| Error::disk("write", &self.path, source))?;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tlog::note::Signer;
+    use tlog::tree::{Head as TreeHead, Tree, leaf_hash};
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn only_a_head_that_is_not_among_our_own_is_a_fork() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        std::fs::create_dir(&files.heads).unwrap();
+        let path = dir.path().join("outside");
+        let signer = Signer::generate("example.com/log").unwrap();
+        let head = |size, leaf: &[u8]| {
+            let root = leaf_hash(leaf);
+            heads::sign(&signer, &TreeHead { size, root }, Timestamp::from_secs(1)).unwrap()
+        };
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let mut own = heads::HeadFile::new(Arc::clone(&disk), files.clone());
+        for size in 1..=3 {
+            own.put(&head(size, b"ours")).unwrap();
+        }
+        let shared = Shared::new(Tree::new());
+        let key = signer.verifier_key().clone();
+        let last = Some(head(1, b"ours"));
+        let mut rememberer =
+            Rememberer::new(disk, path.clone(), files, key, Arc::clone(&shared), last);
+        let mut told = |there: &Head, newest: Head| {
+            std::fs::write(&path, &there.note).unwrap();
+            shared.head.store(Some(Arc::new(newest)));
+            rememberer.remember();
+            let there = std::fs::read_to_string(&path).unwrap();
+            (shared.forked.load(Ordering::Acquire), there)
+        };
+        // Written by us, and not known to have arrived.
+        let ours = head(3, b"ours");
+        let expected = (false, ours.note.clone());
+        assert_eq!(told(&head(2, b"ours"), ours), expected);
+        let theirs = head(2, b"theirs");
+        let expected = (true, theirs.note.clone());
+        assert_eq!(told(&theirs, head(4, b"ours")), expected);
     }
 }

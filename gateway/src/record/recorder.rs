@@ -158,11 +158,11 @@ impl Recorder {
         let rememberer = config.head_file.as_ref().map(|path| {
             let key = recovered.signer.verifier_key().clone();
             let (disk, shared) = (Arc::clone(&disk), Arc::clone(&shared));
-            Rememberer::new(disk, path.clone(), key, shared, recovered.remembered)
+            let (files, last) = (files.clone(), recovered.remembered);
+            let rememberer = Rememberer::new(disk, path.clone(), files, key, shared, last);
+            start_remembering(rememberer, &stop, Arc::clone(&lock))
         });
-        let rememberer = rememberer
-            .map(|it| start_remembering(it, &stop))
-            .transpose()?;
+        let rememberer = rememberer.transpose()?;
         let keeper = Keeper::new(
             &config,
             files,
@@ -493,10 +493,17 @@ fn settings(config: &Config) -> Settings {
 fn start_remembering(
     rememberer: Rememberer,
     stop: &Arc<AtomicBool>,
+    lock: Arc<dyn Lock>,
 ) -> Result<(std::thread::Thread, std::sync::mpsc::Receiver<()>), Error> {
     let (done, ended) = std::sync::mpsc::channel();
     let stop = Arc::clone(stop);
-    let running = spawn("callgate-outside", move || rememberer.run(&stop, &done))?;
+    let running = spawn("callgate-outside", move || {
+        rememberer.run(&stop);
+        // Not free before the last write: the next process would find a head that it does not expect.
+        drop(lock);
+        // Nobody waits for it when the shutdown was impatient.
+        let _ = done.send(());
+    })?;
     Ok((running.thread().clone(), ended))
 }
 
