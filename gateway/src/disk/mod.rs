@@ -32,6 +32,8 @@ pub struct Identity {
     pub device: u64,
     /// The inode.
     pub inode: u64,
+    /// When it was made, in nanoseconds of the epoch, where the file system says so: inodes are used again.
+    pub born: Option<u64>,
     /// What it is.
     pub kind: Kind,
     /// Whether neither group nor others have any right to it.

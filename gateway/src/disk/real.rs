@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::{Access, Disk, File, Identity, Kind, Listed, Lock, LockError};
 
@@ -34,10 +35,16 @@ fn kind_of(meta: &fs::Metadata) -> Kind {
     }
 }
 
+fn born(meta: &fs::Metadata) -> Option<u64> {
+    let since = meta.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok()
+}
+
 fn identity_of(meta: &fs::Metadata) -> Identity {
     Identity {
         device: meta.dev(),
         inode: meta.ino(),
+        born: born(meta),
         kind: kind_of(meta),
         private: meta.mode() & 0o077 == 0,
     }

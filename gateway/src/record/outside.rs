@@ -1,8 +1,8 @@
 //! What is remembered of a log outside of it, and where it lives: without either, a log that was put back
 //! to an older state looks like itself.
 //!
-//! `audit/place` names the directory that the log was made in, by its inode: a copy of it lies in another
-//! one. The head file, on another volume, has the newest signed head: a log that is behind it was put back,
+//! `audit/place` names the directory that the log was made in, by its inode and the time it was made at: a
+//! copy of it lies in another one. The head file, on another volume, has the newest signed head: a log that is behind it was put back,
 //! and a head in it that is not ours was signed by a copy that runs. Beside it stand the pseudonyms whose
 //! keys were destroyed, so that an old backup brings none of them back.
 
@@ -28,7 +28,7 @@ const ERASED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Note where the log lives. Asked for when it is made, or when its operator says that it moved.
 pub(super) fn settle_place(disk: &dyn Disk, files: &Files) -> Result<(), Error> {
     let path = files.place();
-    disk.write_atomic(&path, format!("{}\n", inode(disk, files)?).as_bytes())
+    disk.write_atomic(&path, format!("{}\n", born_as(disk, files)?).as_bytes())
         .map_err(|source| Error::disk("write", &path, source))
 }
 
@@ -40,20 +40,23 @@ pub(super) fn check_place(disk: &dyn Disk, files: &Files) -> Result<(), Error> {
     }
     let text = files::read_small(disk, &files.place())?;
     let noted = std::str::from_utf8(&text).ok();
-    let noted: Option<u64> = noted.and_then(|text| text.trim().parse().ok());
-    if noted == Some(inode(disk, files)?) {
+    if noted.map(str::trim_end) == Some(born_as(disk, files)?.as_str()) {
         Ok(())
     } else {
         Err(copied())
     }
 }
 
-fn inode(disk: &dyn Disk, files: &Files) -> Result<u64, Error> {
+/// Inode and birth of the records' directory: a file system gives a freed inode to the next directory.
+fn born_as(disk: &dyn Disk, files: &Files) -> Result<String, Error> {
     let found = disk
         .identity(&files.wal)
         .map_err(|source| Error::disk("look at", &files.wal, source))?;
     found
-        .map(|found| found.inode)
+        .map(|found| {
+            let born = found.born.map_or_else(|| "-".to_owned(), |born| born.to_string());
+            format!("{} {born}", found.inode)
+        })
         .ok_or_else(|| Error::NotInitialised(files.dir.clone()))
 }
 
@@ -229,6 +232,26 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::disk::RealDisk;
+
+    #[test]
+    fn a_directory_that_got_the_inode_of_another_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        std::fs::create_dir(&files.wal).unwrap();
+        settle_place(&RealDisk, &files).unwrap();
+        check_place(&RealDisk, &files).unwrap();
+        let noted = std::fs::read_to_string(files.place()).unwrap();
+        let (inode, born) = noted.trim_end().split_once(' ').unwrap();
+        for other in [
+            format!("{inode} 1{born}\n"),
+            format!("{inode}\n"),
+            format!("1{inode} {born}\n"),
+        ] {
+            std::fs::write(files.place(), &other).unwrap();
+            let told = check_place(&RealDisk, &files);
+            assert!(matches!(told, Err(Error::Copied(_))), "{other}: {told:?}");
+        }
+    }
 
     #[test]
     fn only_a_head_that_is_not_among_our_own_is_a_fork() {

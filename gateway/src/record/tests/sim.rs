@@ -327,6 +327,7 @@ fn identity(inode: u64, kind: Kind) -> Identity {
     Identity {
         device: 1,
         inode,
+        born: Some(inode),
         kind,
         private: true,
     }
