@@ -288,7 +288,7 @@ pub async fn restore(loaded: &Loaded, from: &Path) -> Result<String, BackupError
     let records = list.records;
     if config.head_file.is_some() && record::adopt_newest(&config, &RealDisk).is_ok() {
         return Ok(format!(
-            "restored {records} records; the head outside says that none are missing: the log goes on"
+            "restored {records} records; the head outside knows of none that are missing: the log goes on"
         ));
     }
     Ok(format!(

@@ -96,7 +96,8 @@ pub fn adopt(config: &Config, disk: &dyn Disk) -> Result<(), Error> {
     outside::settle_place(disk, &files)
 }
 
-/// The same for a log that was restored: only where an outside head says that it is the newest.
+/// The same for a log that was restored: only where the outside head is of exactly its
+/// records.
 ///
 /// # Errors
 /// As [`adopt`]; [`Error::Copied`] when nothing outside says so.
@@ -104,7 +105,8 @@ pub fn adopt_newest(config: &Config, disk: &dyn Disk) -> Result<(), Error> {
     let files = Files::new(&config.dir);
     let (_lock, state) = look(config, &files, disk)?;
     match &state.remembered {
-        Some(head) if head.size <= state.records => outside::settle_place(disk, &files),
+        // With more records than the head, the lost log may have gone on further than it, too.
+        Some(head) if head.size == state.records => outside::settle_place(disk, &files),
         Some(_) | None => Err(Error::Copied(files.dir)),
     }
 }
