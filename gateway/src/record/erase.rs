@@ -150,7 +150,7 @@ impl Recorder {
         let head_file = self.inner.head_file.clone();
         let destroyed = tokio::task::spawn_blocking(move || {
             if let Some(path) = &head_file
-                && let Err(error) = outside::erase(disk.as_ref(), path, &reference)
+                && let Err(error) = outside::erase(disk.as_ref(), path, [&reference])
             {
                 tracing::error!(%error, "the erasure cannot be remembered outside: an older backup could undo it");
             }

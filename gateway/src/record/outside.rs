@@ -113,12 +113,21 @@ pub(super) fn erased(disk: &dyn Disk, head_file: &Path) -> Result<Vec<ContentId>
     Ok(text.lines().filter_map(unhex).collect())
 }
 
-/// Put a pseudonym on the list.
-pub(super) fn erase(disk: &dyn Disk, head_file: &Path, gone: &ContentId) -> Result<(), Error> {
+/// Put pseudonyms on the list.
+pub(super) fn erase<'c>(
+    disk: &dyn Disk,
+    head_file: &Path,
+    gone: impl IntoIterator<Item = &'c ContentId>,
+) -> Result<(), Error> {
+    // The line end comes before as well: what a crash cut short must not swallow the next one.
+    let lines: String = gone.into_iter().map(|gone| format!("\n{}\n", hex(gone))).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
     let path = list_of(head_file);
     let written = disk.open(&path, Access::Create).and_then(|file| {
         let end = file.len_bytes()?;
-        file.write_at(format!("{}\n", hex(gone)).as_bytes(), end)?;
+        file.write_at(lines.as_bytes(), end)?;
         file.sync()
     });
     written
@@ -250,6 +259,22 @@ mod tests {
             std::fs::write(files.place(), &other).unwrap();
             let told = check_place(&RealDisk, &files);
             assert!(matches!(told, Err(Error::Copied(_))), "{other}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn an_erasure_that_a_crash_cut_short_swallows_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outside");
+        let ids = [ContentId::from([1; 16]), [2; 16], [3; 16]];
+        erase(&RealDisk, &path, &ids[..1]).unwrap();
+        let list = list_of(&path);
+        let whole = std::fs::read(&list).unwrap();
+        for cut in 0..=whole.len() {
+            std::fs::write(&list, [&whole[..], &whole[..cut]].concat()).unwrap();
+            erase(&RealDisk, &path, &ids[1..]).unwrap();
+            let found = erased(&RealDisk, &path).unwrap();
+            assert!(ids.iter().all(|id| found.contains(id)), "{cut}: {found:?}");
         }
     }
 

@@ -90,6 +90,8 @@ struct Scan {
     mark: Position,
     open: HashMap<ContentId, OrphanJob>,
     erased: HashSet<ContentId>,
+    /// Those of them that are remembered outside.
+    listed: HashSet<ContentId>,
     holds: Holds,
 }
 
@@ -103,6 +105,7 @@ impl Scan {
             mark: Position::default(),
             open: HashMap::new(),
             erased: HashSet::new(),
+            listed: HashSet::new(),
             holds: Holds::default(),
         }
     }
@@ -201,13 +204,18 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     let mut scan = Scan::new(head);
     if let Some(path) = &config.head_file {
         scan.remembered = outside::remembered(disk, path, &identity.verifier)?;
-        scan.erased.extend(outside::erased(disk, path)?);
+        scan.listed.extend(outside::erased(disk, path)?);
+        scan.erased.extend(&scan.listed);
     }
     let walked = segment::walk(disk, files, &chain, &mut |at, frame| scan.frame(at, frame))?;
     let head_size = scan.judge(config)?;
     settle_on_disk(disk, files, scan.mark, walked.end)?;
     keyring.settle(disk)?;
     let erased = keyring.destroy(disk, &|reference| scan.erased.contains(reference))?;
+    if let Some(path) = &config.head_file {
+        // What could not be put there when it happened, or happened before there was such a file.
+        outside::erase(disk, path, scan.erased.difference(&scan.listed))?;
+    }
     let mut orphans: Vec<OrphanJob> = scan.open.into_values().collect();
     orphans.sort_by_key(|orphan| orphan.begin);
     let calls = orphans
