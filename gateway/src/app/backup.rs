@@ -4,7 +4,7 @@
 //! newest.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -52,6 +52,9 @@ pub enum BackupError {
     /// A file is not what it was.
     #[error("`{0}` is missing or not what was backed up: nothing was restored")]
     Changed(PathBuf),
+    /// A name that no backup has.
+    #[error("`backup.json` lists `{0}`, which is not a file within the backup: it was changed; nothing was restored")]
+    Outside(String),
     /// The log in the copy does not hold.
     #[error("the copied log does not verify: {0}")]
     Log(String),
@@ -240,6 +243,12 @@ pub fn restore_config(from: &Path, path: &Path) -> Result<bool, BackupError> {
     Ok(true)
 }
 
+/// Whether a name stays within the folder that it is looked up in.
+fn inside(name: &str) -> bool {
+    let mut parts = Path::new(name).components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
 /// The list of a backup whose files are all as they were.
 fn checked(from: &Path) -> Result<List, BackupError> {
     let not = || BackupError::NotABackup(from.to_owned());
@@ -247,6 +256,13 @@ fn checked(from: &Path) -> Result<List, BackupError> {
     let list: List = serde_json::from_slice(&text).map_err(|_| not())?;
     if list.format != FORMAT {
         return Err(not());
+    }
+    let listed = list.files.keys().chain([&list.config]);
+    for name in listed {
+        // A name that leads out of the folder would be written where somebody else chose.
+        if !inside(name) {
+            return Err(BackupError::Outside(name.clone()));
+        }
     }
     for (name, hash) in &list.files {
         let path = from.join(name);
@@ -295,4 +311,38 @@ pub async fn restore(loaded: &Loaded, from: &Path) -> Result<String, BackupError
         "restored {records} records; whatever was recorded after them is not here, so this log does not go on: \
          read it as it is, or run `callgate audit succeed` to go on in a successor"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_with_names_outside_of_the_backup_is_refused() {
+        let around = tempfile::tempdir().unwrap();
+        let from = around.path().join("backup");
+        std::fs::create_dir_all(from.join(DATA)).unwrap();
+        let secret = around.path().join("secret");
+        for path in [&secret, &from.join("data/file")] {
+            std::fs::write(path, "text").unwrap();
+        }
+        let hash = hash_of(&secret).unwrap();
+        let absolute = secret.to_string_lossy().into_owned();
+        let told = |name: &str, config: &str| {
+            let list = List {
+                format: FORMAT.to_owned(),
+                records: 0,
+                config: config.to_owned(),
+                files: BTreeMap::from([(name.to_owned(), hash.clone())]),
+            };
+            std::fs::write(from.join(LIST), serde_json::to_vec(&list).unwrap()).unwrap();
+            checked(&from)
+        };
+        assert!(told("data/file", "callgate.json").is_ok());
+        for name in ["../secret", "data/../../secret", absolute.as_str(), ""] {
+            for told in [told(name, "callgate.json"), told("data/file", name)] {
+                assert!(matches!(told, Err(BackupError::Outside(_))), "{name}");
+            }
+        }
+    }
 }
