@@ -297,7 +297,14 @@ impl Witness {
             return Ok(Answer::Conflict(log.head.size));
         }
         if verify_consistency(&log.head, &head, &proof.hashes).is_err() {
-            self.keep_evidence(&log, body);
+            // Anybody can send a head that the log signed with a proof that leads nowhere: that proves
+            // nothing against the log.
+            tracing::warn!(
+                log.origin = origin,
+                size = log.head.size,
+                asked = head.size,
+                "a signed head came with a proof that does not lead from the one that was cosigned"
+            );
             return Ok(Answer::Inconsistent);
         }
         let text = proof.checkpoint.text();
@@ -320,13 +327,13 @@ impl Witness {
         Ok(Answer::Cosigned(format!("{line}\n")))
     }
 
-    /// A signed head that contradicts another signed head is worth more than this witness's word.
+    /// Two signed heads of one size and two roots prove themselves: worth more than this witness's word.
     fn keep_evidence(&self, log: &Log, body: &[u8]) {
         let origin = log.key.name();
         tracing::error!(
             log.origin = origin,
             size = log.head.size,
-            "a log signed a head that does not grow out of its earlier one"
+            "a log signed two heads of one size that contradict each other"
         );
         let folder = evidence_dir(&self.dir);
         let kept = self

@@ -112,7 +112,16 @@ fn a_head_of_another_history_is_never_cosigned() {
         let answer = witness.add_checkpoint(&body(old, new, &good)).unwrap();
         assert_eq!(answer, Answer::Conflict(100), "{old} to {new}");
     }
-    assert_eq!(place.evidence(), 2, "both contradictions are kept");
+    // A head that the log did sign, and a stranger's junk for a proof, over and over.
+    let honest = String::from_utf8(body(100, 300, &good)).unwrap();
+    let (_, note) = honest.split_once("\n\n").unwrap();
+    for junk in 0..5 {
+        let hash = leaf_hash(&[junk]);
+        let text = format!("old 100\n{hash}\n\n{note}");
+        let answer = witness.add_checkpoint(text.as_bytes()).unwrap();
+        assert_eq!(answer, Answer::Inconsistent);
+    }
+    assert_eq!(place.evidence(), 1, "what proves itself is kept, nothing else");
     cosigned(&witness, &body(100, 300, &good));
 }
 
