@@ -53,7 +53,9 @@ pub enum BackupError {
     #[error("`{0}` is missing or not what was backed up: nothing was restored")]
     Changed(PathBuf),
     /// A name that no backup has.
-    #[error("`backup.json` lists `{0}`, which is not a file within the backup: it was changed; nothing was restored")]
+    #[error(
+        "`backup.json` lists `{0}`, which is not a file within the backup: it was changed; nothing was restored"
+    )]
     Outside(String),
     /// The log in the copy does not hold.
     #[error("the copied log does not verify: {0}")]

@@ -22,7 +22,7 @@ use crate::disk::{Access, Disk, read_all};
 
 /// How often the head file is brought up to date.
 const EVERY: Duration = Duration::from_secs(1);
-/// Largest list of destroyed pseudonyms, in bytes: 33 each.
+/// Largest list of destroyed pseudonyms, in bytes: 34 each.
 const ERASED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Note where the log lives. Asked for when it is made, or when its operator says that it moved.
@@ -54,7 +54,9 @@ fn born_as(disk: &dyn Disk, files: &Files) -> Result<String, Error> {
         .map_err(|source| Error::disk("look at", &files.wal, source))?;
     found
         .map(|found| {
-            let born = found.born.map_or_else(|| "-".to_owned(), |born| born.to_string());
+            let born = found
+                .born
+                .map_or_else(|| "-".to_owned(), |born| born.to_string());
             format!("{} {born}", found.inode)
         })
         .ok_or_else(|| Error::NotInitialised(files.dir.clone()))
@@ -120,7 +122,10 @@ pub(super) fn erase<'c>(
     gone: impl IntoIterator<Item = &'c ContentId>,
 ) -> Result<(), Error> {
     // The line end comes before as well: what a crash cut short must not swallow the next one.
-    let lines: String = gone.into_iter().map(|gone| format!("\n{}\n", hex(gone))).collect();
+    let lines: String = gone
+        .into_iter()
+        .map(|gone| format!("\n{}\n", hex(gone)))
+        .collect();
     if lines.is_empty() {
         return Ok(());
     }
@@ -266,7 +271,7 @@ mod tests {
     fn an_erasure_that_a_crash_cut_short_swallows_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outside");
-        let ids = [ContentId::from([1; 16]), [2; 16], [3; 16]];
+        let ids: [ContentId; 3] = [[1; 16], [2; 16], [3; 16]];
         erase(&RealDisk, &path, &ids[..1]).unwrap();
         let list = list_of(&path);
         let whole = std::fs::read(&list).unwrap();

@@ -121,7 +121,11 @@ fn a_head_of_another_history_is_never_cosigned() {
         let answer = witness.add_checkpoint(text.as_bytes()).unwrap();
         assert_eq!(answer, Answer::Inconsistent);
     }
-    assert_eq!(place.evidence(), 1, "what proves itself is kept, nothing else");
+    assert_eq!(
+        place.evidence(),
+        1,
+        "what proves itself is kept, nothing else"
+    );
     cosigned(&witness, &body(100, 300, &good));
 }
 
