@@ -12,7 +12,7 @@ use tlog::checkpoint::{Checkpoint, VerifiedCheckpoint};
 use tlog::note::{Note, VerifierKey};
 use tlog::policy::Policy;
 use tlog::proof::{ConsistencyProof, InclusionProof};
-use tlog::tile::CHECKPOINT_PATH;
+use tlog::tile::{CHECKPOINT_PATH, Layer, TILE_WIDTH, Tile, decode_bundle};
 use tlog::tree::Hash;
 use tlog::verify::{Fault, Verdict as FilesVerdict, check_files};
 
@@ -114,13 +114,15 @@ fn check(
     if let Some(receipt) = &receipt {
         since.extend(receipt.note(policy)?);
     }
+    let index = receipt.as_ref().and_then(|receipt| receipt.index);
+    let mut bundle = index.map(Bundle::of);
     let outcome = match source {
         Source::Log(dir) => log(dir, policy, *told, since)?,
-        Source::Tiles(tiles) => files(tiles, policy, &since)?,
+        Source::Tiles(tiles) => files(tiles, policy, &since, bundle.as_mut())?,
         Source::File(bytes) => file(bytes, policy, &since)?,
     };
     match (outcome, receipt) {
-        (Outcome::Intact(text), Some(receipt)) => receipt.against(source, &text),
+        (Outcome::Intact(text), Some(receipt)) => receipt.against(source, bundle.as_ref(), &text),
         (outcome, _) => Ok(outcome),
     }
 }
@@ -168,7 +170,12 @@ fn held(policy: &Policy, since: &[String]) -> Result<Vec<VerifiedCheckpoint>, tl
     since.iter().map(verified).collect()
 }
 
-fn files(tiles: &Tiles, policy: &Policy, since: &[String]) -> anyhow::Result<Outcome> {
+fn files(
+    tiles: &Tiles,
+    policy: &Policy,
+    since: &[String],
+    mut bundle: Option<&mut Bundle>,
+) -> anyhow::Result<Outcome> {
     let Some(note) = tiles.read(CHECKPOINT_PATH)? else {
         return Ok(Outcome::Incomplete("there is no `checkpoint`".to_owned()));
     };
@@ -179,6 +186,9 @@ fn files(tiles: &Tiles, policy: &Policy, since: &[String]) -> anyhow::Result<Out
     };
     let (mut failed, mut meter) = (None, Meter::new());
     let size = signed.0.checkpoint().size();
+    if let Some(bundle) = &mut bundle {
+        bundle.size = size;
+    }
     let mut entries = 0;
     let read = |path: &str| {
         if path.starts_with("tile/entries/") {
@@ -189,10 +199,14 @@ fn files(tiles: &Tiles, policy: &Policy, since: &[String]) -> anyhow::Result<Out
                 bytes_all: size,
             });
         }
-        tiles.read(path).unwrap_or_else(|error| {
+        let bytes = tiles.read(path).unwrap_or_else(|error| {
             failed.get_or_insert(error);
             None
-        })
+        });
+        if let Some(bundle) = &mut bundle {
+            bundle.see(path, bytes.as_ref());
+        }
+        bytes
     };
     let checked = check_files(&signed.0, &signed.1, read);
     meter.clear();
@@ -347,7 +361,12 @@ impl Receipt {
     }
 
     /// What the receipt says of a log that is intact and grew out of the receipt's head.
-    fn against(&self, source: &Source, text: &str) -> anyhow::Result<Outcome> {
+    fn against(
+        &self,
+        source: &Source,
+        bundle: Option<&Bundle>,
+        text: &str,
+    ) -> anyhow::Result<Outcome> {
         let Some(index) = self.index else {
             return Ok(Outcome::Intact(format!(
                 "{text}; the receipt names no record"
@@ -357,7 +376,7 @@ impl Receipt {
             Source::Log(dir) => Trail::open(dir, std::sync::Arc::new(RealDisk))?
                 .leaf(index)
                 .ok(),
-            Source::Tiles(tiles) => entry(tiles, index)?,
+            Source::Tiles(_) => bundle.and_then(Bundle::entry),
             Source::File(_) => {
                 anyhow::bail!("a receipt is checked against a log: name its folder or URL")
             }
@@ -380,24 +399,51 @@ impl Receipt {
     }
 }
 
-/// One entry of a log's static files.
-fn entry(tiles: &Tiles, index: u64) -> anyhow::Result<Option<Vec<u8>>> {
-    use tlog::tile::{Layer, TILE_WIDTH, Tile, decode_bundle};
-    let (bundle, place) = (index / 256, index % 256);
-    let widths = (1..=TILE_WIDTH).rev();
-    for width in widths.filter(|width| u64::from(*width) > place) {
-        let Some(tile) = Tile::new(Layer::Entries, bundle, width) else {
-            break;
-        };
-        if let Some(bytes) = tiles.read(&tile.to_string())? {
-            let entries = decode_bundle(&bytes, width)?;
-            let found = usize::try_from(place)
-                .ok()
-                .and_then(|place| entries.get(place));
-            return Ok(found.map(|entry| entry.to_vec()));
+/// The bundle of entries with one record in it, as it was read for the check: a mirror that is asked again
+/// may answer otherwise.
+#[derive(Debug)]
+struct Bundle {
+    index: u64,
+    size: u64,
+    /// The bytes, and how many entries they have.
+    read: Option<(u16, Vec<u8>)>,
+}
+
+impl Bundle {
+    const fn of(index: u64) -> Self {
+        Self {
+            index,
+            size: 0,
+            read: None,
         }
     }
-    Ok(None)
+
+    /// Take note of what the check is given to read.
+    fn see(&mut self, path: &str, bytes: Option<&Vec<u8>>) {
+        let full = Tile::new(Layer::Entries, self.index / 256, TILE_WIDTH);
+        let (Some(full), Some(bytes)) = (full, bytes) else {
+            return;
+        };
+        let full = full.to_string();
+        let width = match path.strip_prefix(&full) {
+            Some("") => Some(TILE_WIDTH),
+            Some(part) => part
+                .strip_prefix(".p/")
+                .and_then(|width| width.parse().ok()),
+            None => None,
+        };
+        if let Some(width) = width {
+            self.read = Some((width, bytes.clone()));
+        }
+    }
+
+    /// The record, if the verified checkpoint covers it.
+    fn entry(&self) -> Option<Vec<u8>> {
+        let (width, bytes) = self.read.as_ref().filter(|_| self.index < self.size)?;
+        let entries = decode_bundle(bytes, *width).ok()?;
+        let place = usize::try_from(self.index % 256).ok()?;
+        entries.get(place).map(|entry| entry.to_vec())
+    }
 }
 
 /// Tells a person at a terminal how far the check has come.
@@ -458,5 +504,43 @@ impl Meter {
         }
         let per_second = u128::from(records) * 1000 / took.as_millis().max(1);
         format!(", {per_second} records/s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipts_record_is_of_the_bytes_that_were_verified() {
+        let bundle = |texts: &[&str]| -> Vec<u8> {
+            let entry =
+                |text: &&str| [&[0, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+            texts.iter().flat_map(entry).collect()
+        };
+        let seen = |index, size, files: &[(&str, &[&str])]| {
+            let mut seen = Bundle {
+                size,
+                ..Bundle::of(index)
+            };
+            for (path, texts) in files {
+                seen.see(path, Some(&bundle(texts)));
+            }
+            seen.see("tile/entries/000", None);
+            seen.entry().map(|entry| String::from_utf8(entry).unwrap())
+        };
+        let part = "tile/entries/000.p/2";
+        assert_eq!(seen(1, 2, &[(part, &["a", "b"])]), Some("b".to_owned()));
+        // Not covered by the checkpoint, whatever the file has.
+        assert_eq!(seen(1, 1, &[(part, &["a", "b"])]), None);
+        assert_eq!(seen(2, 2, &[(part, &["a", "b"])]), None);
+        // Other bundles, and levels of hashes, are none of its business.
+        let other = ("tile/entries/001.p/2", &["c", "d"][..]);
+        let hashes = ("tile/0/000.p/2", &["e", "f"][..]);
+        assert_eq!(
+            seen(1, 2, &[(part, &["a", "b"]), other, hashes]),
+            Some("b".to_owned())
+        );
+        assert_eq!(seen(1, 2, &[other, hashes]), None);
     }
 }
