@@ -2,6 +2,7 @@ mod crash;
 mod faults;
 mod index;
 mod measure;
+mod outside;
 mod sim;
 mod support;
 mod tamper;
