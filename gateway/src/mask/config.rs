@@ -122,8 +122,8 @@ impl Settings {
             }
         };
         let instead = instead::compile(&config.instead, &classes, &mut faults);
-        let requests = RequestGuard::compile(config, &mut faults);
         let own = own::compile(&config.detectors, &number, &mut faults);
+        let requests = RequestGuard::compile(config, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }

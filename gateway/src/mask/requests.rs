@@ -12,6 +12,7 @@ use super::class::DataClass;
 use super::config::{Config, Fault, Mode, Plan, Settings};
 use super::masker::{Masker, ResponseFacts, Summary};
 use super::needles::Needles;
+use super::own::OwnConfig;
 use super::withheld::Withheld;
 
 /// What requests may hold.
@@ -86,7 +87,8 @@ impl RequestGuard {
                 });
             }
         }
-        // Places of answers say nothing about requests.
+        // Places of answers say nothing about requests. Examples hold for what is found in answers, and
+        // are checked there: beside other detectors another class may win.
         let by_value = config
             .detectors
             .iter()
@@ -94,12 +96,23 @@ impl RequestGuard {
         let searched = Config {
             detect: built_in,
             detectors: by_value
-                .map(|(class, own)| (class.clone(), own.clone()))
+                .map(|(class, own)| (class.clone(), without_examples(own)))
                 .collect(),
             mode: Mode::On,
             ..Config::default()
         };
-        let settings = Settings::compile(&searched).ok()?;
+        let settings = match Settings::compile(&searched) {
+            Ok(settings) => settings,
+            Err(more) => {
+                let known = faults.len();
+                for fault in more {
+                    if !faults.iter().take(known).any(|other| *other == fault) {
+                        faults.push(fault);
+                    }
+                }
+                return None;
+            }
+        };
         let named = |class: &DataClass| {
             let group = class.group();
             block
@@ -154,6 +167,14 @@ impl RequestGuard {
 
     fn plan(&self) -> Plan {
         self.settings.plan(&self.allowed)
+    }
+}
+
+fn without_examples(own: &OwnConfig) -> OwnConfig {
+    OwnConfig {
+        matches: Vec::new(),
+        ignores: Vec::new(),
+        ..own.clone()
     }
 }
 

@@ -122,3 +122,20 @@ fn a_name_that_nothing_finds_is_a_fault_and_no_name_no_guard() {
             .is_none()
     );
 }
+
+#[test]
+fn examples_of_own_detectors_do_not_switch_the_search_off() {
+    // Where the group is searched too, the longer finding hides the detector's own.
+    let settings = settings(
+        r#"{ "detectors": { "mailbox": { "regex": "[a-z]+@corp", "matches": ["to bob@corp.example"] } },
+             "requests": { "block": ["mailbox", "contact"] } }"#,
+    );
+    let facts = RequestFacts {
+        body: br#"{"to":"bob@corp.example"}"#,
+        ..JSON
+    };
+    assert_eq!(
+        check(&settings, &facts, &[]),
+        "the body holds data of class `email`, which may not be sent to this function"
+    );
+}
