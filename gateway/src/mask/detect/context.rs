@@ -279,6 +279,8 @@ const HARMLESS: &[&[u8]] = &[
 
 /// What may be appended to a name.
 const ENDINGS: &[&str] = &["", "number", "no", "nr", "id", "value"];
+/// The longest of them, in bytes.
+const ENDING_BYTES_MAX: usize = 6;
 /// How words of a name are joined in text.
 const JOINTS: &[&str] = &[" ", "_", "-", ""];
 /// Longest name that is looked at, in bytes.
@@ -503,6 +505,7 @@ fn behind_name(
     let rest = text.get(at..)?;
     let letters = rest
         .iter()
+        .take(ENDING_BYTES_MAX + 1)
         .take_while(|byte| byte.is_ascii_alphabetic())
         .count();
     let word = rest.get(..letters)?;

@@ -13,13 +13,20 @@ pub(super) enum Place {
     Text,
 }
 
-/// Length of the run at the start of `text` whose bytes `has` accepts.
-fn run(text: &[u8], has: impl Fn(u8) -> bool) -> usize {
-    text.iter().take_while(|byte| has(**byte)).count()
+/// Most digits that a value of one run has (ten), and one more.
+const DIGITS_MAX: usize = 11;
+/// Longest word of a date, and more.
+const MONTH_BYTES_MAX: usize = 16;
+
+/// Length of the run at the start of `text` whose bytes `has` accepts, looked at up to `most` bytes: a
+/// name may stand at every few bytes of long text, and what is behind each is looked at again.
+fn run(text: &[u8], most: usize, has: impl Fn(u8) -> bool) -> usize {
+    let near = text.iter().take(most);
+    near.take_while(|byte| has(**byte)).count()
 }
 
 fn digits(text: &[u8]) -> usize {
-    run(text, |byte| byte.is_ascii_digit())
+    run(text, DIGITS_MAX, |byte| byte.is_ascii_digit())
 }
 
 fn number(text: &[u8]) -> u32 {
@@ -98,7 +105,7 @@ fn named_date(text: &[u8]) -> Option<usize> {
     for _ in 0..5 {
         let rest = text.get(at..)?;
         let numbers = digits(rest);
-        let letters = run(rest, |byte| byte.is_ascii_alphabetic());
+        let letters = run(rest, MONTH_BYTES_MAX, |byte| byte.is_ascii_alphabetic());
         if numbers == 4 && day && month && year(rest.get(..4)?) {
             return Some(at + 4);
         }
@@ -129,7 +136,9 @@ fn named_date(text: &[u8]) -> Option<usize> {
         } else {
             break;
         }
-        at += run(text.get(at..)?, |byte| matches!(byte, b' ' | b'.' | b'-')).min(2);
+        at += run(text.get(at..)?, 2, |byte| {
+            matches!(byte, b' ' | b'.' | b'-')
+        });
     }
     // Day and month alone are kept from view where the year stands behind a comma.
     let end = text.get(..at)?.trim_ascii_end().len();
@@ -160,7 +169,7 @@ pub(super) fn postal_code(text: &[u8], _: Place) -> Option<usize> {
         return (!is_word(rest.first())).then_some(length);
     }
     // Outward and inward part of a British code, or the two halves of a Canadian one.
-    let first = run(text, |byte| byte.is_ascii_alphanumeric());
+    let first = run(text, 8, |byte| byte.is_ascii_alphanumeric());
     let forms = [
         "A9 9AA", "A99 9AA", "A9A 9AA", "AA9 9AA", "AA99 9AA", "AA9A 9AA", "A9A 9A9",
     ];
@@ -188,7 +197,7 @@ pub(super) fn has_form(text: &[u8], form: &str) -> bool {
 
 /// ISO 9362: bank, country, place, and branch.
 pub(super) fn bic(text: &[u8], _: Place) -> Option<usize> {
-    let length = run(text, |byte| {
+    let length = run(text, 12, |byte| {
         byte.is_ascii_uppercase() || byte.is_ascii_digit()
     });
     let letters = text.get(..6)?.iter().all(u8::is_ascii_uppercase);
@@ -264,31 +273,40 @@ fn grouped(
 
 /// One word of upper-case letters and digits, mostly digits, as passports and licences have it.
 pub(super) fn document(text: &[u8], _: Place) -> Option<usize> {
-    let length = run(text, |byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let length = text.get(..length)?.trim_ascii_end().len();
+    const BYTES: std::ops::RangeInclusive<usize> = 6..=20;
+    let length = run(text, BYTES.end() + 1, |byte| {
+        byte.is_ascii_alphanumeric() || byte == b'-'
+    });
     let word = text.get(..length)?;
     let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
     let upper = !word.iter().any(u8::is_ascii_lowercase);
-    ((6..=20).contains(&length) && digits >= 4 && upper && word.last() != Some(&b'-'))
+    (BYTES.contains(&length) && digits >= 4 && upper && word.last() != Some(&b'-'))
         .then_some(length)
 }
 
 /// A word of four to fourteen letters and digits with at least three digits.
 pub(super) fn record(text: &[u8], _: Place) -> Option<usize> {
-    let length = run(text, |byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    const BYTES: std::ops::RangeInclusive<usize> = 4..=16;
+    let length = run(text, BYTES.end() + 1, |byte| {
+        byte.is_ascii_alphanumeric() || byte == b'-'
+    });
     let word = text.get(..length)?;
     let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
-    ((4..=16).contains(&length) && digits >= 3 && word.last() != Some(&b'-')).then_some(length)
+    (BYTES.contains(&length) && digits >= 3 && word.last() != Some(&b'-')).then_some(length)
 }
 
 /// A licence plate: letters and digits in up to three groups, in upper case.
 pub(super) fn plate(text: &[u8], _: Place) -> Option<usize> {
+    const BYTES: std::ops::RangeInclusive<usize> = 4..=12;
     let mut end = 0;
     let mut groups = 0;
     while groups < 3 {
-        let length = run(text.get(end..)?, |byte| {
+        let length = run(text.get(end..)?, BYTES.end() + 1, |byte| {
             byte.is_ascii_uppercase() || byte.is_ascii_digit()
         });
+        if length > *BYTES.end() {
+            return None;
+        }
         if length == 0 || is_word(text.get(end + length)) {
             break;
         }
@@ -304,7 +322,7 @@ pub(super) fn plate(text: &[u8], _: Place) -> Option<usize> {
     }
     let word = text.get(..end)?;
     let mixed = word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_uppercase);
-    ((4..=12).contains(&end) && mixed).then_some(end)
+    (BYTES.contains(&end) && mixed).then_some(end)
 }
 
 /// National provider identifier: ten digits that pass Luhn behind `80840`.
@@ -321,7 +339,7 @@ const AWS_SECRET_BYTES: usize = 40;
 
 /// Forty characters of base64.
 pub(super) fn aws_secret(text: &[u8], _: Place) -> Option<usize> {
-    let length = run(text, |byte| {
+    let length = run(text, AWS_SECRET_BYTES + 1, |byte| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
     });
     (length == AWS_SECRET_BYTES).then_some(length)
@@ -341,7 +359,7 @@ pub(super) fn password(text: &[u8], place: Place) -> Option<usize> {
     let length = match place {
         Place::Whole if text.iter().any(u8::is_ascii_whitespace) => return None,
         Place::Whole => text.len(),
-        Place::Text => run(text, |byte| !ends(byte)),
+        Place::Text => run(text, BYTES.end() + 1, |byte| !ends(byte)),
     };
     let word = text.get(..length)?;
     let placeholder = word
@@ -378,7 +396,7 @@ pub(super) fn random(text: &[u8], place: Place) -> Option<usize> {
         byte.is_ascii_alphanumeric()
             || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-' | b'.' | b'~')
     };
-    let mut length = run(text, in_run);
+    let mut length = run(text, BYTES.end() + 1, in_run);
     while place == Place::Text && length > 0 && matches!(text.get(length - 1), Some(b'.' | b'-')) {
         length -= 1;
     }
