@@ -14,6 +14,10 @@ use super::withheld::{Reason, Withheld};
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Longest text before the first part or after the last one, in bytes.
 const ASIDE_BYTES_MAX: usize = 64 * 1024;
+/// Most parts of one message.
+const PARTS_MAX: usize = 10_000;
+/// How much of a chunk is taken at a time: what is left behind each part is moved, so it must be little.
+const PIECE_BYTES: usize = 4096;
 /// Most parts inside each other.
 pub(super) const NESTING_MAX: usize = 3;
 
@@ -43,6 +47,8 @@ pub(super) struct MultipartCodec {
     state: State,
     places: Places,
     begun: bool,
+    /// Parts that have begun.
+    parts: usize,
 }
 
 impl MultipartCodec {
@@ -56,6 +62,7 @@ impl MultipartCodec {
             state: State::Preamble,
             places: Places::default(),
             begun: false,
+            parts: 0,
         }
     }
 
@@ -65,8 +72,10 @@ impl MultipartCodec {
         inspector: &mut Inspector,
         out: &mut Vec<u8>,
     ) -> Result<(), Withheld> {
-        self.pending.extend_from_slice(chunk);
-        while self.step(inspector, out)? {}
+        for piece in chunk.chunks(PIECE_BYTES) {
+            self.pending.extend_from_slice(piece);
+            while self.step(inspector, out)? {}
+        }
         Ok(())
     }
 
@@ -163,6 +172,10 @@ impl MultipartCodec {
             return Err(Reason::Parts("a line that begins like a boundary and is none").into());
         }
         out.extend_from_slice(&line);
+        self.parts += usize::from(!last);
+        if self.parts > PARTS_MAX {
+            return Err(Reason::Parts("more than 10000 parts").into());
+        }
         self.state = if last { State::Epilogue } else { State::Head };
         Ok(())
     }

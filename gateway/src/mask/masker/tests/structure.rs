@@ -287,3 +287,18 @@ fn at_a_limit_an_answer_passes_and_above_it_nothing_of_the_rest_does() {
         }
     }
 }
+
+#[test]
+fn very_many_parts_are_withheld_and_take_no_longer_than_their_bytes() {
+    let case = typed("multipart/mixed; boundary=b");
+    let message = |parts: usize| format!("{}--b--\r\n", "--b\r\n\r\nx\r\n".repeat(parts));
+    let most = message(10_000);
+    assert_eq!(case.masked(&most), most);
+    for parts in [10_001, 150_000] {
+        assert_eq!(
+            case.withheld(message(parts).as_bytes()),
+            "multipart",
+            "{parts}"
+        );
+    }
+}
