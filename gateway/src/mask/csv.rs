@@ -127,7 +127,7 @@ impl CsvCodec {
                     inspector.count_field(class);
                     out.extend_from_slice(inspector.marker(class).as_bytes());
                 }
-                Some(_) | None => searched(source, field.quoted, inspector, out),
+                Some(_) | None => cell(name, source, field.quoted, inspector, out),
             }
         }
         self.places.close(inspector);
@@ -221,6 +221,23 @@ fn quoted_length(rest: &[u8]) -> Option<usize> {
             return Some(at + 1);
         }
         at += 2;
+    }
+}
+
+/// Appends a cell: replaced if its column's name announces it, otherwise with findings replaced.
+fn cell(name: &[u8], source: &[u8], quoted: bool, inspector: &mut Inspector, out: &mut Vec<u8>) {
+    let announced = inspector.announces(name);
+    let replaced = announced.is_some()
+        && match source {
+            [b'"', inner @ .., b'"'] if quoted => inspector.replace_announced(
+                announced,
+                view::undouble(inner).text().trim_ascii(),
+                out,
+            ),
+            plain => inspector.replace_announced(announced, plain.trim_ascii(), out),
+        };
+    if !replaced {
+        searched(source, quoted, inspector, out);
     }
 }
 

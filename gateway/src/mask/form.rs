@@ -1,5 +1,5 @@
-//! `application/x-www-form-urlencoded` (URL standard, 5.1): names and values are searched decoded, and
-//! field rules apply by name.
+//! `application/x-www-form-urlencoded` (URL standard, 5.1): names and values are searched decoded, a name
+//! can announce its value, and field rules apply by name.
 
 use super::inspector::Inspector;
 use super::media::Charset;
@@ -68,30 +68,50 @@ impl FormCodec {
             };
             let equals = memchr::memchr(b'=', field).unwrap_or(field.len());
             let (name, value) = field.split_at(equals);
-            // What stands in front of a value can make it look like a part of something else.
             let (sign, value) = value.split_at(value.len().min(1));
             searched(name, inspector, out);
-            let class = if inspector.has_fields() {
-                self.places
-                    .field(inspector, view::unescape_form(name).text())
-            } else {
-                None
-            };
             out.extend_from_slice(sign);
-            match class {
-                Some(class) if !value.is_empty() => {
-                    inspector.count_field(class);
-                    out.extend_from_slice(inspector.marker(class).as_bytes());
-                }
-                Some(_) | None => searched(value, inspector, out),
+            if !value.is_empty() {
+                self.value(name, value, inspector, out);
             }
             out.extend_from_slice(end);
         }
         Ok(())
     }
+
+    fn value(&mut self, name: &[u8], value: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) {
+        let name = view::unescape_form(name);
+        let class = if inspector.has_fields() {
+            self.places.field(inspector, name.text())
+        } else {
+            None
+        };
+        if let Some(class) = class {
+            inspector.count_field(class);
+            out.extend_from_slice(inspector.marker(class).as_bytes());
+            return;
+        }
+        let view = view::unescape_form(value);
+        let announced = inspector.announces(name.text());
+        if inspector.replace_announced(announced, view.text(), out) {
+            return;
+        }
+        // What stands in front of a value can tell what it is, or make it look like a part of something
+        // else: it is searched with its name, as a parameter of a URL, and without.
+        let mut whole = b"&".to_vec();
+        whole.extend_from_slice(name.text());
+        whole.push(b'=');
+        let from = whole.len();
+        whole.extend_from_slice(view.text());
+        if inspector.search_behind(&whole, from) {
+            inspector.write_view(value, &view, out);
+        } else {
+            out.extend_from_slice(value);
+        }
+    }
 }
 
-/// Appends a name or a value, findings replaced. A marker has no byte that ends a field.
+/// Appends a name, findings replaced. A marker has no byte that ends a field.
 fn searched(source: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) {
     let view = view::unescape_form(source);
     if inspector.search(view.text()) {

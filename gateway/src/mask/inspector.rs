@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::class::DataClass;
 use super::config::Mode;
 use super::config::{ClassId, Plan};
-use super::detect::Hit;
 use super::detect::context::Announced;
+use super::detect::{self, Hit};
 use super::instead::Instead;
 use super::view::View;
 
@@ -73,6 +73,25 @@ impl Inspector {
         self.hits.first().map(|hit| hit.class)
     }
 
+    /// Searches what stands behind the first `from` bytes of `text`, alone and with these in front, as in
+    /// `name=value`; spans count from there.
+    pub(super) fn search_behind(&mut self, text: &[u8], from: usize) -> bool {
+        let Self { plan, hits, .. } = self;
+        let detectors = &plan.settings.detectors;
+        let mut named = Vec::new();
+        detectors.inspect(text, |class| plan.covers(class), &mut named);
+        let value = text.get(from..).unwrap_or_default();
+        detectors.inspect(value, |class| plan.covers(class), hits);
+        let behind = named.iter().filter(|hit| hit.end > from);
+        hits.extend(behind.map(|hit| Hit {
+            start: hit.start.saturating_sub(from),
+            end: hit.end - from,
+            class: hit.class,
+        }));
+        detect::merge(hits);
+        self.count()
+    }
+
     fn count(&mut self) -> bool {
         for at in 0..self.hits.len() {
             self.note(self.hits[at].class);
@@ -112,6 +131,21 @@ impl Inspector {
         let context = self.plan.settings.detectors.context.as_ref()?;
         let class = context.value(announced, value);
         class.filter(|class| self.plan.covers(*class))
+    }
+
+    /// Appends what stands in place of a value whose name announced it, if it looks like that.
+    pub(super) fn replace_announced(
+        &mut self,
+        announced: Option<Announced>,
+        value: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let class = announced.and_then(|announced| self.announced(announced, value));
+        if let Some(class) = class {
+            self.note(class);
+            out.extend_from_slice(self.instead(class, value).as_bytes());
+        }
+        class.is_some()
     }
 
     /// Whether there are field rules.

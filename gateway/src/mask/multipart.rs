@@ -3,6 +3,7 @@
 //! answer is withheld.
 
 use super::body::Body;
+use super::detect::context::Announced;
 use super::inspector::Inspector;
 use super::masker::is_plain;
 use super::media::{Charset, FieldRules, Format};
@@ -14,6 +15,8 @@ use super::withheld::{Reason, Withheld};
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Longest text before the first part or after the last one, in bytes.
 const ASIDE_BYTES_MAX: usize = 64 * 1024;
+/// Longest text that a part's name can announce, and more, in bytes.
+const ANNOUNCED_BYTES_MAX: usize = 1024;
 /// Most parts of one message.
 const PARTS_MAX: usize = 10_000;
 /// How much of a chunk is taken at a time: what is left behind each part is moved, so it must be little.
@@ -29,6 +32,8 @@ enum State {
     Boundary,
     Head,
     Part(Box<Body>),
+    /// A text whose name announces it, held to see whether it looks like that.
+    Announced(Announced, Vec<u8>, Box<Body>),
     /// A part that a field rule replaces.
     Hidden,
     /// After the last boundary.
@@ -108,7 +113,7 @@ impl MultipartCodec {
                 Ok(true)
             }
             State::Head => self.head(inspector, out),
-            State::Part(_) | State::Hidden => self.part(inspector, out),
+            State::Part(_) | State::Announced(..) | State::Hidden => self.part(inspector, out),
             State::Epilogue if self.pending.len() > ASIDE_BYTES_MAX => {
                 Err(Reason::TooLong("the text after the last part").into())
             }
@@ -219,7 +224,17 @@ impl MultipartCodec {
                 };
                 let media = part.media_type.as_deref().unwrap_or("text/plain");
                 let format = Format::parse(Some(media), rules)?;
-                State::Part(Box::new(Body::opening(format, self.nesting + 1)?))
+                let name = part.name.as_deref().unwrap_or_default();
+                let announced = if matches!(format, Format::Text(_)) {
+                    inspector.announces(name.as_bytes())
+                } else {
+                    None
+                };
+                let body = Box::new(Body::opening(format, self.nesting + 1)?);
+                match announced {
+                    Some(announced) => State::Announced(announced, Vec::new(), body),
+                    None => State::Part(body),
+                }
             }
         };
         self.at_line = true;
@@ -234,16 +249,41 @@ impl MultipartCodec {
             None => (self.pending.len().saturating_sub(keep), 0),
         };
         let pending = std::mem::take(&mut self.pending);
-        if let State::Part(body) = &mut self.state {
-            body.push(pending.get(..content).unwrap_or_default(), inspector, out)?;
-        }
+        let read = pending.get(..content).unwrap_or_default();
+        self.state = match std::mem::replace(&mut self.state, State::Boundary) {
+            State::Part(mut body) => {
+                body.push(read, inspector, out)?;
+                State::Part(body)
+            }
+            State::Announced(announced, mut held, mut body) => {
+                held.extend_from_slice(read);
+                if held.len() > ANNOUNCED_BYTES_MAX {
+                    body.push(&held, inspector, out)?;
+                    State::Part(body)
+                } else {
+                    State::Announced(announced, held, body)
+                }
+            }
+            state @ (State::Preamble
+            | State::Boundary
+            | State::Head
+            | State::Hidden
+            | State::Epilogue) => state,
+        };
         self.at_line &= content == 0;
         if found.is_none() {
             self.pending = pending.get(content..).unwrap_or_default().to_vec();
             return Ok(false);
         }
-        if let State::Part(body) = std::mem::replace(&mut self.state, State::Boundary) {
-            body.finish(inspector, out)?;
+        match std::mem::replace(&mut self.state, State::Boundary) {
+            State::Part(body) => body.finish(inspector, out)?,
+            State::Announced(announced, held, mut body) => {
+                if !inspector.replace_announced(Some(announced), held.trim_ascii(), out) {
+                    body.push(&held, inspector, out)?;
+                    body.finish(inspector, out)?;
+                }
+            }
+            State::Preamble | State::Boundary | State::Head | State::Hidden | State::Epilogue => {}
         }
         out.extend_from_slice(pending.get(content..line).unwrap_or_default());
         self.pending = pending.get(line..).unwrap_or_default().to_vec();

@@ -3,6 +3,7 @@
 //! in order, no entities of a document's own. Without field rules XML is read as text.
 
 use super::config::ClassId;
+use super::detect::context::Announced;
 use super::inspector::Inspector;
 use super::media::Charset;
 use super::places::Places;
@@ -42,6 +43,8 @@ pub(super) struct XmlCodec {
     ended: bool,
     /// How many elements are open around the one whose content is replaced.
     hidden: Option<usize>,
+    /// What the name of the element that just began says of the text in it.
+    announced: Option<Announced>,
 }
 
 impl XmlCodec {
@@ -55,6 +58,7 @@ impl XmlCodec {
             open: Vec::new(),
             ended: false,
             hidden: None,
+            announced: None,
         }
     }
 
@@ -94,7 +98,7 @@ impl XmlCodec {
             return Err(Reason::Markup("the document ends early").into());
         }
         let pending = std::mem::take(&mut self.pending);
-        self.text(&pending, inspector, out)
+        self.text(None, &pending, inspector, out)
     }
 
     /// Where the piece that starts at `start` ends, if it does.
@@ -148,8 +152,9 @@ impl XmlCodec {
         out: &mut Vec<u8>,
     ) -> Result<(), Withheld> {
         text::check(bytes, self.charset)?;
+        let announced = self.announced.take();
         match piece {
-            Piece::Text => self.text(bytes, inspector, out),
+            Piece::Text => self.text(announced, bytes, inspector, out),
             Piece::Tag { .. } if bytes.starts_with(b"</") => self.end_tag(bytes, inspector, out),
             Piece::Tag { .. } if bytes.starts_with(b"<!") => {
                 if bytes.contains(&b'[') {
@@ -173,6 +178,7 @@ impl XmlCodec {
 
     fn text(
         &mut self,
+        announced: Option<Announced>,
         bytes: &[u8],
         inspector: &mut Inspector,
         out: &mut Vec<u8>,
@@ -182,7 +188,7 @@ impl XmlCodec {
             return Err(Reason::Markup("text outside of the root element").into());
         }
         if self.hidden.is_none() {
-            searched(bytes, inspector, out);
+            content(announced, bytes, inspector, out);
         }
         Ok(())
     }
@@ -225,6 +231,7 @@ impl XmlCodec {
             out.extend_from_slice(inspector.marker(class).as_bytes());
             self.hidden = Some(self.open.len());
         }
+        self.announced = inspector.announces(local(name));
         self.open.push(name.to_vec());
         Ok(())
     }
@@ -274,7 +281,10 @@ impl XmlCodec {
                     inspector.count_field(class);
                     out.extend_from_slice(inspector.marker(class).as_bytes());
                 }
-                Some(_) | None => searched(value, inspector, out),
+                Some(_) | None => {
+                    let announced = inspector.announces(local(name));
+                    content(announced, value, inspector, out);
+                }
             }
             out.extend(begin.last());
             rest = next;
@@ -373,6 +383,24 @@ fn local(name: &[u8]) -> &[u8] {
     memchr::memrchr(b':', name)
         .and_then(|at| name.get(at + 1..))
         .unwrap_or(name)
+}
+
+/// Appends text or an attribute's value: replaced if its name announces it, otherwise with findings
+/// replaced.
+fn content(
+    announced: Option<Announced>,
+    source: &[u8],
+    inspector: &mut Inspector,
+    out: &mut Vec<u8>,
+) {
+    let replaced = announced.is_some()
+        && match view::references(source) {
+            Some(view) => inspector.replace_announced(announced, view.text().trim_ascii(), out),
+            None => inspector.replace_announced(announced, source.trim_ascii(), out),
+        };
+    if !replaced {
+        searched(source, inspector, out);
+    }
 }
 
 /// Appends text or an attribute's value, findings replaced. A marker has no byte that is markup.

@@ -290,7 +290,7 @@ fn beside(text: &[u8], hits: &[Hit]) -> Vec<(usize, usize)> {
 
 /// Sorts spans and joins those that overlap; the class of the first (of the longest, if several
 /// start together) remains.
-fn merge(hits: &mut Vec<Hit>) {
+pub(super) fn merge(hits: &mut Vec<Hit>) {
     hits.sort_by(|a, b| a.start.cmp(&b.start).then(b.end.cmp(&a.end)));
     let mut kept = 0;
     for at in 0..hits.len() {

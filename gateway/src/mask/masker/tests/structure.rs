@@ -302,3 +302,73 @@ fn very_many_parts_are_withheld_and_take_no_longer_than_their_bytes() {
         );
     }
 }
+
+#[test]
+fn a_name_announces_its_value_in_a_form_a_table_and_xml() {
+    let key = "8f14e45fceea167a5a36dedd4bea2543";
+    every_split(
+        &typed("application/x-www-form-urlencoded"),
+        &format!("user=bo&password=hunter2&api%5Fkey={key}&AccountKey=%38{key}&password=&page=2"),
+        "user=bo&password=[masked:secret.password]&api%5Fkey=[masked:secret.named]\
+         &AccountKey=[masked:secret.named]&password=&page=2",
+    );
+    every_split(
+        &fields("text/csv"),
+        &format!("user,password,api_key\nbo,hunter2,\"{key}\"\n"),
+        "user,password,api_key\nbo,[masked:secret.password],[masked:secret.named]\n",
+    );
+    every_split(
+        &fields("application/xml"),
+        &format!(
+            "<a password='hunter2'><user>bo1234</user><apiKey> {key} </apiKey><b>{key}</b></a>"
+        ),
+        &format!(
+            "<a password='[masked:secret.password]'><user>bo1234</user>\
+             <apiKey>[masked:secret.named]</apiKey><b>{key}</b></a>"
+        ),
+    );
+}
+
+#[test]
+fn a_field_of_a_form_is_searched_with_its_name_in_front_as_well() {
+    let mut case = typed("application/x-www-form-urlencoded");
+    let own = serde_json::from_str(r#"{ "regex": "ref=[0-9]{4}\\b" }"#).unwrap();
+    case.config.detectors.insert("reference".to_owned(), own);
+    every_split(
+        &case,
+        "a=1&ref=12%334&ref=12345&to=bob%40example.com",
+        "a=1&ref=[masked:reference]&ref=12345&to=[masked:email]",
+    );
+    // As parameters of a signed URL.
+    every_split(
+        &case,
+        "sig=kLx5Wv2cJm0oV0b7mXhJm1l0q9f3u0o8V7y6T5r4e3w%3D\
+         &X-Amz-Signature=fe5f80f77d5fa3beca038a248ff027d0445342fe2855ddc963176630326f1024&sig=none",
+        "sig=[masked:secret.azure-key]&X-Amz-Signature=[masked:secret.signed-url]&sig=none",
+    );
+}
+
+#[test]
+fn the_name_of_a_part_announces_its_text() {
+    let case = typed("multipart/form-data; boundary=b");
+    let part = |name: &str, text: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+    };
+    let long = format!("{} bob@example.com", "hunter2 ".repeat(200));
+    let message = |password: &str, mail: &str| {
+        let parts = [
+            part("password", password),
+            part("user", "hunter2"),
+            part("password", "none"),
+            part("password", ""),
+            part("password", mail),
+            part("password", &long.replace("bob@example.com", mail)),
+        ];
+        format!("{}--b--\r\n", parts.concat())
+    };
+    every_split(
+        &case,
+        &message("hunter2", "of bob@example.com"),
+        &message("[masked:secret.password]", "of [masked:email]"),
+    );
+}
