@@ -157,13 +157,7 @@ impl XmlCodec {
             Piece::Text => self.text(announced, bytes, inspector, out),
             Piece::Tag { .. } if bytes.starts_with(b"</") => self.end_tag(bytes, inspector, out),
             Piece::Tag { .. } if bytes.starts_with(b"<!") => {
-                if bytes.contains(&b'[') {
-                    return Err(
-                        Reason::Markup("a document type with declarations of its own").into(),
-                    );
-                }
-                out.extend_from_slice(bytes);
-                Ok(())
+                self.document_type(bytes, inspector, out)
             }
             Piece::Tag { .. } => self.start_tag(bytes, inspector, out),
             Piece::Until(_) | Piece::Opening => {
@@ -174,6 +168,23 @@ impl XmlCodec {
                 Ok(())
             }
         }
+    }
+
+    /// The one declaration that may stand by itself, and only in front of the root element.
+    fn document_type(
+        &self,
+        bytes: &[u8],
+        inspector: &mut Inspector,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        if bytes.contains(&b'[') {
+            return Err(Reason::Markup("a document type with declarations of its own").into());
+        }
+        if !bytes.starts_with(b"<!DOCTYPE") || self.ended || !self.open.is_empty() {
+            return Err(Reason::Markup("a declaration where none may stand").into());
+        }
+        text::mask(bytes, inspector, out);
+        Ok(())
     }
 
     fn text(
@@ -215,6 +226,7 @@ impl XmlCodec {
         if self.ended || self.open.len() >= DEPTH_MAX {
             return Err(Reason::Markup("more than one root element, or too deep nesting").into());
         }
+        clean(name, inspector)?;
         let class = self.enter(name, inspector);
         if self.hidden.is_none() {
             out.push(b'<');
@@ -274,6 +286,7 @@ impl XmlCodec {
             let Some((name, begin, value, next)) = attribute(after).filter(|_| blank > 0) else {
                 return Err(Reason::Markup("an attribute without a quoted value").into());
             };
+            clean(name, inspector)?;
             let class = self.places.member(inspector, local(name));
             out.extend_from_slice(begin);
             match element.or(class) {
@@ -364,6 +377,14 @@ fn attribute(text: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
         text.get(open + 1..end)?,
         text.get(end + 1..)?,
     ))
+}
+
+/// A name cannot be replaced, as a marker is none: with a finding in it nothing more is delivered.
+fn clean(name: &[u8], inspector: &mut Inspector) -> Result<(), Withheld> {
+    if inspector.search(name) {
+        return Err(Reason::Markup("a name that holds data to be masked").into());
+    }
+    Ok(())
 }
 
 fn is_name(name: &[u8]) -> bool {

@@ -372,3 +372,25 @@ fn the_name_of_a_part_announces_its_text() {
         &message("[masked:secret.password]", "of [masked:email]"),
     );
 }
+
+#[test]
+fn declarations_and_names_of_xml_hide_nothing() {
+    let case = fields("application/xml");
+    every_split(
+        &case,
+        "<!DOCTYPE a SYSTEM \"http://u:hunter22@h/bob@example.com\"><a/>",
+        "<!DOCTYPE a SYSTEM \"http://u:[masked:secret.url-password]@h/[masked:email]\"><a/>",
+    );
+    for body in [
+        "<a><!DOCTYPE a></a>",
+        "<a/><!DOCTYPE a>",
+        "<a><!bob@example.com></a>",
+        "<!ELEMENT a>",
+        "<!doctype a><a/>",
+        "<a><email><!x></email></a>",
+        "<a><ghp_abcdefghijklmnopqrstuvwxyz0123456789/></a>",
+        "<a ghp_abcdefghijklmnopqrstuvwxyz0123456789='1'/>",
+    ] {
+        assert_eq!(case.withheld(body.as_bytes()), "xml", "{body}");
+    }
+}
