@@ -95,7 +95,8 @@ enum Engine {
     },
 }
 
-/// Its window is at most 16 MiB (RFC 7932, 9.1).
+/// Made with `new_strict`, so that its window is at most 16 MiB (RFC 7932, 9.1): the other constructor
+/// also reads the large-window format, whose window has up to 1 GiB.
 type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
 impl fmt::Debug for Engine {
@@ -128,7 +129,7 @@ impl Decoder {
                 ended: false,
             },
             Coding::Brotli => Engine::Brotli {
-                state: Box::new(BrotliState::new(
+                state: Box::new(BrotliState::new_strict(
                     StandardAlloc::default(),
                     StandardAlloc::default(),
                     StandardAlloc::default(),

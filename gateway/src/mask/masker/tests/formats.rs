@@ -273,3 +273,12 @@ fn an_empty_body_is_fine_in_any_coding() {
     assert_eq!(json().coding("gzip").masked(""), "");
     assert_eq!(json().masked(" \n"), " \n");
 }
+
+#[test]
+fn brotli_with_a_large_window_is_withheld() {
+    // The header of a window of 1 GiB, and a last, empty block: not in RFC 7932.
+    let fault = text().coding("br").chunks(&[&[0x11, 0xDE]]).unwrap_err();
+    assert_eq!(fault.code(), "broken-coding");
+    // The largest window of the RFC.
+    assert!(text().coding("br").chunks(&[&[0x3F]]).is_ok());
+}
