@@ -61,7 +61,7 @@ impl CsvCodec {
         out: &mut Vec<u8>,
     ) -> Result<(), Withheld> {
         self.pending.extend_from_slice(chunk);
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
         let mut done = 0;
         while let Some(byte) = pending.get(self.searched) {
             self.searched += 1;
@@ -76,7 +76,9 @@ impl CsvCodec {
             }
         }
         self.searched -= done;
-        self.pending = pending.get(done..).unwrap_or_default().to_vec();
+        // In place: what is not complete may grow by one byte at a time.
+        pending.drain(..done);
+        self.pending = pending;
         if self.pending.len() > ROW_BYTES_MAX {
             return Err(Reason::TooLong("a row of a table").into());
         }
@@ -254,4 +256,29 @@ fn searched(source: &[u8], quoted: bool, inspector: &mut Inspector, out: &mut Ve
         out.extend_from_slice(inner);
     }
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::super::config::{Config, Settings};
+    use super::{Charset, CsvCodec, Inspector};
+
+    #[test]
+    fn an_unfinished_row_is_not_copied_for_each_chunk() {
+        let settings = Arc::new(Settings::compile(&Config::default()).unwrap());
+        let mut inspector = Inspector::new(settings.plan(&BTreeSet::new()));
+        let mut codec = CsvCodec::new(Charset::Utf8, None);
+        let mut out = Vec::new();
+        let mut copies = 0;
+        for _ in 0..20_000 {
+            let room = codec.pending.capacity();
+            codec.push(b"a", &mut inspector, &mut out).unwrap();
+            copies += usize::from(codec.pending.capacity() != room);
+        }
+        assert_eq!(codec.pending.len(), 20_000);
+        assert!(copies < 32, "{copies}");
+    }
 }

@@ -69,7 +69,7 @@ impl XmlCodec {
         out: &mut Vec<u8>,
     ) -> Result<(), Withheld> {
         self.pending.extend_from_slice(chunk);
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
         let mut done = 0;
         while let Some(end) = self.piece_end(&pending, done) {
             let bytes = pending.get(done..end).unwrap_or_default();
@@ -82,7 +82,9 @@ impl XmlCodec {
             self.searched = end;
         }
         self.searched -= done;
-        self.pending = pending.get(done..).unwrap_or_default().to_vec();
+        // In place: what is not complete may grow by one byte at a time.
+        pending.drain(..done);
+        self.pending = pending;
         if self.pending.len() > PIECE_BYTES_MAX {
             return Err(Reason::TooLong("a text, tag or comment of XML").into());
         }
@@ -433,5 +435,31 @@ fn searched(source: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) {
         inspector.write_view(source, &view, out);
     } else {
         out.extend_from_slice(source);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::super::config::{Config, Settings};
+    use super::{Charset, Inspector, XmlCodec};
+
+    #[test]
+    fn an_unfinished_text_is_not_copied_for_each_chunk() {
+        let settings = Arc::new(Settings::compile(&Config::default()).unwrap());
+        let mut inspector = Inspector::new(settings.plan(&BTreeSet::new()));
+        let mut codec = XmlCodec::new(Charset::Utf8);
+        let mut out = Vec::new();
+        codec.push(b"<a>", &mut inspector, &mut out).unwrap();
+        let mut copies = 0;
+        for _ in 0..20_000 {
+            let room = codec.pending.capacity();
+            codec.push(b"a", &mut inspector, &mut out).unwrap();
+            copies += usize::from(codec.pending.capacity() != room);
+        }
+        assert_eq!(codec.pending.len(), 20_000);
+        assert!(copies < 32, "{copies}");
     }
 }
