@@ -13,6 +13,7 @@ use super::config::{Config, Fault, Mode, Plan, Settings};
 use super::masker::{Masker, ResponseFacts, Summary};
 use super::needles::Needles;
 use super::own::OwnConfig;
+use super::view;
 use super::withheld::Withheld;
 
 /// What requests may hold.
@@ -136,7 +137,15 @@ impl RequestGuard {
         facts: &RequestFacts<'_>,
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<(), RequestFault> {
-        self.text("the path or query", "target", facts.target.as_bytes())?;
+        const TARGET: &str = "the path or query";
+        self.text(TARGET, "target", facts.target.as_bytes())?;
+        // For whom reads a query as a form, `+` is a blank.
+        if let Some((_, query)) = facts.target.split_once('?')
+            && query.contains('+')
+        {
+            let view = view::unescape_form(query.as_bytes());
+            self.text(TARGET, "target", view.text())?;
+        }
         for (name, value) in headers {
             self.text(&format!("header `{name}`"), name, value)?;
         }

@@ -139,3 +139,20 @@ fn examples_of_own_detectors_do_not_switch_the_search_off() {
         "the body holds data of class `email`, which may not be sent to this function"
     );
 }
+
+#[test]
+fn blanks_of_a_query_do_not_hide_a_value() {
+    let settings = settings(r#"{ "requests": { "block": ["payment-card", "phone"] } }"#);
+    for target in [
+        "/pay?card=4111+1111+1111+1111",
+        "/pay?a=b&card=4111+1111%201111+1111",
+        "/pay?to=+14155550123",
+    ] {
+        let facts = RequestFacts { target, ..JSON };
+        let said = check(&settings, &facts, &[]);
+        assert!(
+            said.starts_with("the path or query holds"),
+            "{target}: {said}"
+        );
+    }
+}
