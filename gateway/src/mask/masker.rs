@@ -133,22 +133,26 @@ impl Masker {
         if self.failed {
             return Err(Reason::Failed.into());
         }
-        let looked = guarded(|| Ok(self.look_at_value(name, value)))
+        let looked = guarded(|| self.look_at_value(name, value))
             .and_then(|masked| self.allowed().map(|()| masked));
         self.failed = looked.is_err();
         looked
     }
 
-    fn look_at_value(&mut self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
+    fn look_at_value(&mut self, name: &str, value: &[u8]) -> Result<Option<Vec<u8>>, Withheld> {
         let scrubbed = self.scrubber.whole(value);
         let text = scrubbed.as_deref().unwrap_or(value);
-        let mut masked = None;
-        if self.mode != Mode::Off && !is_plain(name) && self.inspector.search(text) {
-            let mut written = Vec::new();
-            self.inspector.write(text, &mut written);
-            masked = (self.mode == Mode::On).then_some(written);
+        let searched = self.mode != Mode::Off && !is_length(name);
+        if !searched || !self.inspector.search(text) || self.mode != Mode::On {
+            return Ok(scrubbed);
         }
-        masked.or(scrubbed)
+        // With a marker in it, it would be another type or none.
+        if name.eq_ignore_ascii_case("content-type") {
+            return Err(Reason::TellingType.into());
+        }
+        let mut written = Vec::new();
+        self.inspector.write(text, &mut written);
+        Ok(Some(written))
     }
 
     /// Takes the next bytes of the body and appends to `out` what may be released.
@@ -315,17 +319,9 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Withheld>) -> Result<T, Withheld>
     }
 }
 
-/// Header fields whose values have a grammar of their own that holds no free text.
-pub(super) fn is_plain(name: &str) -> bool {
-    [
-        "content-type",
-        "content-length",
-        "date",
-        "content-encoding",
-        "transfer-encoding",
-    ]
-    .iter()
-    .any(|plain| name.eq_ignore_ascii_case(plain))
+/// The one header that is never searched: a number that HTTP itself reads, and checks.
+fn is_length(name: &str) -> bool {
+    name.eq_ignore_ascii_case("content-length")
 }
 
 fn open_body(plan: &Plan, facts: &ResponseFacts<'_>) -> Result<Body, Withheld> {

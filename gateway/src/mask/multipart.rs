@@ -5,7 +5,6 @@
 use super::body::Body;
 use super::detect::context::Announced;
 use super::inspector::Inspector;
-use super::masker::is_plain;
 use super::media::{Charset, FieldRules, Format};
 use super::places::Places;
 use super::text;
@@ -312,7 +311,8 @@ fn read_head(head: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) -> Resul
             return Err(unclear());
         }
         let value = value.trim_matches([' ', '\t']);
-        match name.to_ascii_lowercase().as_str() {
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
             "content-type" if part.media_type.is_some() => return Err(unclear()),
             "content-type" => part.media_type = Some(value.to_owned()),
             // The extended form of a name is not for forms (RFC 7578, 4.2), but some would read it.
@@ -329,11 +329,14 @@ fn read_head(head: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) -> Resul
             }
             _ => {}
         }
-        if is_plain(name) {
-            out.extend_from_slice(line.as_bytes());
-        } else {
-            text::mask(line.as_bytes(), inspector, out);
+        // What is masked has another length and another digest.
+        if matches!(name.as_str(), "content-length" | "content-md5") || name.ends_with("digest") {
+            continue;
         }
+        if name == "content-type" && inspector.search(line.as_bytes()) {
+            return Err(Reason::Parts("a media type that holds data to be masked").into());
+        }
+        text::mask(line.as_bytes(), inspector, out);
     }
     out.extend_from_slice(b"\r\n");
     Ok(part)

@@ -18,7 +18,7 @@ impl Withheld {
             Reason::UnknownCoding(_) => "content-coding",
             Reason::BrokenCoding(_) => "broken-coding",
             Reason::Inflated(_) => "inflated",
-            Reason::MediaType(_) => "media-type",
+            Reason::MediaType(_) | Reason::TellingType => "media-type",
             Reason::Charset(_) => "charset",
             Reason::Partial => "partial",
             Reason::Unexpected => "unexpected-body",
@@ -59,6 +59,8 @@ pub(super) enum Reason {
     Inflated(&'static str),
     #[error("media type `{0}` cannot be inspected")]
     MediaType(String),
+    #[error("the media type holds data that is to be masked")]
+    TellingType,
     #[error("character set `{0}` cannot be inspected")]
     Charset(String),
     #[error("a part of an answer (206) cannot be inspected")]

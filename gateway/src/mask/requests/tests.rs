@@ -156,3 +156,18 @@ fn blanks_of_a_query_do_not_hide_a_value() {
         );
     }
 }
+
+#[test]
+fn all_headers_but_the_length_are_searched() {
+    let settings = settings(r#"{ "requests": { "block": ["payment-card", "email"] } }"#);
+    for (name, value) in [
+        ("date", "4111111111111111"),
+        ("content-type", "application/json; name=\"bob@example.com\""),
+    ] {
+        let said = check(&settings, &JSON, &[(name, value)]);
+        let expected = format!("header `{name}` holds data of class `");
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    let length = [("Content-Length", "4111111111111111")];
+    assert_eq!(check(&settings, &JSON, &length), "sent");
+}

@@ -216,6 +216,42 @@ fn header_values_are_masked_and_scrubbed() {
     );
 }
 
+// M11
+#[test]
+fn headers_of_http_itself_are_searched_and_their_usual_values_pass() {
+    let mut case = json();
+    let every = [
+        "contact", "identity", "health", "device", "wallet", "payment",
+    ];
+    case.config.detect = every.map(str::to_owned).to_vec();
+    let mut masker = case.masker().unwrap();
+    for (name, value) in [
+        ("Date", "Wed, 25 Nov 2026 03:20:10 GMT"),
+        (
+            "Content-Type",
+            "multipart/mixed; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW",
+        ),
+        ("Content-Type", "application/json; charset=utf-8"),
+        ("Content-Encoding", "gzip"),
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Length", "4111111111111111"),
+    ] {
+        let changed = masker.header_value(name, value.as_bytes());
+        assert_eq!(changed, Ok(None), "{name}: {value}");
+    }
+    let masked = masker.header_value("Date", b"4111111111111111").unwrap();
+    assert_eq!(masked.as_deref(), Some(&b"[masked:payment-card]"[..]));
+    let telling = b"application/json; name=\"bob@example.com\"";
+    let fault = masker.header_value("Content-Type", telling).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "the media type holds data that is to be masked"
+    );
+    assert_eq!(fault.code(), "media-type");
+    let mut observing = json().mode(Mode::Observe).masker().unwrap();
+    assert_eq!(observing.header_value("Content-Type", telling), Ok(None));
+}
+
 // M11: binary metadata is base64
 #[test]
 fn binary_metadata_is_searched() {

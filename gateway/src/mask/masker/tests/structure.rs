@@ -394,3 +394,18 @@ fn declarations_and_names_of_xml_hide_nothing() {
         assert_eq!(case.withheld(body.as_bytes()), "xml", "{body}");
     }
 }
+
+#[test]
+fn every_line_of_the_head_of_a_part_is_searched() {
+    let case = typed("multipart/mixed; boundary=b");
+    every_split(
+        &case,
+        "--b\r\nDate: 4111111111111111\r\nContent-Length: 15\r\nContent-MD5: eA==\r\n\
+         Content-Digest: sha-256=:eA==:\r\nContent-Type: text/plain; x=y\r\n\r\nbob@example.com\r\n--b--\r\n",
+        "--b\r\nDate: [masked:payment-card]\r\nContent-Type: text/plain; x=y\r\n\r\n\
+         [masked:email]\r\n--b--\r\n",
+    );
+    let telling =
+        b"--b\r\nContent-Type: text/plain; name=\"bob@example.com\"\r\n\r\nx\r\n--b--\r\n";
+    assert_eq!(case.withheld(telling), "multipart");
+}
