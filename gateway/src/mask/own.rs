@@ -89,7 +89,8 @@ impl OwnDetectors {
                 }));
             }
             for (list, class) in &self.lists {
-                let whole = list.find_iter(window).filter(|found| {
+                // All of them: a longer one that is not whole must not hide a shorter one that is.
+                let whole = list.find_overlapping_iter(window).filter(|found| {
                     let before = found.start().checked_sub(1).and_then(|at| window.get(at));
                     !is_letter(before) && !is_letter(window.get(found.end()))
                 });
@@ -208,7 +209,7 @@ fn list(words: &[String]) -> Result<AhoCorasick, String> {
     }
     AhoCorasickBuilder::new()
         .ascii_case_insensitive(true)
-        .match_kind(MatchKind::LeftmostLongest)
+        .match_kind(MatchKind::Standard)
         .build(words)
         .map_err(|error| error.to_string())
 }

@@ -125,3 +125,16 @@ fn what_cannot_be_a_detector_is_told_with_its_place() {
         .join("\n")
     );
 }
+
+#[test]
+fn a_longer_word_that_is_not_whole_hides_no_shorter_one() {
+    let config = own(r#"{ "person": { "words": ["Ann", "Ann Lee", "Lee"] } }"#);
+    assert_eq!(
+        masked(
+            &config,
+            "text/plain",
+            &[b"Ann Leeson, Ann Lee\nAnna Lee, joann"]
+        ),
+        "[masked:person] Leeson, [masked:person]\nAnna [masked:person], joann"
+    );
+}
