@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 
 use super::entry::Who;
 use super::event::Recorded;
+use super::files::{self, Files};
 use super::leaf::{hex, unhex};
 use super::outside;
 use super::recorder::Recorder;
 use super::seal::{REFERENCE_BYTES, random};
-use super::{Unavailable, Why};
+use super::{Error, Unavailable, Why, segment};
 use crate::call::CallId;
+use crate::disk::Disk;
 
 /// Most holds that stand at one time.
 pub const HOLDS_MAX: usize = 10_000;
@@ -103,6 +105,29 @@ impl Holds {
                 self.0.remove(id);
             }
         }
+    }
+
+    /// Those that stood in the log before this one: whoever is kept is kept in a successor too.
+    pub(super) fn carried(disk: &dyn Disk, files: &Files) -> Result<Self, Error> {
+        let (path, mut holds) = (files.holds(), Self::default());
+        if files::stands(disk, &path)? {
+            let lines = segment::read_file(disk, &path)?;
+            let lines = lines.split(|byte| *byte == b'\n');
+            lines.for_each(|line| holds.leaf(line));
+        }
+        Ok(holds)
+    }
+
+    /// As lines for a successor: what [`Self::leaf`] reads of a record.
+    pub(super) fn lines(&self) -> Vec<u8> {
+        let line = |hold: &Hold| {
+            let call = hold.call.map(|call| call.to_string());
+            let fields = json!({
+                "kind": "hold.place", "hold": hold.id, "held_ref": hold.subject_ref, "call": call,
+            });
+            format!("{fields}\n")
+        };
+        self.all().map(line).collect::<String>().into_bytes()
     }
 
     fn put(&mut self, hold: Hold) {

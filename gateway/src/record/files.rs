@@ -52,6 +52,11 @@ impl Files {
         self.dir.join("predecessor.json")
     }
 
+    /// The legal holds that stood in the log before this one.
+    pub(super) fn holds(&self) -> PathBuf {
+        self.dir.join("holds")
+    }
+
     pub(super) fn identity(&self) -> PathBuf {
         self.dir.join("log.json")
     }

@@ -202,6 +202,7 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     let head = heads::newest(disk, files, &identity.verifier)?;
     let chain = Chain::find(disk, files, &identity.log_id)?;
     let mut scan = Scan::new(head);
+    scan.holds = Holds::carried(disk, files)?;
     if let Some(path) = &config.head_file {
         scan.remembered = outside::remembered(disk, path, &identity.verifier)?;
         scan.listed.extend(outside::erased(disk, path)?);

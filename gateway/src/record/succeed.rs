@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::erase::Holds;
 use super::files::{self, Files, Identity};
+use super::frame::{Kind, LeafFrame};
+use super::leaf::Tag;
 use super::segment::{self, Chain};
 use super::{Config, Error, heads, outside};
 use crate::disk::{Disk, Lock, LockError};
@@ -135,6 +138,7 @@ struct State {
     records: u64,
     signed: Option<super::Head>,
     remembered: Option<super::Head>,
+    holds: Holds,
 }
 
 /// What stands in a log that nobody writes.
@@ -148,7 +152,15 @@ fn look(config: &Config, files: &Files, disk: &dyn Disk) -> Result<(Box<dyn Lock
         LockError::Io(source) => Error::disk("lock", &files.lock(), source),
     })?;
     let chain = Chain::find(disk, files, &identity.log_id)?;
-    let walked = segment::walk(disk, files, &chain, &mut |_, _| Ok(()))?;
+    let mut holds = Holds::carried(disk, files)?;
+    let walked = segment::walk(disk, files, &chain, &mut |_, frame| {
+        let leaf = Some(frame).filter(|frame| frame.kind == Kind::Leaf);
+        let leaf = leaf.and_then(|frame| LeafFrame::parse(frame.payload));
+        if let Some(leaf) = leaf.filter(|leaf| leaf.tag == Tag::Hold) {
+            holds.leaf(leaf.leaf);
+        }
+        Ok(())
+    })?;
     let remembered = match &config.head_file {
         Some(path) => outside::remembered(disk, path, &identity.verifier)?,
         None => None,
@@ -158,6 +170,7 @@ fn look(config: &Config, files: &Files, disk: &dyn Disk) -> Result<(Box<dyn Lock
         signed: heads::newest(disk, files, &identity.verifier)?,
         remembered,
         identity,
+        holds,
     };
     Ok((lock, state))
 }
@@ -201,7 +214,7 @@ pub fn succeed(config: &Config, disk: &dyn Disk) -> Result<(Predecessor, PathBuf
         origin: format!("{}{MARK}{number}", first_origin(&predecessor.origin)),
         ..config.clone()
     };
-    make(&files, &next, &predecessor, disk)?;
+    make(&files, &next, &predecessor, &state.holds, disk)?;
     rename(disk, &config.dir, &old)?;
     drop(lock);
     put_in_place(config, &old, disk)?;
@@ -259,6 +272,7 @@ fn make(
     old: &Files,
     next: &Config,
     predecessor: &Predecessor,
+    holds: &Holds,
     disk: &dyn Disk,
 ) -> Result<(), Error> {
     let new = Files::new(&next.dir);
@@ -277,6 +291,7 @@ fn make(
         write(&new.root_key(), &files::read_small(disk, &old.root_key())?)?;
     }
     write(&new.subjects(), &segment::read_file(disk, &old.subjects())?)?;
+    write(&new.holds(), &holds.lines())?;
     let text = serde_json::to_vec_pretty(predecessor).unwrap_or_default();
     write(&new.predecessor(), &text)
 }

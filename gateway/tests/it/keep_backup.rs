@@ -58,6 +58,16 @@ fn a_backup_of_a_running_gateway_is_restored_and_goes_on_in_a_successor() {
     let gateway = setup(&double).start();
     let (gone, kept) = (called_by(&gateway, "alice"), called_by(&gateway, "bob"));
     gateway.command(&["audit", "shred", "--subject", "corp/alice", "--yes"], &[]);
+    let held = [
+        "audit",
+        "hold",
+        "--subject",
+        "corp/bob",
+        "--reason",
+        "case 9",
+    ];
+    let text = gateway.command(&held, &[]);
+    let hold = text.split_whitespace().nth(1).expect("its id").to_owned();
     let folder = tempfile::tempdir().expect("a folder");
     let backup = folder.path().join("backup");
     let name = backup.to_string_lossy().into_owned();
@@ -138,7 +148,18 @@ fn a_backup_of_a_running_gateway_is_restored_and_goes_on_in_a_successor() {
         begin(&restored, &anew)["subject_ref"],
         begin(&gateway, &kept)["subject_ref"]
     );
-    restored.command(&["audit", "shred", "--subject", "corp/bob", "--yes"], &[]);
+    // Who was kept from being erased is kept by the successor too, until that is released in it.
+    let shred = ["audit", "shred", "--subject", "corp/bob", "--yes"];
+    let (good, text) = restored.try_command(&shred, &[]);
+    assert!(!good && text.contains(&hold), "{text}");
+    assert!(
+        restored
+            .command(&["audit", "holds"], &[])
+            .starts_with(&hold)
+    );
+    restored.command(&["audit", "release", &hold, "--reason", "closed"], &[]);
+    restored.restart();
+    restored.command(&shred, &[]);
     assert!(
         !restored
             .try_command(&["calls", "replay", &kept, "--log", &before], &[])

@@ -52,6 +52,7 @@ impl Trail {
             (self.files.log_key(), new.log_key()),
             (self.files.subjects(), new.subjects()),
             (self.files.predecessor(), new.predecessor()),
+            (self.files.holds(), new.holds()),
             (self.files.identity(), new.identity()),
         ] {
             if files::stands(disk, &from)? {

@@ -134,6 +134,10 @@ impl Trail {
     pub fn open_with(dir: &Path, disk: Arc<dyn Disk>, root: RootKey) -> Result<Self, Error> {
         let files = Files::new(dir);
         let identity = read_identity(disk.as_ref(), &files)?;
+        let index = Index {
+            holds: Holds::carried(disk.as_ref(), &files)?,
+            ..Index::default()
+        };
         let mut trail = Self {
             disk,
             files,
@@ -141,7 +145,7 @@ impl Trail {
             root,
             keyring: None,
             chain: Chain::default(),
-            index: Index::default(),
+            index,
             walked: Walked {
                 end: Position::default(),
                 next: Expect::default(),
