@@ -50,11 +50,13 @@ pub enum ReplyBody {
     },
 }
 
-/// A body in two pieces, the last of one byte: a connection takes that only when it has room for what
-/// comes before, so whoever kept the answer knows that it went out.
+/// A body in three pieces, the last two of one byte each. The library asks for a piece ahead: it holds one
+/// until the connection has room. When it asks for the last, it got rid of the one before, which goes out
+/// behind all the rest, so whoever kept the answer knows that it went out.
 #[derive(Debug)]
 pub struct KeptBody {
     rest: Bytes,
+    ahead: Bytes,
     last: Bytes,
     taken: Option<oneshot::Sender<()>>,
 }
@@ -62,8 +64,10 @@ pub struct KeptBody {
 impl KeptBody {
     pub(super) fn new(mut body: Bytes, taken: oneshot::Sender<()>) -> Self {
         let last = body.split_off(body.len().saturating_sub(1));
+        let ahead = body.split_off(body.len().saturating_sub(1));
         Self {
             rest: body,
+            ahead,
             last,
             taken: Some(taken),
         }
@@ -71,7 +75,7 @@ impl KeptBody {
 
     /// Bytes that are still here.
     pub const fn len(&self) -> usize {
-        self.rest.len() + self.last.len()
+        self.rest.len() + self.ahead.len() + self.last.len()
     }
 
     /// Whether all of it was taken.
@@ -81,8 +85,10 @@ impl KeptBody {
 
     /// The next piece, for the connection that asks for it.
     pub fn take(&mut self) -> Option<Bytes> {
-        if !self.rest.is_empty() {
-            return Some(std::mem::take(&mut self.rest));
+        for piece in [&mut self.rest, &mut self.ahead] {
+            if !piece.is_empty() {
+                return Some(std::mem::take(piece));
+            }
         }
         if self.last.is_empty() {
             return None;
