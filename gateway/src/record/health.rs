@@ -156,6 +156,19 @@ impl Shared {
         .find_map(|(is, why)| is.then_some(why))
     }
 
+    /// Somebody has waited as long as anybody may: the sync that is under way is late for all, also where it
+    /// began a moment after the waiting did.
+    pub(super) fn late(&self) {
+        let limit = u64::try_from(SYNC_LIMIT.as_micros()).unwrap_or(u64::MAX);
+        let begun = self.now_us().saturating_sub(limit).max(1);
+        // A sync that has ended, or that counts as late already, stays as it is.
+        let _same = self
+            .busy_since
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |since| {
+                (since > begun).then_some(begun)
+            });
+    }
+
     pub(super) fn admit(&self) -> Result<(), Unavailable> {
         self.blocked()
             .map_or(Ok(()), |why| Err(Unavailable::new(why)))

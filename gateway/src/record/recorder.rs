@@ -311,7 +311,10 @@ impl Recorder {
         let why = match tokio::time::timeout(SYNC_LIMIT, acked).await {
             Ok(Ok(index)) => return Ok(OpenRecord::new(self.clone(), state, Some(index))),
             Ok(Err(_)) => Why::Closed,
-            Err(_) => self.inner.shared.blocked().unwrap_or(Why::Slow),
+            Err(_) => {
+                self.inner.shared.late();
+                self.inner.shared.blocked().unwrap_or(Why::Slow)
+            }
         };
         self.refuse(&state).await;
         Err(Unavailable::new(why))
