@@ -67,6 +67,8 @@ pub(super) struct Inner {
     lazy: Arc<Lazy>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     keeper: Arc<AtomicBool>,
+    /// Ends the rememberer, once the keeper has signed the last head.
+    outside: Arc<AtomicBool>,
     /// Where the newest head is remembered outside.
     pub(super) head_file: Option<PathBuf>,
     /// The thread that does so, and how it says that it has ended.
@@ -78,6 +80,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.keeper.store(true, Ordering::Release);
+        self.outside.store(true, Ordering::Release);
     }
 }
 
@@ -154,15 +157,14 @@ impl Recorder {
         let calls = Arc::new(Registry::default());
         let lazy = Arc::new(Lazy::default());
         let (jobs, incoming) = mpsc::channel(QUEUE_JOBS_MAX);
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, outside): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let rememberer = config.head_file.as_ref().map(|path| {
             let key = recovered.signer.verifier_key().clone();
             let (disk, shared) = (Arc::clone(&disk), Arc::clone(&shared));
             let (files, last) = (files.clone(), recovered.remembered);
             let rememberer = Rememberer::new(disk, path.clone(), files, key, shared, last);
-            start_remembering(rememberer, &stop, Arc::clone(&lock))
+            start_remembering(rememberer, &outside, Arc::clone(&lock))
         });
-        let rememberer = rememberer.transpose()?;
         let keeper = Keeper::new(
             &config,
             files,
@@ -187,8 +189,9 @@ impl Recorder {
                 lazy: Arc::clone(&lazy),
                 threads: Mutex::new(threads),
                 keeper: Arc::clone(&stop),
+                outside,
                 head_file: config.head_file.clone(),
-                rememberer: Mutex::new(rememberer),
+                rememberer: Mutex::new(rememberer.transpose()?),
             }),
         };
         recorder.settle(&recovered.report, recovered.orphans, recovered.predecessor)?;
@@ -461,6 +464,7 @@ impl Recorder {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.inner.outside.store(true, Ordering::Release);
         if let Some((thread, done)) = remembering {
             let waited = tokio::task::spawn_blocking(move || {
                 thread.unpark();
