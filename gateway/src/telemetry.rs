@@ -102,6 +102,15 @@ pub struct MaskLabels {
     pub class: String,
 }
 
+/// Labels of a shadow policy that matched.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ShadowLabels {
+    /// The policy.
+    pub policy: String,
+    /// What would be decided: `allow`, `deny`, `ask`.
+    pub decided: String,
+}
+
 /// Labels of a refusal before a function was known.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RefusalLabels {
@@ -146,6 +155,7 @@ pub struct Metrics {
     seconds: Histogram,
     own_seconds: Histogram,
     masked: Family<MaskLabels, Counter>,
+    shadows: Family<ShadowLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     witness_records: Family<WitnessLabels, Gauge>,
     witness_behind: Family<WitnessLabels, Gauge>,
@@ -175,6 +185,7 @@ impl Metrics {
             seconds: Histogram::new(buckets),
             own_seconds: Histogram::new(buckets),
             masked: Family::default(),
+            shadows: Family::default(),
             refusals: Family::default(),
             witness_records: Family::default(),
             witness_behind: Family::default(),
@@ -215,6 +226,11 @@ impl Metrics {
             "masked_values",
             "Masked values by class",
             self.masked.clone(),
+        );
+        registry.register(
+            "shadow_decisions",
+            "Calls that a shadow policy matched, by what would be decided with it",
+            self.shadows.clone(),
         );
         registry.register(
             "refusals",
@@ -305,6 +321,15 @@ impl Metrics {
             class: class.to_owned(),
         };
         self.masked.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Count a call that a shadow policy matched.
+    pub fn shadow(&self, policy: &str, decided: &str) {
+        let labels = ShadowLabels {
+            policy: policy.to_owned(),
+            decided: decided.to_owned(),
+        };
+        self.shadows.get_or_create(&labels).inc();
     }
 
     /// Count a refusal before a function was known.

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::difference::difference;
 use super::{DRAIN, Error};
 use crate::approval::{ApprovalId, Approvals};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock, Timestamp};
 use crate::config::{self, Context, Loaded};
 use crate::console;
 use crate::disk::{Disk, RealDisk};
@@ -20,6 +20,7 @@ use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocat
 use crate::listener::{Certificate, Renewed};
 use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
+use crate::policy::ShadowStands;
 use crate::record::{self, Cosigner, Event, Recorder, SharedIndex, Transit, Who};
 use crate::secret::Secret;
 use crate::store::{self, Change, Outbox, Revoked, SqliteStore, State, Store};
@@ -281,6 +282,7 @@ impl House {
         let (store, notifier, approvals) = decisions(&loaded, &egress, &clock).await?;
         recover(&approvals, &instance).await?;
         snapshot.identity.start();
+        tell_shadows(&snapshot, clock.now());
         start_on_record(&record, &snapshot).await?;
         let parts = Parts {
             approvals: approvals.clone(),
@@ -511,6 +513,7 @@ impl House {
             .await
             .map_err(|error| format!("the change could not be recorded: {error}"))?;
         new.identity.start();
+        tell_shadows(&new, self.clock.now());
         self.pipeline.replace(new);
         renewed.into_iter().for_each(Renewed::put_in_force);
         Ok((loaded, report))
@@ -528,6 +531,18 @@ async fn recover(approvals: &Approvals, instance: &str) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// Policies that are not enforced, so that nobody takes them for rules.
+fn tell_shadows(snapshot: &Snapshot, now: Timestamp) {
+    for shadow in snapshot.policies.shadows(now) {
+        match shadow.stands {
+            ShadowStands::Watched => tracing::info!(policy = shadow.rule.id, "{shadow}"),
+            ShadowStands::Over | ShadowStands::TooLong => {
+                tracing::warn!(policy = shadow.rule.id, "{shadow}");
+            }
+        }
+    }
 }
 
 /// The start is a config change too: recorded before the first call.

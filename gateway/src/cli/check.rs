@@ -8,11 +8,12 @@ use anyhow::Context as _;
 
 use super::{lines, load, print};
 use crate::app::{self, Ask};
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Context, Loaded};
 use crate::egress::{self, Egress};
 use crate::identity::Revocations;
 use crate::pipeline::Snapshot;
+use crate::policy::ShadowStands;
 
 /// What `check` is told.
 #[derive(Debug, clap::Args)]
@@ -56,6 +57,14 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
     for warning in snapshot.policies.warnings() {
         print(&format!("warning: {warning}"));
     }
+    let mut over = Vec::new();
+    for shadow in snapshot.policies.shadows(SystemClock.now()) {
+        match shadow.stands {
+            ShadowStands::Watched => print(&format!("note: {shadow}")),
+            ShadowStands::Over | ShadowStands::TooLong => over.push(shadow.to_string()),
+        }
+    }
+    anyhow::ensure!(over.is_empty(), "{}", over.join("\n"));
     let functions = config::catalogue_report(&snapshot);
     if args.functions {
         functions.iter().for_each(|line| print(line));

@@ -17,6 +17,7 @@ use crate::egress::{Egress, Policy};
 use crate::listener;
 use crate::mask::Mode;
 use crate::pipeline::{Connection, Snapshot};
+use crate::policy::ShadowStands;
 use crate::record::{Standing, Trail};
 
 /// How long issuers may take to answer.
@@ -69,6 +70,13 @@ pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     settings(&loaded, &mut findings);
     for connection in snapshot.connections.values() {
         promises(connection, &mut findings);
+    }
+    for shadow in snapshot.policies.shadows(SystemClock.now()) {
+        let grade = match shadow.stands {
+            ShadowStands::Watched => Grade::Weak,
+            ShadowStands::Over | ShadowStands::TooLong => Grade::Bad,
+        };
+        findings.tell(grade, &shadow.to_string());
     }
     root_key(&loaded, &mut findings).await;
     witnesses(&loaded, &mut findings);

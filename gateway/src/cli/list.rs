@@ -12,7 +12,9 @@ use crate::approval::terminal_safe;
 use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::disk::RealDisk;
-use crate::record::{CallIndex, CallSummary, Cursor, Decided, Filter, PAGE_CALLS_MAX};
+use crate::record::{
+    CallIndex, CallSummary, Cursor, Decided, Filter, PAGE_CALLS_MAX, ShadowFilter,
+};
 
 /// Calls that are listed unless more are asked for.
 const LIST_DEFAULT: usize = 50;
@@ -83,6 +85,22 @@ pub(super) struct Which {
     /// Only functions that nobody declared.
     #[arg(long)]
     unknown: bool,
+    /// Only calls that shadow policies matched, and about which this would be decided with them.
+    #[arg(long, value_enum)]
+    shadow: Option<Shadow>,
+}
+
+/// What would be decided with the shadow policies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Shadow {
+    /// Whatever it is.
+    Any,
+    /// It would be allowed.
+    Allow,
+    /// It would be refused.
+    Deny,
+    /// People would be asked.
+    Ask,
 }
 
 impl Which {
@@ -100,6 +118,12 @@ impl Which {
             outcome: self.outcome.clone(),
             approval: self.approval.clone(),
             unknown: self.unknown,
+            shadow: self.shadow.map(|shadow| match shadow {
+                Shadow::Any => ShadowFilter::Any,
+                Shadow::Allow => ShadowFilter::Would(Decided::Allow),
+                Shadow::Deny => ShadowFilter::Would(Decided::Deny),
+                Shadow::Ask => ShadowFilter::Would(Decided::Ask),
+            }),
             ..Filter::default()
         };
         if let Some(text) = self.function.as_deref() {
@@ -126,6 +150,7 @@ impl Which {
             "status": self.status,
             "approval": self.approval,
             "unknown": self.unknown,
+            "shadow": self.shadow.map(|shadow| format!("{shadow:?}").to_lowercase()),
         })
     }
 }
@@ -232,6 +257,10 @@ pub(super) fn line(summary: &CallSummary) -> String {
         .map(|(class, count)| format!("{class}×{count}"))
         .collect();
     let masked = (!masked.is_empty()).then(|| masked.join(","));
+    let shadow = summary.shadow.as_ref().map(|would| {
+        let word = would.decided.as_str();
+        format!("{word} ({})", would.policies.join(","))
+    });
     let reason = summary.reason.clone();
     let reason = reason.filter(|reason| *reason != summary.outcome);
     let text = [
@@ -242,6 +271,7 @@ pub(super) fn line(summary: &CallSummary) -> String {
         some("", summary.total_ms.map(|ms| format!("{ms} ms"))),
         some("approval ", summary.approval.clone()),
         some("masked ", masked),
+        some("shadow ", shadow),
         some("tried ", summary.tried.as_ref().map(ToString::to_string)),
     ];
     terminal_safe(&format!(

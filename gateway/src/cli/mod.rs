@@ -18,6 +18,7 @@ mod policy;
 
 mod remote;
 mod revoke;
+mod shadow;
 mod simulate;
 mod span;
 mod witness;

@@ -23,6 +23,8 @@ pub(super) enum Command {
     /// Judge recorded calls by a draft of the policies. Exit code 0: none would be decided differently,
     /// 2: some would, 3: none would, but some could not be evaluated.
     Simulate(super::simulate::Args),
+    /// What shadow policies would have made of recorded calls.
+    Shadow(super::shadow::Args),
     /// Run cases (YAML): who calls what with which input, and what must come out.
     Test {
         /// The case files.
@@ -34,6 +36,7 @@ pub(super) enum Command {
 pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
     let loaded = || load(config).and_then(|loaded| snapshot(&loaded));
     match command {
+        Command::Shadow(args) => super::shadow::run(config, args).await,
         Command::Simulate(args) => super::simulate::run(config, args).await,
         Command::Schema => {
             let snapshot = loaded()?;
@@ -131,6 +134,13 @@ fn explain(explanation: &Explanation) -> Vec<String> {
             format!("near miss: {id} is for such callers, but its conditions are not met")
         }
         NearMiss::Principal(id) => format!("near miss: {id} is for other callers"),
+    }));
+    lines.extend(explanation.shadowed.iter().map(|shadowed| {
+        format!(
+            "shadow, not enforced: it would be `{}` with {}",
+            shadowed.decided,
+            shadowed.policies.join(", ")
+        )
     }));
     lines.push(format!("{} policies evaluated", explanation.evaluated));
     lines

@@ -169,16 +169,8 @@ fn facts(content: &JudgedContent) -> Option<Facts> {
     })
 }
 
-/// From when to when.
-fn against(text: &str, now: Timestamp) -> anyhow::Result<(Timestamp, Timestamp)> {
-    match text.split_once("..") {
-        Some((from, to)) => Ok((span::time(from, now)?, span::time(to, now)?)),
-        None => Ok((span::time(text, now)?, now)),
-    }
-}
-
 pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let (since, until) = against(&args.against, SystemClock.now())?;
+    let (since, until) = span::against(&args.against, SystemClock.now())?;
     let mut draft = super::load(config)?;
     draft.policies = config::policies_in(&args.with)
         .map_err(|faults| anyhow::anyhow!("{}", super::lines(&faults)))?;

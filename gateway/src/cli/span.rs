@@ -27,6 +27,14 @@ impl Span {
     }
 }
 
+/// From when to when: how far back, or `FROM..TO`.
+pub(super) fn against(text: &str, now: Timestamp) -> anyhow::Result<(Timestamp, Timestamp)> {
+    match text.split_once("..") {
+        Some((from, to)) => Ok((time(from, now)?, time(to, now)?)),
+        None => Ok((time(text, now)?, now)),
+    }
+}
+
 /// The time that a text means.
 pub(super) fn time(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     if let Some(ago) = seconds(text) {

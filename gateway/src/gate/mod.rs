@@ -34,14 +34,16 @@ use crate::call::{Call, CallId, Facts, Function, Sameness};
 use crate::clock::Timestamp;
 use crate::identity::{Principal, Revocations};
 use crate::policy::{
-    Decision, Denial, DenialReason, Obligations, Policies, Request, RuleHash, Terms,
+    Decision, Denial, DenialReason, Obligations, Policies, Request, RuleHash, Shadowed, Terms,
 };
 use crate::record::{ApprovalRef, Begin, CredentialRef, Event, Recorder, Who};
+use crate::telemetry::Metrics;
 
 /// The gate.
 #[derive(Clone, Debug)]
 pub struct Gate {
     record: Recorder,
+    metrics: Metrics,
     approvals: Approvals,
     revocations: Revocations,
     instance: Arc<str>,
@@ -86,9 +88,11 @@ impl Gate {
         record: Recorder,
         approvals: Approvals,
         revocations: Revocations,
+        metrics: Metrics,
         instance: &str,
     ) -> Self {
         Self {
+            metrics,
             record,
             approvals,
             revocations,
@@ -113,6 +117,23 @@ impl Gate {
         }
     }
 
+    /// What is decided, and what would be with the shadow policies, which are counted.
+    fn judge<C: Call>(
+        &self,
+        who: &Principal,
+        call: &C,
+        policies: &Policies,
+        opened: &BTreeSet<RuleHash>,
+    ) -> (Decision, Option<Shadowed>) {
+        let judged = policies.decide_shadowed(&Request::new(who, call), opened);
+        if let Some(shadowed) = &judged.1 {
+            for policy in &shadowed.policies {
+                self.metrics.shadow(policy, shadowed.decided);
+            }
+        }
+        judged
+    }
+
     /// Judge a call; on an approval rule, hold it for people.
     ///
     /// # Errors
@@ -123,21 +144,25 @@ impl Gate {
         call: C,
         terrain: Terrain<'_>,
     ) -> Result<Admitted<C>, Refusal> {
-        let decision = decide(&who, &call, terrain.policies, &BTreeSet::new());
+        let (decision, shadowed) = self.judge(&who, &call, terrain.policies, &BTreeSet::new());
         match decision {
             Decision::Allow(obligations) => {
                 let verdict = Verdict {
                     who,
                     obligations,
                     execution: None,
+                    shadowed,
                 };
                 self.begin(call, verdict, terrain)
                     .await
                     .map(Admitted::Permit)
             }
-            Decision::Deny(denial) => Err(self.deny(&who, &call, &denial, terrain)),
+            Decision::Deny(denial) => {
+                Err(self.deny(&who, &call, (&denial, shadowed.as_ref()), terrain))
+            }
             Decision::Ask(terms) => {
-                let held = Held::new(&call)?;
+                let mut held = Held::new(&call)?;
+                held.shadowed = shadowed;
                 let id = self.ask(&who, held, &terms).await?;
                 self.hold(&id, terrain.hold)
                     .await
@@ -205,7 +230,8 @@ impl Gate {
             }
         };
         let execution = self.still_opened(execution, terrain.policies).await?;
-        match decide(&who, &call, terrain.policies, execution.opened()) {
+        let (decision, shadowed) = self.judge(&who, &call, terrain.policies, execution.opened());
+        match decision {
             Decision::Allow(obligations) => {
                 if let Err(refusal) = self.asked_before(&who, Held::new(&call), &execution).await {
                     self.give_back(execution).await;
@@ -215,13 +241,14 @@ impl Gate {
                     who,
                     obligations,
                     execution: Some(execution),
+                    shadowed,
                 };
                 self.begin(call, verdict, terrain)
                     .await
                     .map(Admitted::Permit)
             }
             Decision::Deny(denial) => {
-                let refusal = self.deny(&who, &call, &denial, terrain);
+                let refusal = self.deny(&who, &call, (&denial, shadowed.as_ref()), terrain);
                 self.supersede(execution, None).await;
                 Err(refusal)
             }
@@ -232,7 +259,8 @@ impl Gate {
                 let Some(ticket) = self.supersede(execution, Some(&terms)).await else {
                     return Err(refusal);
                 };
-                let held = Held::new(&call)?;
+                let mut held = Held::new(&call)?;
+                held.shadowed = shadowed;
                 let question = Recorded::of(&ticket, &terms);
                 self.question_on_record(&who, held, question).await?;
                 Err(refusal.approval(ApprovalNotice {
@@ -335,6 +363,7 @@ impl Gate {
             digest: held.sameness.digest,
             binding: question.binding,
             expires: question.expires,
+            shadowed: held.shadowed,
             content,
         };
         self.record
@@ -364,6 +393,7 @@ impl Gate {
             function: &function,
             facts: call.facts(),
             policies: verdict.obligations.policies(),
+            shadowed: verdict.shadowed.as_ref(),
             approval,
             credential: terrain.credential.cloned(),
             upstream: terrain.upstream,
@@ -397,7 +427,7 @@ impl Gate {
         &self,
         who: &Principal,
         call: &C,
-        denial: &Denial,
+        (denial, shadowed): (&Denial, Option<&Shadowed>),
         terrain: Terrain<'_>,
     ) -> Refusal {
         let operator = match &denial.reason {
@@ -415,6 +445,7 @@ impl Gate {
             policies: denial.policies.clone(),
             config_version: terrain.config_version.to_owned(),
             policy_version: terrain.policies.version().to_owned(),
+            shadowed: shadowed.cloned(),
             content: serde_json::json!({ "request": call.content().head, "input": input_json(call.input()),
                 "judged": judged(who, call.facts()), "why": operator }),
         });
@@ -452,6 +483,7 @@ struct Held {
     function: Arc<Function>,
     frozen: Vec<u8>,
     facts: Facts,
+    shadowed: Option<Shadowed>,
     summary: serde_json::Value,
     sameness: Sameness,
 }
@@ -469,6 +501,7 @@ impl Held {
             function: Arc::clone(call.function()),
             frozen,
             facts: call.facts().clone(),
+            shadowed: None,
             summary: summary(call),
             sameness: call.sameness(),
         })
@@ -503,13 +536,5 @@ struct Verdict {
     who: Arc<Principal>,
     obligations: Obligations,
     execution: Option<Execution>,
-}
-
-fn decide<C: Call>(
-    who: &Principal,
-    call: &C,
-    policies: &Policies,
-    opened: &BTreeSet<RuleHash>,
-) -> Decision {
-    policies.decide(&Request::new(who, call), opened)
+    shadowed: Option<Shadowed>,
 }

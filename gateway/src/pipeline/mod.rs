@@ -132,6 +132,7 @@ impl Pipeline {
                 parts.record.clone(),
                 parts.approvals.clone(),
                 parts.revocations.clone(),
+                parts.metrics.clone(),
                 &parts.instance,
             ),
             parts,
@@ -437,6 +438,7 @@ impl Pipeline {
             policies: Vec::new(),
             config_version: self.snapshot().version.clone(),
             policy_version: String::new(),
+            shadowed: None,
             content: serde_json::json!({ "detail": refused.refusal.detail }),
         });
     }

@@ -280,6 +280,7 @@ fn unknown_function(
         policies: Vec::new(),
         config_version: String::new(),
         policy_version: String::new(),
+        shadowed: None,
         content: serde_json::json!({ "method": arrival.method.as_str(), "target": target.as_str() }),
     }
 }

@@ -11,9 +11,10 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
+use crate::clock::Timestamp;
 use crate::mask::DataClass;
 
-use super::decision::{Decision, Denial, DenialReason, Obligations, RuleHash, Terms};
+use super::decision::{Decision, Denial, DenialReason, Obligations, RuleHash, Shadowed, Terms};
 use super::index::Slices;
 use super::prepare::Prepared;
 use super::request::{Request, Subject};
@@ -26,6 +27,10 @@ pub(super) struct Matches<'p> {
     pub(super) permits: Vec<&'p Rule>,
     pub(super) forbids: Vec<&'p Rule>,
     pub(super) errors: Vec<(&'p Rule, &'static str)>,
+    /// Shadows that matched: never part of a verdict that is enforced.
+    pub(super) shadows: Vec<&'p Rule>,
+    /// Shadows that could not be evaluated.
+    pub(super) shadow_errors: Vec<(&'p Rule, &'static str)>,
 }
 
 /// What follows from the matches.
@@ -50,19 +55,30 @@ impl Policies {
     /// call: they count as if they did not exist; every other policy counts in full. A policy that
     /// errs denies, opened or not.
     pub fn decide(&self, request: &Request<'_>, opened: &BTreeSet<RuleHash>) -> Decision {
+        self.decide_shadowed(request, opened).0
+    }
+
+    /// The same, and what would be decided with the shadow policies, if one matches.
+    pub fn decide_shadowed(
+        &self,
+        request: &Request<'_>,
+        opened: &BTreeSet<RuleHash>,
+    ) -> (Decision, Option<Shadowed>) {
         self.try_decide(request, opened)
-            .unwrap_or_else(|error| Decision::Deny(denial(&error)))
+            .unwrap_or_else(|error| (Decision::Deny(denial(&error)), None))
     }
 
     fn try_decide(
         &self,
         request: &Request<'_>,
         opened: &BTreeSet<RuleHash>,
-    ) -> Result<Decision, Error> {
+    ) -> Result<(Decision, Option<Shadowed>), Error> {
         let prepared = self.prepared(&request.function.id)?;
         let caller = self.caller(&request.subject, prepared.entities.clone())?;
         let matches = self.call_matches(prepared, &caller, request)?;
-        self.conclude(prepared, &caller, request, judge(&matches, opened), opened)
+        let verdict = judge(&matches, opened);
+        let decision = self.conclude(prepared, &caller, request, verdict, opened)?;
+        Ok((decision, shadowed(matches, opened, request.facts.received)))
     }
 
     /// The decision, with the unmask rights of an allowed call.
@@ -167,6 +183,10 @@ impl Policies {
             match evaluator.interpret(&condition.expression, &no_slots) {
                 Ok(value) => match value.value {
                     ValueKind::Lit(Literal::Bool(false)) => {}
+                    // INVARIANT: a shadow is in no list that a verdict is made of, whatever is asked.
+                    ValueKind::Lit(Literal::Bool(true)) if rule.shadow.is_some() => {
+                        matches.shadows.push(rule);
+                    }
                     ValueKind::Lit(Literal::Bool(true)) => match rule.effect {
                         RuleEffect::Permit => matches.permits.push(rule),
                         RuleEffect::Forbid => matches.forbids.push(rule),
@@ -174,9 +194,9 @@ impl Policies {
                     ValueKind::Lit(_)
                     | ValueKind::Set(_)
                     | ValueKind::Record(_)
-                    | ValueKind::ExtensionValue(_) => matches.errors.push((rule, NOT_A_BOOL)),
+                    | ValueKind::ExtensionValue(_) => matches.fail(rule, NOT_A_BOOL),
                 },
-                Err(error) => matches.errors.push((rule, kind(&error))),
+                Err(error) => matches.fail(rule, kind(&error)),
             }
         }
         matches.settle();
@@ -206,10 +226,49 @@ pub(super) fn cedar_request(
     )
 }
 
-impl Matches<'_> {
+/// What would be decided with the shadows whose time is not over; `None` when none of them matched.
+pub(super) fn shadowed(
+    mut matches: Matches<'_>,
+    opened: &BTreeSet<RuleHash>,
+    at: Timestamp,
+) -> Option<Shadowed> {
+    matches.shadows.retain(|rule| rule.shadows(at));
+    matches.shadow_errors.retain(|(rule, _)| rule.shadows(at));
+    let failed = matches.shadow_errors.iter().map(|(rule, _)| *rule);
+    let found = matches.shadows.iter().copied().chain(failed);
+    let policies: BTreeSet<String> = found.map(|rule| rule.id.clone()).collect();
+    if policies.is_empty() {
+        return None;
+    }
+    for rule in std::mem::take(&mut matches.shadows) {
+        match rule.effect {
+            RuleEffect::Permit => matches.permits.push(rule),
+            RuleEffect::Forbid => matches.forbids.push(rule),
+        }
+    }
+    matches.errors.append(&mut matches.shadow_errors);
+    let decided = match judge(&matches, opened) {
+        Verdict::Allow(_) => "allow",
+        Verdict::Deny(_) => "deny",
+        Verdict::Ask(_) => "ask",
+    };
+    Some(Shadowed {
+        decided,
+        policies: policies.into_iter().collect(),
+    })
+}
+
+impl<'p> Matches<'p> {
+    fn fail(&mut self, rule: &'p Rule, what: &'static str) {
+        match rule.shadow {
+            Some(_) => self.shadow_errors.push((rule, what)),
+            None => self.errors.push((rule, what)),
+        }
+    }
+
     /// A policy that is filed under two keys is found twice.
     fn settle(&mut self) {
-        for rules in [&mut self.permits, &mut self.forbids] {
+        for rules in [&mut self.permits, &mut self.forbids, &mut self.shadows] {
             rules.sort_by(|a, b| a.id.cmp(&b.id));
             rules.dedup_by(|a, b| a.id == b.id);
         }

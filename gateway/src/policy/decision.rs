@@ -38,6 +38,15 @@ impl Obligations {
     }
 }
 
+/// What would be decided if the shadow policies that matched were enforced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shadowed {
+    /// `allow`, `deny` or `ask`.
+    pub decided: &'static str,
+    /// Ids of the shadow policies that matched, or could not be evaluated; sorted.
+    pub policies: Vec<String>,
+}
+
 /// Why a call was refused. The caller reads only that it was.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Denial {

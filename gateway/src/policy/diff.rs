@@ -41,17 +41,19 @@ impl PolicyDiff {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// What needs `--accept-removal`: forbids and approval rules that are gone, that became permits,
-    /// and forbids that became approval rules. A forbid with another condition is only told as
-    /// changed: whether it is weaker is for people to read.
+    /// What needs `--accept-removal`: forbids and approval rules that are gone, that became permits or
+    /// shadows, and forbids that became approval rules. A forbid with another condition is only told
+    /// as changed: whether it is weaker is for people to read.
     pub fn takes_away(&self) -> Vec<&Rule> {
         let weaker = self.changed.iter().filter(|(old, new)| {
-            new.effect == RuleEffect::Permit || (old.terms.is_none() && new.terms.is_some())
+            new.effect == RuleEffect::Permit
+                || (old.terms.is_none() && new.terms.is_some())
+                || new.shadow.is_some()
         });
         self.removed
             .iter()
             .chain(weaker.map(|(old, _)| old))
-            .filter(|rule| rule.effect == RuleEffect::Forbid)
+            .filter(|rule| rule.effect == RuleEffect::Forbid && rule.shadow.is_none())
             .collect()
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::decide::{denial, judge};
-use super::decision::{Decision, Denial, DenialReason, RuleHash};
+use super::decide::{denial, judge, shadowed};
+use super::decision::{Decision, Denial, DenialReason, RuleHash, Shadowed};
 use super::fault::Place;
 use super::request::Request;
 use super::rule::{Rule, RuleEffect};
@@ -25,6 +25,8 @@ pub struct Explanation {
     pub evaluated: usize,
     /// When no policy permits: permits about the function that did not match, at most ten.
     pub near_misses: Vec<NearMiss>,
+    /// What the shadow policies that matched would make of it.
+    pub shadowed: Option<Shadowed>,
 }
 
 /// A policy that matched.
@@ -72,6 +74,7 @@ impl Policies {
                 failed: Vec::new(),
                 evaluated: 0,
                 near_misses: Vec::new(),
+                shadowed: None,
             })
     }
 
@@ -112,6 +115,7 @@ impl Policies {
                 .collect(),
             evaluated: evaluated.len(),
             near_misses,
+            shadowed: shadowed(matches, opened, request.facts.received),
         })
     }
 
@@ -119,7 +123,8 @@ impl Policies {
     fn near_misses(&self, about: BTreeSet<usize>, evaluated: &HashSet<usize>) -> Vec<NearMiss> {
         let permit = |place: &usize| {
             let rule = self.rules.get(*place)?;
-            (rule.effect == RuleEffect::Permit).then(|| rule.id.clone())
+            let enforced = rule.effect == RuleEffect::Permit && rule.shadow.is_none();
+            enforced.then(|| rule.id.clone())
         };
         let (mine, others): (Vec<usize>, Vec<usize>) = about
             .into_iter()

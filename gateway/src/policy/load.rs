@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use crate::mask::DataClass;
 
 use super::fault::{Faults, Place};
+use super::person::PersonAction;
 use super::rule::{self, Rule, RuleEffect};
 use super::schema::{GATEWAY, Vocabulary, quoted};
 
@@ -134,6 +135,17 @@ fn annotated(
     let loc = policy.as_ref().loc();
     let text = loc.and_then(|loc| loc.snippet().map(str::to_owned));
     let text = text.unwrap_or_else(|| policy.to_string());
+    let shadow = annotations.contains_key("shadow");
+    if let Some(action) = not_a_call(policy).filter(|_| shadow) {
+        faults.helped(
+            place,
+            format!(
+                "policy `{}`: `@shadow` on a policy about `{action}`, which is never watched",
+                policy.annotation("id").unwrap_or_default()
+            ),
+            "only what policies say of calls is: name functions, or groups of them",
+        );
+    }
     let read = rule::read(
         annotations,
         effect,
@@ -152,6 +164,23 @@ fn annotated(
         }
     })
     .ok()
+}
+
+/// An action of the policy that is no call: `unmask`, or a right of people.
+fn not_a_call(policy: &Policy) -> Option<String> {
+    let named = match policy.action_constraint() {
+        ActionConstraint::Any => Vec::new(),
+        ActionConstraint::Eq(action) => vec![action],
+        ActionConstraint::In(actions) => actions,
+    };
+    let mut ids = named.iter().map(|action| action.id().unescaped());
+    let right = |id: &&str| {
+        PersonAction::ALL
+            .iter()
+            .any(|action| action.as_str() == *id)
+    };
+    ids.find(|id| *id == "unmask" || right(id))
+        .map(str::to_owned)
 }
 
 fn unique_ids(parsed: &[Parsed], faults: &mut Faults) {

@@ -33,6 +33,7 @@ use cedar_policy::{Policy, Schema};
 use cedar_policy_core::ast::{Entity, EntityUID};
 
 use crate::call::{ConnectionName, Effect, FunctionId};
+use crate::clock::Timestamp;
 use crate::identity::ExposedType;
 
 use fault::Faults;
@@ -42,7 +43,8 @@ use prepare::Prepared;
 use value::Values;
 
 pub use decision::{
-    Decision, Denial, DenialReason, GroupExpr, Obligations, RuleHash, RuleTerms, StepUp, Terms,
+    Decision, Denial, DenialReason, GroupExpr, Obligations, RuleHash, RuleTerms, Shadowed, StepUp,
+    Terms,
 };
 pub use diff::PolicyDiff;
 pub use explain::{Explanation, Failed, Matched, NearMiss};
@@ -51,7 +53,10 @@ pub use load::{FILE_BYTES_MAX, POLICIES_MAX, PolicyFile};
 pub use person::{PersonAction, PersonFacts, PersonResource};
 pub use recorded::{Recorded, Unjudged};
 pub use request::{Request, Subject};
-pub use rule::{DECIDE_WITHIN_DEFAULT, DECIDE_WITHIN_MAX, QUORUM_MAX, Rule, RuleEffect};
+pub use rule::{
+    DECIDE_WITHIN_DEFAULT, DECIDE_WITHIN_MAX, QUORUM_MAX, Rule, RuleEffect, SHADOW_DAYS_MAX,
+    Shadow, ShadowStands,
+};
 pub use schema::{ConnectionFacts, Vocabulary};
 pub use starter::starter;
 
@@ -200,6 +205,12 @@ impl Policies {
     /// What looks wrong but keeps nothing from working: strings that mix scripts.
     pub fn warnings(&self) -> &[Fault] {
         &self.warnings
+    }
+
+    /// Shadow policies, and how each stands at `now`.
+    pub fn shadows(&self, now: Timestamp) -> impl Iterator<Item = Shadow<'_>> {
+        let rules = self.rules.iter();
+        rules.filter_map(move |rule| Shadow::of(rule, now))
     }
 
     fn prepared(&self, id: &FunctionId) -> Result<&Prepared, Error> {

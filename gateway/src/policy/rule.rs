@@ -1,9 +1,12 @@
 //! One policy with its annotations: who it is, and whether people can open it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+
+use crate::clock::Timestamp;
 
 use super::decision::{GroupExpr, RuleHash, RuleTerms, StepUp};
 use super::fault::Place;
@@ -20,13 +23,15 @@ const ID_BYTES_MAX: usize = 128;
 const REASON_BYTES_MAX: usize = 1024;
 /// Most groups that one `@approval` names.
 const APPROVAL_GROUPS_MAX: usize = 32;
+/// Most days that a policy may be a shadow from now on; `check` says so.
+pub const SHADOW_DAYS_MAX: u64 = 366;
 /// Longest `@acr`, in bytes.
 const ACR_BYTES_MAX: usize = 1024;
 /// Longest `@max_age`: no vote counts on an older sign-in anyway.
 const MAX_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// The annotations that a policy may carry.
-pub(super) const ANNOTATIONS: [&str; 7] = [
+pub(super) const ANNOTATIONS: [&str; 8] = [
     "id",
     "approval",
     "quorum",
@@ -34,6 +39,7 @@ pub(super) const ANNOTATIONS: [&str; 7] = [
     "reason",
     "acr",
     "max_age",
+    "shadow",
 ];
 
 /// What a policy does when it matches.
@@ -72,6 +78,77 @@ pub struct Rule {
     pub text: String,
     /// Who can open it, when it is an approval rule.
     pub terms: Option<RuleTerms>,
+    /// When it is a shadow: it is evaluated and recorded until then, and never enforced, also not
+    /// when that time is over.
+    pub shadow: Option<Timestamp>,
+}
+
+impl Rule {
+    /// Whether it is a shadow whose time is not over.
+    pub fn shadows(&self, at: Timestamp) -> bool {
+        self.shadow.is_some_and(|until| at < until)
+    }
+}
+
+/// How a shadow policy stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ShadowStands {
+    /// It is watched.
+    Watched,
+    /// Its time is over: neither watched nor enforced.
+    Over,
+    /// It is watched, for longer than [`SHADOW_DAYS_MAX`] days.
+    TooLong,
+}
+
+/// A shadow policy, and how it stands at some time.
+#[derive(Clone, Copy, Debug)]
+pub struct Shadow<'p> {
+    /// The policy.
+    pub rule: &'p Rule,
+    /// How it stands.
+    pub stands: ShadowStands,
+}
+
+impl<'p> Shadow<'p> {
+    /// `None` when the policy is none.
+    pub(super) fn of(rule: &'p Rule, now: Timestamp) -> Option<Self> {
+        let until = rule.shadow?;
+        let longest = now.plus(Duration::from_secs(SHADOW_DAYS_MAX * 24 * 3600));
+        let stands = if until <= now {
+            ShadowStands::Over
+        } else if until > longest {
+            ShadowStands::TooLong
+        } else {
+            ShadowStands::Watched
+        };
+        Some(Self { rule, stands })
+    }
+}
+
+impl fmt::Display for Shadow<'_> {
+    /// For operators: which one, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.rule;
+        let until = rule.annotations.get("shadow").map_or("", String::as_str);
+        write!(
+            f,
+            "{}: policy `{}` is a shadow {until}",
+            rule.place, rule.id
+        )?;
+        match self.stands {
+            ShadowStands::Watched => f.write_str(": watched, not enforced"),
+            ShadowStands::Over => f.write_str(
+                ", which is over: it is neither enforced nor watched; remove `@shadow` to enforce it, \
+                 give it another date, or remove the policy",
+            ),
+            ShadowStands::TooLong => write!(
+                f,
+                ", which is more than {SHADOW_DAYS_MAX} days from now: choose a date by which you will \
+                 have decided"
+            ),
+        }
+    }
 }
 
 /// The identity of a policy: `normal` is its text as Cedar writes it, annotations included.
@@ -122,6 +199,10 @@ pub(super) fn read(
                 .to_owned(),
         ));
     }
+    let shadow = annotations.get("shadow").and_then(|text| {
+        let until = shadow(text);
+        until.map_err(|mistake| mistakes.push(mistake)).ok()
+    });
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
@@ -133,6 +214,7 @@ pub(super) fn read(
         place,
         text,
         terms,
+        shadow,
     })
 }
 
@@ -212,6 +294,22 @@ fn step_up(annotations: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) 
             .ok()
     });
     StepUp { acr, max_age }
+}
+
+/// `until 2026-12-31`: that day (UTC) is the last one.
+fn shadow(text: &str) -> Result<Timestamp, Mistake> {
+    let mistake = || {
+        (
+            format!("`@shadow` is `{text}`"),
+            "say until when it is only watched, such as @shadow(\"until 2026-12-31\")".to_owned(),
+        )
+    };
+    let day = text.strip_prefix("until ").ok_or_else(mistake)?;
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    let day = time::Date::parse(day, &format).map_err(|_| mistake())?;
+    let end = day.next_day().ok_or_else(mistake)?.midnight().assume_utc();
+    let end = u64::try_from(end.unix_timestamp()).map_err(|_| mistake())?;
+    Ok(Timestamp::from_secs(end))
 }
 
 fn quorum(text: &str) -> Result<u32, Mistake> {

@@ -7,6 +7,7 @@ mod files;
 mod joint;
 mod people;
 mod semantics;
+mod shadow;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,6 +11,7 @@ use crate::call::{
 };
 use crate::clock::Timestamp;
 use crate::identity::{Method, Principal};
+use crate::policy::Shadowed;
 
 /// Who did something, as records know it. The subject itself stands only in sealed frames; in clear it
 /// is a pseudonym that dies with the subject's key.
@@ -137,6 +138,8 @@ pub struct Begin<'a> {
     pub facts: &'a Facts,
     /// Ids of the policies that allowed it.
     pub policies: &'a [String],
+    /// What would be decided with the shadow policies that matched.
+    pub shadowed: Option<&'a Shadowed>,
     /// The approval under which it runs.
     pub approval: Option<ApprovalRef>,
     /// The credential that it goes up with.
@@ -294,6 +297,8 @@ pub enum Event {
         config_version: String,
         /// Version of the policies in force.
         policy_version: String,
+        /// What would be decided with the shadow policies that matched.
+        shadowed: Option<Shadowed>,
         /// Method, target, source, policy request, text for the operator; sealed.
         content: Value,
     },
@@ -316,6 +321,8 @@ pub enum Event {
         binding: String,
         /// Until when people can decide.
         expires: Timestamp,
+        /// What would be decided with the shadow policies that matched.
+        shadowed: Option<Shadowed>,
         /// The stored call's request, for who may see it; sealed.
         content: Value,
     },

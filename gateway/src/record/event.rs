@@ -230,8 +230,10 @@ fn put_public(event: &Event, leaf: &mut Fields) {
             policies,
             config_version,
             policy_version,
+            shadowed,
             ..
         } => {
+            leaf.shadowed(shadowed.as_ref());
             leaf.maybe_word("connection", connection.as_ref().map(|c| c.as_str()));
             leaf.maybe_word(
                 "function",
@@ -280,8 +282,10 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
             digest,
             binding,
             expires,
+            shadowed,
             ..
         } => {
+            leaf.shadowed(shadowed.as_ref());
             leaf.word("approval", approval);
             leaf.word("function", &function.to_string());
             leaf.words("rules", rules);

@@ -14,6 +14,7 @@ use super::recovery::Progress;
 use super::seal::{ContentId, ContentKey, Part};
 use crate::call::{CallId, Durability};
 use crate::clock::Timestamp;
+use crate::policy::Shadowed;
 
 /// The begin of a call, owned.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(super) struct BeginJob {
     pub(super) protocol: &'static str,
     pub(super) method: String,
     pub(super) policies: Vec<String>,
+    pub(super) shadowed: Option<Shadowed>,
     pub(super) approval: Option<ApprovalRef>,
     pub(super) credential: Option<CredentialRef>,
     pub(super) upstream: String,

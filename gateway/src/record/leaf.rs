@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::entry::Who;
 use crate::clock::Timestamp;
+use crate::policy::Shadowed;
 
 /// Longest leaf, in bytes. What does not fit moves into the sealed part of the record.
 pub const LEAF_BYTES_MAX: usize = 32 * 1024;
@@ -126,6 +127,18 @@ impl Fields {
         let members = members.into_iter().filter(|(_, value)| !value.is_null());
         let map: Map<_, _> = members.map(|(k, v)| (k.to_owned(), v)).collect();
         self.0.insert(name.to_owned(), map.into());
+    }
+
+    /// What would be decided with the shadow policies that matched.
+    pub(super) fn shadowed(&mut self, shadowed: Option<&Shadowed>) {
+        if let Some(shadowed) = shadowed {
+            let policies = shadowed.policies.as_slice();
+            let members = vec![
+                ("decided", shadowed.decided.into()),
+                ("policies", policies.into()),
+            ];
+            self.object("shadow", members);
+        }
     }
 
     pub(super) fn counts<'c>(

@@ -60,7 +60,8 @@ pub use succeed::{Predecessor, adopt, adopt_newest, remember, succeed};
 pub use trail::{
     CallIndex, CallSummary, Calls, Cursor, Decided, Entry, Filter, Format, Formatter, Judged,
     JudgedContent, Opener, PAGE_CALLS_MAX, Page, Progress, PutFile, Replayed, ReplayedPart, Report,
-    SealedDecision, SharedIndex, Story, Trail, Unopened, Verdict, VerifyOptions,
+    SealedDecision, ShadowFilter, SharedIndex, Story, Trail, Unopened, Verdict, VerifyOptions,
+    Would,
 };
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.

@@ -330,6 +330,7 @@ impl Sealer {
         leaf.word("method", &job.method);
         leaf.truth("tls", job.tls);
         leaf.words("policies", &job.policies);
+        leaf.shadowed(job.shadowed.as_ref());
         if let Some(approval) = &job.approval {
             let rules = approval.rules.as_slice();
             leaf.object(

@@ -337,6 +337,83 @@ proptest! {
     }
 }
 
+/// The decision with policies whose `@shadow` stands as given, and what the shadows would make of it.
+fn decided_with(
+    texts: &[(usize, String)],
+    asked: (&Someone, usize, &Input),
+    opened: &BTreeSet<String>,
+) -> Option<(String, Option<super::super::Shadowed>)> {
+    let text: String = texts
+        .iter()
+        .map(|(n, text)| format!("@id(\"p{n}\") {text}\n"))
+        .collect();
+    let policies = load(&text).ok()?;
+    let rules = policies.rules().iter();
+    let opened = rules
+        .filter(|rule| opened.contains(&rule.id))
+        .map(|rule| rule.hash);
+    let (who, function, input) = asked;
+    let function = &vocabulary().functions[function];
+    let input = if function.id.name() == "createRefund" {
+        input
+    } else {
+        &Input::default()
+    };
+    let request = super::super::Request {
+        subject: who.view(),
+        function,
+        input,
+        facts: &super::facts(),
+    };
+    let (decision, shadowed) = policies.decide_shadowed(&request, &opened.collect());
+    let unmask = match &decision {
+        Decision::Allow(obligations) => format!("{:?}", obligations.unmask()),
+        Decision::Deny(_) | Decision::Ask(_) => String::new(),
+    };
+    Some((format!("{} {unmask}", told(&decision)), shadowed))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever shadows say, and however they fail, the decision is that without them; and what they
+    /// are said to make of it is what they would make of it.
+    #[test]
+    fn shadows_never_change_a_decision_and_say_what_they_would(
+        texts in proptest::collection::vec(policy(), 1..9),
+        watched in proptest::collection::vec(any::<bool>(), 9),
+        who in caller(),
+        input in input(),
+        function in 0usize..4,
+        open in proptest::collection::vec(any::<bool>(), 9),
+    ) {
+        let all: Vec<(usize, String)> = texts.into_iter().enumerate().collect();
+        let shadow = |n: usize, text: &str| watched[n] && !text.contains("\"approve\"") && !text.contains("\"unmask\"");
+        let with: Vec<_> = all.iter().map(|(n, text)| match shadow(*n, text) {
+            true => (*n, format!("@shadow(\"until 2999-01-01\") {text}")),
+            false => (*n, text.clone()),
+        }).collect();
+        let without: Vec<_> = all.iter().filter(|(n, text)| !shadow(*n, text)).cloned().collect();
+        // What people opened is no shadow.
+        let opened = without.iter().filter(|(n, text)| open[*n] && text.contains("@approval"));
+        let opened: BTreeSet<String> = opened.map(|(n, _)| format!("p{n}")).collect();
+        let asked = (&who, function, &input);
+        let (Some((decision, shadowed)), Some((plain, none)), Some((enforced, _))) = (
+            decided_with(&with, asked, &opened),
+            decided_with(&without, asked, &opened),
+            decided_with(&all, asked, &opened),
+        ) else {
+            // A condition that its actions can never meet.
+            return Ok(());
+        };
+        prop_assert_eq!(&decision, &plain, "{:?}", with);
+        prop_assert_eq!(none, None);
+        let word = enforced.split(' ').next().unwrap().replace("error", "deny");
+        let would = shadowed.map_or_else(|| plain.split(' ').next().unwrap().replace("error", "deny"), |would| would.decided.to_owned());
+        prop_assert_eq!(would, word, "{:?}", with);
+    }
+}
+
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(Value::Bool),

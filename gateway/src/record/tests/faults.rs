@@ -305,6 +305,7 @@ async fn nothing_that_a_caller_writes_stands_in_clear_and_no_field_is_unlisted()
         policies: Vec::new(),
         config_version: "c".to_owned(),
         policy_version: "p".to_owned(),
+        shadowed: None,
         content: json!({"target": "needle-tried"}),
     };
     recorder.note(denied).await.unwrap();

@@ -9,12 +9,13 @@ use serde_json::json;
 use super::super::entry::Who;
 use super::super::{
     ApprovalRef, CallIndex, CallSummary, Config, Decided, End, Event, Filter, Outcome, Recorder,
-    Trail, Vote,
+    ShadowFilter, Trail, Vote,
 };
 use super::support::{begin_job, call, fresh, open, who};
 use crate::call::{CallId, Durability};
 use crate::clock::Timestamp;
 use crate::disk::RealDisk;
+use crate::policy::Shadowed;
 
 fn index(config: &Config) -> CallIndex {
     CallIndex::open(&config.dir, Arc::new(RealDisk)).unwrap()
@@ -31,6 +32,13 @@ fn acting(subject: &str, actor: &str) -> Who {
     }
 }
 
+fn shadowed(decided: &'static str) -> Shadowed {
+    Shadowed {
+        decided,
+        policies: vec!["watched".to_owned()],
+    }
+}
+
 async fn run(recorder: &Recorder, n: usize, approval: Option<&str>, id: CallId) {
     let subject = ["alice", "bob", "carol"][n % 3];
     let body = vec![b'x'; if n.is_multiple_of(17) { 70_000 } else { n }];
@@ -42,6 +50,9 @@ async fn run(recorder: &Recorder, n: usize, approval: Option<&str>, id: CallId) 
     }
     job.function =
         ["payments/createRefund", "payments/readRefund", "crm/read"][n % 5 % 3].to_owned();
+    job.shadowed = n
+        .is_multiple_of(2)
+        .then(|| shadowed(["ask", "deny"][n / 2 % 2]));
     job.approval = approval.map(|id| ApprovalRef {
         id: id.to_owned(),
         rules: vec!["leads".to_owned()],
@@ -73,6 +84,7 @@ fn denied(n: usize, id: CallId) -> Event {
         policies: Vec::new(),
         config_version: "c".to_owned(),
         policy_version: "p".to_owned(),
+        shadowed: n.is_multiple_of(4).then(|| shadowed("allow")),
         content: json!({ "method": "GET", "target": format!("/{n}") }),
     }
 }
@@ -89,6 +101,7 @@ async fn asked(recorder: &Recorder, n: usize) {
         digest: [1; 32],
         binding: "b".to_owned(),
         expires: Timestamp::from_secs(1_900_000_000),
+        shadowed: n.is_multiple_of(3).then(|| shadowed("deny")),
         content: json!({ "amount": n }),
     };
     recorder.note(ask).await.unwrap();
@@ -198,11 +211,21 @@ fn filters() -> Vec<Filter> {
             ..Filter::default()
         });
     }
+    filters.extend(shadow_filters());
     filters.push(Filter {
         unknown: true,
         ..Filter::default()
     });
     filters
+}
+
+fn shadow_filters() -> impl Iterator<Item = Filter> {
+    let would = [Decided::Allow, Decided::Deny, Decided::Ask].map(ShadowFilter::Would);
+    let all = would.into_iter().chain([ShadowFilter::Any]);
+    all.map(|shadow| Filter {
+        shadow: Some(shadow),
+        ..Filter::default()
+    })
 }
 
 /// Every call that the index lists, page by page.

@@ -92,6 +92,7 @@ pub(crate) fn begin_job(
         protocol: "http/1.1",
         method: "POST".to_owned(),
         policies: vec!["allow-refunds".to_owned()],
+        shadowed: None,
         approval: None,
         credential: None,
         upstream: "payments.internal:8443".to_owned(),

@@ -141,6 +141,7 @@ fn denied(reason: &'static str, subject: &str) -> Event {
         policies: vec!["no-refunds".to_owned()],
         config_version: "c".to_owned(),
         policy_version: "p".to_owned(),
+        shadowed: None,
         content: json!({"method": "GET", "target": "/admin"}),
     }
 }

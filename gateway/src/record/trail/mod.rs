@@ -44,7 +44,7 @@ pub use page::{Cursor, PAGE_CALLS_MAX, Page};
 pub use prove::PutFile;
 pub use replay::{Part as ReplayedPart, Replayed};
 pub use seen::Decided;
-pub use story::{CallSummary, Calls, Entry, Filter, Story};
+pub use story::{CallSummary, Calls, Entry, Filter, ShadowFilter, Story, Would};
 pub use verify::{Progress, Report, Verdict, VerifyOptions};
 
 /// Looks at a log that is being written while it is read.

@@ -20,7 +20,7 @@ use super::index::leaf_of;
 use super::replay::{Pieces, open_part};
 use super::saved;
 use super::seen::{Standing, approval_number, outcome_number};
-use super::story::{CallSummary, Filter, Wanted, first, tell};
+use super::story::{CallSummary, Filter, ShadowFilter, Wanted, first, tell};
 use crate::call::CallId;
 
 /// Most calls of one page.
@@ -107,6 +107,7 @@ enum Good {
         outcome: Option<u32>,
         decided: Option<u32>,
         unknown: bool,
+        shadow: Option<ShadowFilter>,
     },
 }
 
@@ -120,11 +121,16 @@ impl Test<'_> {
                 outcome,
                 decided,
                 unknown,
+                shadow,
             } => {
                 let standing = Standing(value);
                 outcome.is_none_or(|outcome| standing.outcome() == outcome)
                     && decided.is_none_or(|decided| standing.decided() == decided)
                     && (!unknown || standing.unknown())
+                    && shadow.is_none_or(|wanted| match wanted {
+                        ShadowFilter::Any => standing.shadow() != 0,
+                        ShadowFilter::Would(decided) => standing.shadow() == decided.number() + 1,
+                    })
             }
         }
     }
@@ -359,11 +365,16 @@ fn tests<'v>(view: &'v View<'_>, wanted: &Wanted) -> Option<Option<Vec<Test<'v>>
     if let Some((from, to)) = filter.status {
         put(Column::Status, Good::Between(from.into(), to.into()))?;
     }
-    if filter.outcome.is_some() || filter.decided.is_some() || filter.unknown {
+    if filter.outcome.is_some()
+        || filter.decided.is_some()
+        || filter.unknown
+        || filter.shadow.is_some()
+    {
         let good = Good::Standing {
             outcome: filter.outcome.as_deref().map(outcome_number),
             decided: filter.decided.map(super::Decided::number),
             unknown: filter.unknown,
+            shadow: filter.shadow,
         };
         put(Column::State, good)?;
     }

@@ -84,6 +84,8 @@ pub(super) struct Standing(pub(super) u32);
 
 impl Standing {
     const UNKNOWN: u32 = 1 << 6;
+    const SHADOW_SHIFT: u32 = 7;
+    const SHADOW: u32 = 3 << Self::SHADOW_SHIFT;
 
     pub(super) const fn outcome(self) -> u32 {
         self.0 & 15
@@ -95,6 +97,22 @@ impl Standing {
 
     pub(super) const fn unknown(self) -> bool {
         self.0 & Self::UNKNOWN != 0
+    }
+
+    /// What would be decided with the shadow policies that matched, one more than its number; 0 is
+    /// that none did.
+    pub(super) const fn shadow(self) -> u32 {
+        (self.0 & Self::SHADOW) >> Self::SHADOW_SHIFT
+    }
+
+    pub(super) const fn with_shadow(self, decided: Option<Decided>) -> Self {
+        match decided {
+            Some(decided) => {
+                let number = decided.number() + 1;
+                Self(self.0 & !Self::SHADOW | number << Self::SHADOW_SHIFT)
+            }
+            None => self,
+        }
     }
 
     /// Whether it neither ended nor was denied.
@@ -158,6 +176,7 @@ pub(super) struct Facts {
     pub(super) actor: Option<[u8; 16]>,
     pub(super) approval: u32,
     pub(super) unknown: bool,
+    pub(super) shadow: Option<Decided>,
 }
 
 /// The fields that matter. Everything else in a leaf is skipped without being kept.
@@ -181,6 +200,14 @@ struct Fields<'a> {
     reason: Option<Cow<'a, str>>,
     #[serde(default)]
     status: Option<u32>,
+    #[serde(borrow, default)]
+    shadow: Option<WouldObject<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WouldObject<'a> {
+    #[serde(borrow)]
+    decided: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +230,10 @@ impl Fields<'_> {
             actor: reference(&self.actor_ref),
             approval: approval.as_deref().map_or(0, approval_number),
             unknown: self.reason.as_deref() == Some("not_found"),
+            shadow: self
+                .shadow
+                .as_ref()
+                .and_then(|s| Decided::from_word(&s.decided)),
         }
     }
 }

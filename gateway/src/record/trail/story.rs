@@ -40,6 +40,37 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// Only calls of functions that nobody declared.
     pub unknown: bool,
+    /// Only calls that shadow policies matched.
+    pub shadow: Option<ShadowFilter>,
+}
+
+/// Which calls that shadow policies matched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ShadowFilter {
+    /// Whatever would be decided.
+    Any,
+    /// Those about which this would be decided.
+    Would(Decided),
+}
+
+/// What would have been decided about a call.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Would {
+    /// What.
+    pub decided: Decided,
+    /// By which policies.
+    pub policies: Vec<String>,
+}
+
+impl Would {
+    fn read(json: &Value) -> Option<Self> {
+        let policies = json.get("policies")?.as_array()?.iter();
+        let policies = policies.filter_map(Value::as_str).map(ToOwned::to_owned);
+        Some(Self {
+            decided: Decided::from_word(json.get("decided")?.as_str()?)?,
+            policies: policies.collect(),
+        })
+    }
 }
 
 /// One call in a list.
@@ -79,6 +110,8 @@ pub struct CallSummary {
     pub status: Option<u64>,
     /// The approval that it waited for.
     pub approval: Option<String>,
+    /// What would have been decided with the shadow policies that matched, when it came.
+    pub shadow: Option<Would>,
     /// Masked values by data class.
     pub masked: BTreeMap<String, u64>,
     /// Milliseconds from receipt to the end.
@@ -215,6 +248,13 @@ impl Wanted {
                 .is_none_or(|(from, to)| status.is_some_and(|status| (from..=to).contains(&status)))
             && filter.since.is_none_or(|since| call.at >= since)
             && filter.until.is_none_or(|until| call.at < until)
+            && filter
+                .shadow
+                .is_none_or(|wanted| match (wanted, &call.shadow) {
+                    (_, None) => false,
+                    (ShadowFilter::Any, Some(_)) => true,
+                    (ShadowFilter::Would(decided), Some(would)) => would.decided == decided,
+                })
             && (!filter.unknown || call.reason.as_deref() == Some("not_found"))
     }
 }
@@ -359,6 +399,7 @@ pub(super) fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
         reason: None,
         status: None,
         approval: None,
+        shadow: fields.get("shadow").and_then(Would::read),
         masked: BTreeMap::new(),
         total_ms: None,
         tried: None,
