@@ -17,7 +17,7 @@ use super::{audit_dir, store_dir};
 use crate::config::Loaded;
 use crate::disk::{Disk as _, RealDisk};
 use crate::record::{self, Reading, Trail, Verdict, VerifyOptions};
-use crate::store::SqliteStore;
+use crate::store::SqlStore;
 
 /// The list of a backup's files.
 const LIST: &str = "backup.json";
@@ -180,7 +180,7 @@ pub async fn backup(loaded: &Loaded, to: &Path) -> Result<String, BackupError> {
         }
     }
     std::fs::create_dir_all(store_dir(&copied)).map_err(at(&copied))?;
-    SqliteStore::copy(&store_dir(&data), &store_dir(&copied)).await?;
+    SqlStore::copy(&store_dir(&data), &store_dir(&copied)).await?;
     for name in [STATE_KEY_FILE, ASSERTION_KEY_FILE, NAME_FILE] {
         copy(&data.join(name), &copied.join(name))?;
     }
@@ -299,7 +299,7 @@ pub async fn restore(loaded: &Loaded, from: &Path) -> Result<String, BackupError
     }
     intact(&audit_dir(&data))?;
     // What was approved may have run since.
-    let store = SqliteStore::open(&store_dir(&data)).await?;
+    let store = SqlStore::open(&store_dir(&data)).await?;
     store.forget_approvals().await?;
     crate::store::Store::close(&store).await;
     let config = super::audit_config(loaded)?;

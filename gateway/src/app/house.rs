@@ -23,7 +23,7 @@ use crate::pipeline::{Parts, Pipeline, Snapshot};
 use crate::policy::ShadowStands;
 use crate::record::{self, Cosigner, Event, Recorder, SharedIndex, Transit, Who};
 use crate::secret::Secret;
-use crate::store::{self, Change, Outbox, Revoked, SqliteStore, State, Store};
+use crate::store::{self, Change, Outbox, Revoked, SqlStore, State, Store};
 use crate::telemetry::Metrics;
 
 /// File with the key under which held requests are sealed.
@@ -138,7 +138,7 @@ pub async fn init(
         }
     }
     std::fs::create_dir_all(store_dir(data)).map_err(system("data folder"))?;
-    SqliteStore::init(&store_dir(data)).await?.close().await;
+    SqlStore::init(&store_dir(data)).await?.close().await;
     Signer::init(&data.join(ASSERTION_KEY_FILE), &assertion_issuer(&instance))?;
     let key = random_hex(32)?;
     write_private(&disk, &data.join(STATE_KEY_FILE), key.as_bytes())?;
@@ -154,7 +154,7 @@ async fn decisions(
     clock: &SharedClock,
 ) -> Result<(Arc<dyn Store>, Notifier, Approvals), Error> {
     let data = loaded.data();
-    let sqlite = Arc::new(SqliteStore::open(&store_dir(&data)).await?);
+    let sqlite = Arc::new(SqlStore::open(&store_dir(&data)).await?);
     let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
     let notifier = notifier(loaded, egress, clock, sqlite)?;
     let settings = loaded.config.approvals.clone();

@@ -14,7 +14,7 @@ use crate::clock::SystemClock;
 use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::record::{Event, Held, Reading, Recorder, RootKey, Who, write_wrapped_root};
-use crate::store::{self, SqliteStore, Store};
+use crate::store::{self, SqlStore, Store};
 
 /// Where the system's users have their names.
 const USERS: &str = "/etc/passwd";
@@ -178,7 +178,7 @@ pub(super) async fn perform(
 
 /// What the state keeps of somebody's ended calls goes with their key.
 async fn erase_from_state(data: &Path, issuer: &str, subject: &str) -> Result<(), store::Error> {
-    let store = SqliteStore::open(&super::store_dir(data)).await?;
+    let store = SqlStore::open(&super::store_dir(data)).await?;
     let erased = store.erase_subject(issuer, subject).await;
     store.close().await;
     erased

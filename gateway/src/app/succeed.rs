@@ -4,7 +4,7 @@ use super::{Error, audit_config, store_dir};
 use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::record;
-use crate::store::{SqliteStore, Store as _};
+use crate::store::{SqlStore, Store as _};
 
 /// Go on in a successor of the log. Approvals are forgotten: what they let through may have run.
 ///
@@ -13,7 +13,7 @@ use crate::store::{SqliteStore, Store as _};
 pub async fn succeed(loaded: &Loaded) -> Result<String, Error> {
     let config = audit_config(loaded)?;
     let (predecessor, old) = record::succeed(&config, &RealDisk)?;
-    let store = SqliteStore::open(&store_dir(&loaded.data())).await?;
+    let store = SqlStore::open(&store_dir(&loaded.data())).await?;
     store.forget_approvals().await?;
     store.close().await;
     let lost = match predecessor.head_size.saturating_sub(predecessor.records) {

@@ -1,13 +1,13 @@
 //! The state of decisions: held calls, votes, kept results, revocations.
 //!
 //! [`Store`] is a trait because the engine is really swapped: one process on embedded SQLite
-//! ([`SqliteStore`]) now, equal instances on PostgreSQL later, and a simulated store with crashes and
+//! ([`SqlStore`]) now, equal instances on PostgreSQL later, and a simulated store with crashes and
 //! lost answers in tests. Its methods are **whole transactions**, so no caller can hold one open, read
 //! in one and write in another, or forget a condition: every edge of the state machine
 //! ([`machine::Edge`]) is one conditional update. Where a transaction needs a judgement that belongs to
 //! a higher room (is the quorum reached?), it takes a pure function and runs it inside.
 //!
-//! Refuses to create state by surprise: [`SqliteStore::init`] is explicit, [`SqliteStore::open`] wants
+//! Refuses to create state by surprise: [`SqlStore::init`] is explicit, [`SqlStore::open`] wants
 //! a database that is there and not newer than this program. Every bound of the tables is enforced
 //! here, inside the transactions. Knows nothing of what the rows mean and holds no key: what is
 //! confidential arrives sealed.
@@ -22,7 +22,7 @@ pub mod machine;
 mod outbox;
 mod rows;
 mod rules;
-mod sqlite;
+mod sql;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub use rows::{
     ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Filter, Full, Moved, NewApproval,
     NewResult, Reach, Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
 };
-pub use sqlite::SqliteStore;
+pub use sql::SqlStore;
 
 /// Why an approval is pending again: votes that had opened it were voided.
 pub const REOPENED: &str = "vote-voided";

@@ -23,7 +23,7 @@ use crate::call::{CallId, Effect, FunctionId, Sameness};
 use crate::clock::ManualClock;
 use crate::identity::Kind;
 use crate::policy::{GroupExpr, PersonFacts, RuleHash, RuleTerms, StepUp, Terms};
-use crate::store::SqliteStore;
+use crate::store::SqlStore;
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 pub(super) const LEADS: &str = "corp/leads";
@@ -49,7 +49,7 @@ impl Bench {
 
     pub(super) async fn with(config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::init(dir.path()).await.unwrap());
+        let store: Arc<dyn Store> = Arc::new(SqlStore::init(dir.path()).await.unwrap());
         let clock = Arc::new(ManualClock::new(START));
         let approvals = with(&store, &clock, config);
         Self {

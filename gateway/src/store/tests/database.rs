@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use sqlx::Row;
 
 use crate::clock::Timestamp;
-use crate::store::{Error, Reach, Revocation, Revoked, SqliteStore, Store};
+use crate::store::{Error, Reach, Revocation, Revoked, SqlStore, Store};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
@@ -25,7 +25,7 @@ fn revocation(id: &str, what: Revoked) -> Revocation {
 #[tokio::test]
 async fn a_missing_database_is_refused_with_a_way_out() {
     let dir = tempfile::tempdir().unwrap();
-    let error = SqliteStore::open(dir.path()).await.unwrap_err();
+    let error = SqlStore::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, Error::Missing(_)));
     assert!(error.to_string().contains("run `callgate init` first"));
     assert!(!dir.path().join("state.db").exists());
@@ -34,16 +34,16 @@ async fn a_missing_database_is_refused_with_a_way_out() {
 #[tokio::test]
 async fn init_never_overwrites() {
     let dir = tempfile::tempdir().unwrap();
-    SqliteStore::init(dir.path()).await.unwrap().close().await;
-    let again = SqliteStore::init(dir.path()).await;
+    SqlStore::init(dir.path()).await.unwrap().close().await;
+    let again = SqlStore::init(dir.path()).await;
     assert!(matches!(again, Err(Error::Exists(_))));
-    SqliteStore::open(dir.path()).await.unwrap();
+    SqlStore::open(dir.path()).await.unwrap();
 }
 
 #[tokio::test]
 async fn the_files_are_the_owners_only() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     store.revocation_epoch().await.unwrap();
     let mut seen = 0;
     for entry in std::fs::read_dir(dir.path()).unwrap() {
@@ -57,7 +57,7 @@ async fn the_files_are_the_owners_only() {
 #[tokio::test]
 async fn the_settings_are_those_that_survive_power_loss() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     for (pragma, wanted) in [("synchronous", "2"), ("journal_mode", "wal")] {
         let text = format!("PRAGMA {pragma}");
         let row = sqlx::query(sqlx::AssertSqlSafe(text))
@@ -77,13 +77,13 @@ async fn the_settings_are_those_that_survive_power_loss() {
 #[tokio::test]
 async fn a_newer_database_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     sqlx::query("INSERT INTO migrations (number, digest) VALUES (99, x'00')")
         .execute(store.writer_for_tests())
         .await
         .unwrap();
     store.close().await;
-    let error = SqliteStore::open(dir.path()).await.unwrap_err();
+    let error = SqlStore::open(dir.path()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "the state database is of version 99, this program knows up to 4: run a newer callgate"
@@ -93,7 +93,7 @@ async fn a_newer_database_is_refused() {
 #[tokio::test]
 async fn an_older_database_is_brought_up_with_its_votes() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     let older = "ALTER TABLE votes DROP COLUMN voter; DROP INDEX approvals_caller; DROP TABLE outbox; \
         ALTER TABLE approvals DROP COLUMN input; DELETE FROM migrations WHERE number > 1; \
         PRAGMA foreign_keys = OFF; \
@@ -104,7 +104,7 @@ async fn an_older_database_is_brought_up_with_its_votes() {
         .await
         .unwrap();
     store.close().await;
-    let store = SqliteStore::open(dir.path()).await.unwrap();
+    let store = SqlStore::open(dir.path()).await.unwrap();
     let voter: Vec<u8> = sqlx::query_scalar("SELECT voter FROM votes WHERE id = 'vote_1'")
         .fetch_one(store.writer_for_tests())
         .await
@@ -116,13 +116,13 @@ async fn an_older_database_is_brought_up_with_its_votes() {
 #[tokio::test]
 async fn a_foreign_migration_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     sqlx::query("UPDATE migrations SET digest = x'00'")
         .execute(store.writer_for_tests())
         .await
         .unwrap();
     store.close().await;
-    let error = SqliteStore::open(dir.path()).await.unwrap_err();
+    let error = SqlStore::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, Error::Altered(1)));
 }
 
@@ -130,14 +130,14 @@ async fn a_foreign_migration_is_refused() {
 async fn an_init_that_died_is_no_database() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("state.db"), b"").unwrap();
-    let error = SqliteStore::open(dir.path()).await.unwrap_err();
+    let error = SqlStore::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, Error::Missing(_)), "{error}");
 }
 
 #[tokio::test]
 async fn revocations_stand_until_lifted_or_over_and_move_the_epoch() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     let all = [
         Revoked::Principal {
             issuer: "corp".to_owned(),
@@ -177,14 +177,14 @@ async fn revocations_stand_until_lifted_or_over_and_move_the_epoch() {
     assert_eq!(store.revocations(until).await.unwrap().1.len(), 5);
     assert_eq!(store.revocation_epoch().await.unwrap(), 8);
     store.close().await;
-    let store = SqliteStore::open(dir.path()).await.unwrap();
+    let store = SqlStore::open(dir.path()).await.unwrap();
     assert_eq!(store.revocations(until).await.unwrap().0, 8);
 }
 
 #[tokio::test]
 async fn a_revocation_has_bounded_text() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     let mut long = revocation("r", Revoked::Issuer("ci".to_owned()));
     long.reason = "x".repeat(1_025);
     assert!(matches!(

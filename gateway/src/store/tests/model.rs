@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::store::{
     ApprovalRow, AskLimits, Change, Edge, Filter, MemoryStore, NewApproval, NewResult, Revoked,
-    SqliteStore, State, Step, Store, Taking, VoteRow,
+    SqlStore, State, Step, Store, Taking, VoteRow,
 };
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -220,7 +220,7 @@ async fn sqlite_answers_as_the_model_for_random_histories() {
     for seed in 0..histories {
         let folder = dir.path().join(seed.to_string());
         std::fs::create_dir(&folder).unwrap();
-        let sqlite = SqliteStore::init(&folder).await.unwrap();
+        let sqlite = SqlStore::init(&folder).await.unwrap();
         sqlx::query("PRAGMA synchronous = OFF")
             .execute(sqlite.writer_for_tests())
             .await

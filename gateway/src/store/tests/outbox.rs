@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::store::{Delivery, FAILURE_BYTES_MAX, Outbox, Retry, SqliteStore, Store};
+use crate::store::{Delivery, FAILURE_BYTES_MAX, Outbox, Retry, SqlStore, Store};
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
@@ -21,7 +21,7 @@ fn delivery(id: &str, channel: &str) -> Delivery {
     }
 }
 
-async fn due(store: &SqliteStore, channel: &str, now: Timestamp) -> Vec<(String, u32)> {
+async fn due(store: &SqlStore, channel: &str, now: Timestamp) -> Vec<(String, u32)> {
     let due = store.due(channel, now).await.unwrap();
     due.into_iter().map(|d| (d.id, d.attempts)).collect()
 }
@@ -29,7 +29,7 @@ async fn due(store: &SqliteStore, channel: &str, now: Timestamp) -> Vec<(String,
 #[tokio::test]
 async fn a_message_waits_until_it_is_delivered_and_outlives_the_process() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     let both = vec![delivery("1", "a"), delivery("2", "b")];
     store.enqueue(both.clone()).await.unwrap();
     let later = START.plus(Duration::from_secs(60));
@@ -40,7 +40,7 @@ async fn a_message_waits_until_it_is_delivered_and_outlives_the_process() {
     // The same change again, after a crash: what was tried stays as it is.
     store.enqueue(both).await.unwrap();
     store.close().await;
-    let store = SqliteStore::open(dir.path()).await.unwrap();
+    let store = SqlStore::open(dir.path()).await.unwrap();
     assert_eq!(due(&store, "a", START).await, []);
     assert_eq!(due(&store, "b", START).await, [("2".to_owned(), 0)]);
     assert_eq!(due(&store, "a", later).await, [("1".to_owned(), 1)]);
@@ -54,7 +54,7 @@ async fn a_message_waits_until_it_is_delivered_and_outlives_the_process() {
 #[tokio::test]
 async fn who_is_erased_leaves_no_input_and_no_answer() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     let insert = "INSERT INTO approvals (id, state, version, issuer, subject, caller, requester, apart, \
         connection, function, effect, same, call, terms, rules, binding, bytes, created_ms, decide_by_ms, \
         expires_ms, changed_ms, fence, cause, input) VALUES ($1, 'done', 0, 'corp', $1, x'', '', '', '', '', '', \
@@ -82,7 +82,7 @@ async fn who_is_erased_leaves_no_input_and_no_answer() {
 #[tokio::test]
 async fn a_dead_message_is_listed_revived_discarded_and_forgotten() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::init(dir.path()).await.unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
     let all = ["1", "2", "3"].map(|id| delivery(id, "a")).to_vec();
     store.enqueue(all).await.unwrap();
     // Only dead ones can be revived or discarded.

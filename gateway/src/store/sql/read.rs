@@ -1,13 +1,13 @@
 //! Reading: rows to values, single approvals, lists, changes.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
 
 use crate::clock::Timestamp;
 
 use super::super::rows::{ApprovalRow, Change, Decided, Earlier, Filter, VoteRow};
 use super::super::{CHANGES_BATCH_MAX, Error, FIGURES_MAX, LIST_MAX, State};
-use super::{SqliteStore, ms, time};
+use super::SqlStore;
+use super::engine::{Row, Tx, ms, query, time};
 
 /// Every column of an approval but the sealed call.
 const HEAD: &str = "id, state, version, issuer, subject, caller, requester, apart, connection, \
@@ -24,7 +24,7 @@ pub(super) fn state_of(text: &str) -> Result<State, Error> {
     text.parse().map_err(|_| Error::Corrupt("approvals.state"))
 }
 
-pub(super) fn approval_of(row: &SqliteRow) -> Result<ApprovalRow, Error> {
+pub(super) fn approval_of(row: &Row) -> Result<ApprovalRow, Error> {
     Ok(ApprovalRow {
         id: row.try_get("id")?,
         state: state_of(row.try_get("state")?)?,
@@ -48,7 +48,7 @@ pub(super) fn approval_of(row: &SqliteRow) -> Result<ApprovalRow, Error> {
         created: time(row.try_get("created_ms")?),
         decide_by: time(row.try_get("decide_by_ms")?),
         expires: time(row.try_get("expires_ms")?),
-        ended: row.try_get::<Option<i64>, _>("ended_ms")?.map(time),
+        ended: row.try_get::<Option<i64>>("ended_ms")?.map(time),
         instance: row.try_get("instance")?,
         lease: row.try_get("lease")?,
         fence: row.try_get("fence")?,
@@ -57,7 +57,7 @@ pub(super) fn approval_of(row: &SqliteRow) -> Result<ApprovalRow, Error> {
     })
 }
 
-pub(super) fn vote_of(row: &SqliteRow) -> Result<VoteRow, Error> {
+pub(super) fn vote_of(row: &Row) -> Result<VoteRow, Error> {
     Ok(VoteRow {
         id: row.try_get("id")?,
         approval: row.try_get("approval")?,
@@ -76,37 +76,34 @@ pub(super) fn vote_of(row: &SqliteRow) -> Result<VoteRow, Error> {
         reason: row.try_get("reason")?,
         at: time(row.try_get("at_ms")?),
         mac: row.try_get("mac")?,
-        voided: row.try_get::<Option<i64>, _>("voided_ms")?.map(time),
+        voided: row.try_get::<Option<i64>>("voided_ms")?.map(time),
     })
 }
 
 /// All votes of an approval, oldest first.
-pub(super) async fn votes<'c, E>(from: E, id: &str) -> Result<Vec<VoteRow>, Error>
-where
-    E: sqlx::Executor<'c, Database = sqlx::Sqlite>,
-{
-    sqlx::query("SELECT * FROM votes WHERE approval = $1 ORDER BY at_ms, id")
+pub(super) async fn votes(tx: &mut Tx, id: &str) -> Result<Vec<VoteRow>, Error> {
+    query("SELECT * FROM votes WHERE approval = $1 ORDER BY at_ms, id")
         .bind(id)
-        .fetch_all(from)
+        .fetch_all(&mut *tx)
         .await?
         .iter()
         .map(vote_of)
         .collect()
 }
 
-impl SqliteStore {
+impl SqlStore {
     pub(super) async fn do_approval(
         &self,
         id: String,
     ) -> Result<Option<(ApprovalRow, Vec<VoteRow>)>, Error> {
-        let mut tx = self.readers.begin().await?;
-        let row = sqlx::query(select(true, "WHERE id = $1"))
+        let mut tx = self.readers.reading().await?;
+        let row = query(select(true, "WHERE id = $1"))
             .bind(&id)
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
         let Some(row) = row else { return Ok(None) };
         let row = approval_of(&row)?;
-        let votes = votes(&mut *tx, &id).await?;
+        let votes = votes(&mut tx, &id).await?;
         tx.commit().await?;
         Ok(Some((row, votes)))
     }
@@ -116,7 +113,7 @@ impl SqliteStore {
         id: String,
         now: Timestamp,
     ) -> Result<Option<(State, Timestamp)>, Error> {
-        let row = sqlx::query("SELECT state, expires_ms FROM approvals WHERE id = $1")
+        let row = query("SELECT state, expires_ms FROM approvals WHERE id = $1")
             .bind(&id)
             .fetch_optional(&self.readers)
             .await?;
@@ -132,9 +129,9 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<ApprovalRow>, Error> {
         // A waiting row past its time reads as expired, whether or not the sweep has been there.
-        let rest = "WHERE ($1 = '' OR instr($1, '|' || (CASE \
+        let rest = "WHERE ($1 = '' OR $1 LIKE '%|' || (CASE \
                 WHEN state IN ('pending', 'approved') AND expires_ms <= $2 THEN 'expired' \
-                ELSE state END) || '|') > 0) \
+                ELSE state END) || '|%') \
              AND ($3 IS NULL OR (issuer = $3 AND subject = $4)) \
              AND ($5 IS NULL OR function = $5) \
              AND ($6 IS NULL OR (created_ms, id) < (SELECT created_ms, id FROM approvals WHERE id = $6)) \
@@ -146,7 +143,7 @@ impl SqliteStore {
             states.push('|');
         }
         let (issuer, subject) = filter.requester.unzip();
-        let mut rows = sqlx::query(select(false, rest))
+        let mut rows = query(select(false, rest))
             .bind(states)
             .bind(ms(now))
             .bind(issuer)
@@ -166,7 +163,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn do_earlier(&self, id: String) -> Result<Option<Earlier>, Error> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT b.id, b.state, b.created_ms, b.input FROM approvals a JOIN approvals b \
              ON b.caller = a.caller AND b.function = a.function \
              AND (b.created_ms, b.id) < (a.created_ms, a.id) \
@@ -191,7 +188,7 @@ impl SqliteStore {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Decided>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT a.function, a.state, a.created_ms, a.expires_ms, (SELECT MAX(v.at_ms) FROM votes v \
              WHERE v.approval = a.id AND v.voided_ms IS NULL) AS voted_ms FROM approvals a \
              WHERE a.created_ms >= $1 ORDER BY a.created_ms DESC, a.id DESC LIMIT $2",
@@ -207,14 +204,14 @@ impl SqliteStore {
                     function: row.try_get("function")?,
                     state: state_of(row.try_get("state")?)?.at(expires, now),
                     created: time(row.try_get("created_ms")?),
-                    voted: row.try_get::<Option<i64>, _>("voted_ms")?.map(time),
+                    voted: row.try_get::<Option<i64>>("voted_ms")?.map(time),
                 })
             })
             .collect()
     }
 
     pub(super) async fn do_changes(&self) -> Result<Vec<Change>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT seq, approval, function, state, cause, at_ms FROM changes ORDER BY seq LIMIT $1",
         )
         .bind(i64::from(CHANGES_BATCH_MAX))
@@ -235,7 +232,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn do_changes_taken(&self, seq: i64) -> Result<(), Error> {
-        sqlx::query("DELETE FROM changes WHERE seq <= $1")
+        query("DELETE FROM changes WHERE seq <= $1")
             .bind(seq)
             .execute(&self.writer)
             .await?;

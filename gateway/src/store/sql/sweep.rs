@@ -1,22 +1,24 @@
 //! Results and the sweep.
 
-use sqlx::Row;
-
 use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
 use super::super::rows::{Moved, NewResult, Swept};
 use super::super::{Error, INPUT_KEPT, SWEEP_BATCH_MAX};
+use super::SqlStore;
 use super::edges::Update;
-use super::{SqliteStore, ms};
+use super::engine::{ms, query};
 
-impl SqliteStore {
+/// No bytes; the engines write that differently.
+const NOTHING: &[u8] = &[];
+
+impl SqlStore {
     pub(super) async fn do_keep_result(
         &self,
         id: String,
         result: NewResult,
     ) -> Result<bool, Error> {
-        let kept = sqlx::query(
+        let kept = query(
             "INSERT INTO results (approval, sealed, expires_ms) SELECT id, $2, $3 FROM approvals \
              WHERE id = $1 AND state = 'done' ON CONFLICT (approval) DO NOTHING",
         )
@@ -25,7 +27,7 @@ impl SqliteStore {
         .bind(ms(result.expires))
         .execute(&self.writer)
         .await?;
-        Ok(kept.rows_affected() == 1)
+        Ok(kept == 1)
     }
 
     pub(super) async fn do_fetch_result(
@@ -34,7 +36,7 @@ impl SqliteStore {
         caller: Vec<u8>,
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT sealed FROM results WHERE approval = $1 AND expires_ms > $3 \
              AND EXISTS (SELECT 1 FROM approvals WHERE id = $1 AND caller = $2)",
         )
@@ -43,11 +45,11 @@ impl SqliteStore {
         .bind(ms(now))
         .fetch_optional(&self.readers)
         .await?;
-        row.map(|row| Ok(row.try_get("sealed")?)).transpose()
+        row.map(|row| row.try_get("sealed")).transpose()
     }
 
     pub(super) async fn do_drop_result(&self, id: String, caller: Vec<u8>) -> Result<bool, Error> {
-        let dropped = sqlx::query(
+        let dropped = query(
             "DELETE FROM results WHERE approval = $1 \
              AND EXISTS (SELECT 1 FROM approvals WHERE id = $1 AND caller = $2)",
         )
@@ -55,11 +57,11 @@ impl SqliteStore {
         .bind(caller)
         .execute(&self.writer)
         .await?;
-        Ok(dropped.rows_affected() == 1)
+        Ok(dropped == 1)
     }
 
     pub(super) async fn do_result_kept(&self, id: String, now: Timestamp) -> Result<bool, Error> {
-        let row = sqlx::query("SELECT 1 FROM results WHERE approval = $1 AND expires_ms > $2")
+        let row = query("SELECT 1 FROM results WHERE approval = $1 AND expires_ms > $2")
             .bind(id)
             .bind(ms(now))
             .fetch_optional(&self.readers)
@@ -72,18 +74,21 @@ impl SqliteStore {
     /// # Errors
     /// [`Error::Database`].
     pub async fn erase_subject(&self, issuer: &str, subject: &str) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        for sql in [
-            "UPDATE approvals SET input = x'' WHERE issuer = $1 AND subject = $2 AND input <> x''",
+        let mut tx = self.writer.writing().await?;
+        query("UPDATE approvals SET input = $3 WHERE issuer = $1 AND subject = $2 AND input <> $3")
+            .bind(issuer)
+            .bind(subject)
+            .bind(NOTHING)
+            .execute(&mut tx)
+            .await?;
+        query(
             "DELETE FROM results WHERE approval IN \
              (SELECT id FROM approvals WHERE issuer = $1 AND subject = $2)",
-        ] {
-            sqlx::query(sql)
-                .bind(issuer)
-                .bind(subject)
-                .execute(&mut *tx)
-                .await?;
-        }
+        )
+        .bind(issuer)
+        .bind(subject)
+        .execute(&mut tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -94,14 +99,14 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Swept, Error> {
         let mut swept = Swept::default();
-        let mut tx = self.begin().await?;
-        let due = sqlx::query(
+        let mut tx = self.writer.writing().await?;
+        let due = query(
             "SELECT id FROM approvals WHERE state IN ('pending', 'approved') AND expires_ms <= $1 \
              ORDER BY expires_ms LIMIT $2",
         )
         .bind(ms(now))
         .bind(i64::from(SWEEP_BATCH_MAX))
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         for row in due {
             let id: String = row.try_get("id")?;
@@ -118,29 +123,28 @@ impl SqliteStore {
                 swept.expired += 1;
             }
         }
-        swept.results = sqlx::query("DELETE FROM results WHERE expires_ms <= $1")
+        swept.results = query("DELETE FROM results WHERE expires_ms <= $1")
             .bind(ms(now))
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
+            .execute(&mut tx)
+            .await?;
         let before = i64::try_from(INPUT_KEPT.as_millis()).unwrap_or(i64::MAX);
-        sqlx::query(
-            "UPDATE approvals SET input = x'' WHERE id IN (SELECT id FROM approvals \
-             WHERE ended_ms IS NOT NULL AND ended_ms < $1 AND input <> x'' LIMIT $2)",
+        query(
+            "UPDATE approvals SET input = $3 WHERE id IN (SELECT id FROM approvals \
+             WHERE ended_ms IS NOT NULL AND ended_ms < $1 AND input <> $3 LIMIT $2)",
         )
         .bind(ms(now).saturating_sub(before))
         .bind(i64::from(SWEEP_BATCH_MAX))
-        .execute(&mut *tx)
+        .bind(NOTHING)
+        .execute(&mut tx)
         .await?;
-        swept.forgotten = sqlx::query(
+        swept.forgotten = query(
             "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals \
              WHERE ended_ms IS NOT NULL AND ended_ms < $1 ORDER BY ended_ms LIMIT $2)",
         )
         .bind(ms(forget_before))
         .bind(i64::from(SWEEP_BATCH_MAX))
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
+        .execute(&mut tx)
+        .await?;
         tx.commit().await?;
         Ok(swept)
     }

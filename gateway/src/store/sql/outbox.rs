@@ -1,38 +1,38 @@
 //! The outbox.
 
 use futures_util::FutureExt;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::AssertSqlSafe;
 
 use crate::clock::Timestamp;
 
 use super::super::outbox::{Delivery, OUTBOX_BATCH_MAX, OUTBOX_MAX, Outbox, Retry, cut, full};
 use super::super::{Answer, Error};
-use super::{SqliteStore, ms, time};
+use super::SqlStore;
+use super::engine::{Row, ms, query, time};
 
 const COLUMNS: &str =
     "id, channel, approval, event, created_ms, attempts, due_ms, dead_ms, failure";
 
-fn delivery_of(row: &SqliteRow) -> Result<Delivery, Error> {
+fn delivery_of(row: &Row) -> Result<Delivery, Error> {
     Ok(Delivery {
         id: row.try_get("id")?,
         channel: row.try_get("channel")?,
         approval: row.try_get("approval")?,
         event: row.try_get("event")?,
         created: time(row.try_get("created_ms")?),
-        attempts: u32::try_from(row.try_get::<i64, _>("attempts")?)
+        attempts: u32::try_from(row.try_get::<i64>("attempts")?)
             .map_err(|_| Error::Corrupt("outbox.attempts"))?,
         due: time(row.try_get("due_ms")?),
-        dead: row.try_get::<Option<i64>, _>("dead_ms")?.map(time),
+        dead: row.try_get::<Option<i64>>("dead_ms")?.map(time),
         failure: row.try_get("failure")?,
     })
 }
 
-impl SqliteStore {
+impl SqlStore {
     async fn do_enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.writing().await?;
         for delivery in &deliveries {
-            sqlx::query(
+            query(
                 "INSERT INTO outbox (id, channel, approval, event, created_ms, attempts, due_ms, failure) \
                  VALUES ($1, $2, $3, $4, $5, 0, $6, '') ON CONFLICT (id) DO NOTHING",
             )
@@ -42,11 +42,11 @@ impl SqliteStore {
             .bind(&delivery.event)
             .bind(ms(delivery.created))
             .bind(ms(delivery.due))
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         }
-        let count: i64 = sqlx::query("SELECT COUNT(*) AS waiting FROM outbox")
-            .fetch_one(&mut *tx)
+        let count: i64 = query("SELECT COUNT(*) AS waiting FROM outbox")
+            .fetch_one(&mut tx)
             .await?
             .try_get("waiting")?;
         if count > OUTBOX_MAX {
@@ -57,7 +57,7 @@ impl SqliteStore {
     }
 
     async fn do_due(&self, channel: String, now: Timestamp) -> Result<Vec<Delivery>, Error> {
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        let rows = query(AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM outbox WHERE channel = $1 AND dead_ms IS NULL AND due_ms <= $2 \
              ORDER BY due_ms, id LIMIT $3"
         )))
@@ -74,7 +74,7 @@ impl SqliteStore {
             Retry::At(due) => (Some(due), None),
             Retry::Never(since) => (None, Some(since)),
         };
-        sqlx::query(
+        query(
             "UPDATE outbox SET attempts = attempts + 1, due_ms = COALESCE($2, due_ms), dead_ms = $3, \
              failure = $4 WHERE id = $1",
         )
@@ -88,7 +88,7 @@ impl SqliteStore {
     }
 
     async fn do_dead(&self) -> Result<Vec<Delivery>, Error> {
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        let rows = query(AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM outbox WHERE dead_ms IS NOT NULL ORDER BY dead_ms DESC, id LIMIT $1"
         )))
         .bind(i64::from(OUTBOX_BATCH_MAX))
@@ -103,16 +103,16 @@ impl SqliteStore {
         id: String,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let done = sqlx::query(sql)
+        let done = query(sql)
             .bind(id)
             .bind(ms(now))
             .execute(&self.writer)
             .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 }
 
-impl Outbox for SqliteStore {
+impl Outbox for SqlStore {
     fn enqueue(&self, deliveries: Vec<Delivery>) -> Answer<'_, ()> {
         self.do_enqueue(deliveries).boxed()
     }
@@ -124,7 +124,7 @@ impl Outbox for SqliteStore {
     fn delivered(&self, id: &str) -> Answer<'_, ()> {
         let id = id.to_owned();
         async move {
-            sqlx::query("DELETE FROM outbox WHERE id = $1")
+            query("DELETE FROM outbox WHERE id = $1")
                 .bind(id)
                 .execute(&self.writer)
                 .await?;
@@ -156,11 +156,11 @@ impl Outbox for SqliteStore {
 
     fn forget_dead(&self, before: Timestamp) -> Answer<'_, u64> {
         async move {
-            let done = sqlx::query("DELETE FROM outbox WHERE dead_ms < $1")
+            let done = query("DELETE FROM outbox WHERE dead_ms < $1")
                 .bind(ms(before))
                 .execute(&self.writer)
                 .await?;
-            Ok(done.rows_affected())
+            Ok(done)
         }
         .boxed()
     }

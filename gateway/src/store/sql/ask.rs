@@ -2,27 +2,24 @@
 
 use std::time::Duration;
 
-use sqlx::{Row, Sqlite, Transaction};
-
 use crate::clock::Timestamp;
 
 use super::super::rows::{ApprovalRow, AskLimits, Asked, NewApproval};
 use super::super::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
 use super::super::{Edge, Error, State};
+use super::SqlStore;
 use super::edges::{Update, changed};
+use super::engine::{Tx, ms, query, time};
 use super::read::{approval_of, select};
-use super::{SqliteStore, ms, time};
 
-type Tx<'c> = Transaction<'c, Sqlite>;
-
-impl SqliteStore {
+impl SqlStore {
     pub(super) async fn do_ask(
         &self,
         new: NewApproval,
         limits: AskLimits,
         now: Timestamp,
     ) -> Result<Asked, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.writing().await?;
         let asked = ask(&mut tx, &new, &limits, now).await?;
         tx.commit().await?;
         Ok(asked)
@@ -30,7 +27,7 @@ impl SqliteStore {
 }
 
 async fn ask(
-    tx: &mut Tx<'_>,
+    tx: &mut Tx,
     new: &NewApproval,
     limits: &AskLimits,
     now: Timestamp,
@@ -73,7 +70,7 @@ fn leaves_room(open: &ApprovalRow, new: &NewApproval, now: Timestamp) -> Option<
 }
 
 async fn make_room(
-    tx: &mut Tx<'_>,
+    tx: &mut Tx,
     open: &ApprovalRow,
     new: &NewApproval,
     edge: Edge,
@@ -98,24 +95,24 @@ async fn make_room(
     Ok(())
 }
 
-async fn open(tx: &mut Tx<'_>, new: &NewApproval) -> Result<Option<ApprovalRow>, Error> {
-    let row = sqlx::query(select(
+async fn open(tx: &mut Tx, new: &NewApproval) -> Result<Option<ApprovalRow>, Error> {
+    let row = query(select(
         false,
         "WHERE caller = $1 AND same = $2 AND state IN ('pending', 'approved', 'executing')",
     ))
     .bind(&new.caller)
     .bind(&new.same)
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     row.as_ref().map(approval_of).transpose()
 }
 
 async fn with_result(
-    tx: &mut Tx<'_>,
+    tx: &mut Tx,
     new: &NewApproval,
     now: Timestamp,
 ) -> Result<Option<ApprovalRow>, Error> {
-    let row = sqlx::query(select(
+    let row = query(select(
         false,
         "WHERE caller = $1 AND same = $2 AND state IN ('done', 'failed') \
          AND id IN (SELECT approval FROM results WHERE expires_ms > $3) \
@@ -124,38 +121,34 @@ async fn with_result(
     .bind(&new.caller)
     .bind(&new.same)
     .bind(ms(now))
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     row.as_ref().map(approval_of).transpose()
 }
 
 async fn indeterminate(
-    tx: &mut Tx<'_>,
+    tx: &mut Tx,
     new: &NewApproval,
     kept: Duration,
     now: Timestamp,
 ) -> Result<Option<String>, Error> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT id FROM approvals WHERE caller = $1 AND same = $2 AND state = 'indeterminate' \
          AND ended_ms > $3 ORDER BY ended_ms DESC, id DESC LIMIT 1",
     )
     .bind(&new.caller)
     .bind(&new.same)
     .bind(ms(ago(now, kept)))
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
-    row.map(|row| Ok(row.try_get("id")?)).transpose()
+    row.map(|row| row.try_get("id")).transpose()
 }
 
-async fn conflict(
-    tx: &mut Tx<'_>,
-    new: &NewApproval,
-    now: Timestamp,
-) -> Result<Option<String>, Error> {
+async fn conflict(tx: &mut Tx, new: &NewApproval, now: Timestamp) -> Result<Option<String>, Error> {
     let Some(key) = &new.idempotency else {
         return Ok(None);
     };
-    let row = sqlx::query(
+    let row = query(
         "SELECT id FROM approvals WHERE issuer = $1 AND subject = $2 AND function = $3 \
          AND idempotency = $4 AND same <> $5 AND created_ms > $6 ORDER BY created_ms DESC, id DESC LIMIT 1",
     )
@@ -165,18 +158,18 @@ async fn conflict(
     .bind(key)
     .bind(&new.same)
     .bind(ms(ago(now, IDEMPOTENCY_KEPT)))
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
-    row.map(|row| Ok(row.try_get("id")?)).transpose()
+    row.map(|row| row.try_get("id")).transpose()
 }
 
 async fn cooling(
-    tx: &mut Tx<'_>,
+    tx: &mut Tx,
     new: &NewApproval,
     cooldown: Duration,
     now: Timestamp,
 ) -> Result<Option<Asked>, Error> {
-    let denied = sqlx::query(
+    let denied = query(
         "SELECT id, same, ended_ms FROM approvals WHERE issuer = $1 AND subject = $2 \
          AND function = $3 AND state = 'denied' AND ended_ms > $4 ORDER BY ended_ms DESC, id DESC LIMIT 64",
     )
@@ -184,19 +177,19 @@ async fn cooling(
     .bind(&new.subject)
     .bind(&new.function)
     .bind(ms(ago(now, WINDOW)))
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     let Some(last) = denied.first() else {
         return Ok(None);
     };
     let count = i64::try_from(denied.len()).unwrap_or(i64::MAX);
-    let last = time(last.try_get::<i64, _>("ended_ms")?);
+    let last = time(last.try_get::<i64>("ended_ms")?);
     let until = match cools_until(count, last, cooldown) {
         Some(until) if now.millis() < until.millis() => until,
         Some(_) | None => return Ok(None),
     };
     for row in &denied {
-        if row.try_get::<Vec<u8>, _>("same")? == new.same {
+        if row.try_get::<Vec<u8>>("same")? == new.same {
             return Ok(Some(Asked::Denied {
                 id: row.try_get("id")?,
                 until,
@@ -206,8 +199,8 @@ async fn cooling(
     Ok(Some(Asked::CoolingDown(until)))
 }
 
-async fn counts(tx: &mut Tx<'_>, new: &NewApproval, now: Timestamp) -> Result<Counts, Error> {
-    let open = sqlx::query(
+async fn counts(tx: &mut Tx, new: &NewApproval, now: Timestamp) -> Result<Counts, Error> {
+    let open = query(
         "SELECT COUNT(*) AS open, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, \
          COUNT(CASE WHEN issuer = $1 AND subject = $2 THEN 1 END) AS mine FROM approvals \
          WHERE (state IN ('pending', 'approved') AND expires_ms > $3) OR state = 'executing'",
@@ -215,25 +208,23 @@ async fn counts(tx: &mut Tx<'_>, new: &NewApproval, now: Timestamp) -> Result<Co
     .bind(&new.issuer)
     .bind(&new.subject)
     .bind(ms(now))
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *tx)
     .await?;
-    let asked = sqlx::query(
+    let asked = query(
         "SELECT COUNT(*) AS asked FROM approvals WHERE issuer = $1 AND subject = $2 AND created_ms > $3",
     )
     .bind(&new.issuer)
     .bind(&new.subject)
     .bind(ms(ago(now, WINDOW)))
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *tx)
     .await?;
-    let changes = sqlx::query("SELECT COUNT(*) AS changes FROM changes")
-        .fetch_one(&mut **tx)
+    let changes = query("SELECT COUNT(*) AS changes FROM changes")
+        .fetch_one(&mut *tx)
         .await?;
     Ok(Counts {
         open_of_principal: open.try_get("mine")?,
         open: open.try_get("open")?,
-        bytes: open
-            .try_get::<i64, _>("bytes")?
-            .saturating_add(bytes_of(new)),
+        bytes: open.try_get::<i64>("bytes")?.saturating_add(bytes_of(new)),
         asked: asked.try_get("asked")?,
         changes: changes.try_get("changes")?,
     })
@@ -243,12 +234,8 @@ fn bytes_of(new: &NewApproval) -> i64 {
     i64::try_from(new.frozen.len() + new.summary.len()).unwrap_or(i64::MAX)
 }
 
-pub(super) async fn insert(
-    tx: &mut Tx<'_>,
-    new: &NewApproval,
-    now: Timestamp,
-) -> Result<(), Error> {
-    sqlx::query(
+pub(super) async fn insert(tx: &mut Tx, new: &NewApproval, now: Timestamp) -> Result<(), Error> {
+    query(
         "INSERT INTO approvals (id, state, version, issuer, subject, caller, requester, apart, \
          connection, function, effect, same, idempotency, call, terms, rules, binding, frozen, \
          summary, bytes, created_ms, decide_by_ms, expires_ms, changed_ms, fence, cause, input) \
@@ -276,7 +263,7 @@ pub(super) async fn insert(
     .bind(ms(now))
     .bind(ms(new.decide_by))
     .bind(&new.input)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     changed(tx, &new.id, &new.function, State::Pending, "asked", now).await
 }

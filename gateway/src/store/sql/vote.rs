@@ -1,19 +1,16 @@
 //! Votes: written, tallied and acted upon in one transaction.
 
-use sqlx::{Row, Sqlite, Transaction};
-
 use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
 use super::super::rows::{ApprovalRow, Moved, VoteRow, Voted};
 use super::super::{Error, Opens, REOPENED, State, VOTES_MAX};
+use super::SqlStore;
 use super::edges::Update;
+use super::engine::{Tx, ms, query};
 use super::read::{approval_of, select, votes};
-use super::{SqliteStore, ms};
 
-type Tx<'c> = Transaction<'c, Sqlite>;
-
-impl SqliteStore {
+impl SqlStore {
     pub(super) async fn do_vote(
         &self,
         vote: VoteRow,
@@ -21,7 +18,7 @@ impl SqliteStore {
         now: Timestamp,
         opens: Opens<'_>,
     ) -> Result<Voted, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.writing().await?;
         let voted = self::vote(&mut tx, &vote, run_by, now, opens).await?;
         tx.commit().await?;
         Ok(voted)
@@ -34,11 +31,11 @@ impl SqliteStore {
         now: Timestamp,
         opens: Opens<'_>,
     ) -> Result<Vec<String>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.writing().await?;
         let (id, lease) = on.unzip();
         let mut affected = Vec::new();
         for (issuer, subject) in &voters {
-            let rows = sqlx::query(
+            let rows = query(
                 "UPDATE votes SET voided_ms = $1 WHERE issuer = $2 AND ($3 IS NULL OR subject = $3) \
                  AND ($4 IS NULL OR approval = $4) AND voided_ms IS NULL AND verdict = 'yes' \
                  AND approval IN (SELECT id FROM approvals WHERE state IN ('pending', 'approved', 'executing')) \
@@ -48,10 +45,10 @@ impl SqliteStore {
             .bind(issuer)
             .bind(subject)
             .bind(&id)
-            .fetch_all(&mut *tx)
+            .fetch_all(&mut tx)
             .await?;
             for row in rows {
-                affected.push(row.try_get::<String, _>("approval")?);
+                affected.push(row.try_get::<String>("approval")?);
             }
         }
         affected.sort_unstable();
@@ -67,10 +64,10 @@ impl SqliteStore {
     }
 }
 
-async fn row(tx: &mut Tx<'_>, id: &str) -> Result<Option<ApprovalRow>, Error> {
-    sqlx::query(select(false, "WHERE id = $1"))
+async fn row(tx: &mut Tx, id: &str) -> Result<Option<ApprovalRow>, Error> {
+    query(select(false, "WHERE id = $1"))
         .bind(id)
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?
         .as_ref()
         .map(approval_of)
@@ -78,7 +75,7 @@ async fn row(tx: &mut Tx<'_>, id: &str) -> Result<Option<ApprovalRow>, Error> {
 }
 
 async fn vote(
-    tx: &mut Tx<'_>,
+    tx: &mut Tx,
     vote: &VoteRow,
     run_by: Timestamp,
     now: Timestamp,
@@ -91,7 +88,7 @@ async fn vote(
     if !edge.may(row.state, row.expires, now, false) {
         return Ok(Voted::Closed(row.state.at(row.expires, now)));
     }
-    let before = votes(&mut **tx, &vote.approval).await?;
+    let before = votes(&mut *tx, &vote.approval).await?;
     if i64::try_from(before.len()).unwrap_or(i64::MAX) >= VOTES_MAX {
         return Err(Error::Full("votes of an approval"));
     }
@@ -106,9 +103,9 @@ async fn vote(
     counting.push(vote.clone());
     if vote.yes && !opens(&row, &counting) {
         // The row changes with its votes, so that nobody acts on a tally that is out of date.
-        sqlx::query("UPDATE approvals SET version = version + 1 WHERE id = $1")
+        query("UPDATE approvals SET version = version + 1 WHERE id = $1")
             .bind(&vote.approval)
-            .execute(&mut **tx)
+            .execute(&mut *tx)
             .await?;
         return Ok(Voted::Counted(State::Pending));
     }
@@ -127,8 +124,8 @@ async fn vote(
     }
 }
 
-async fn insert(tx: &mut Tx<'_>, vote: &VoteRow) -> Result<(), Error> {
-    sqlx::query(
+async fn insert(tx: &mut Tx, vote: &VoteRow) -> Result<(), Error> {
+    query(
         "INSERT INTO votes (id, approval, rule, person, issuer, subject, handle, groups, verdict, \
          reason, at_ms, mac, voter) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
@@ -145,14 +142,14 @@ async fn insert(tx: &mut Tx<'_>, vote: &VoteRow) -> Result<(), Error> {
     .bind(ms(vote.at))
     .bind(&vote.mac)
     .bind(&vote.voter)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
 /// Back to pending, when what is left of the votes does not open everything.
 async fn reopen(
-    tx: &mut Tx<'_>,
+    tx: &mut Tx,
     id: &str,
     lease: Option<&str>,
     now: Timestamp,
@@ -161,15 +158,15 @@ async fn reopen(
     let Some(row) = row(tx, id).await? else {
         return Ok(false);
     };
-    let left: Vec<VoteRow> = votes(&mut **tx, id)
+    let left: Vec<VoteRow> = votes(&mut *tx, id)
         .await?
         .into_iter()
         .filter(|v| v.voided.is_none())
         .collect();
     if row.state == State::Pending || opens(&row, &left) {
-        sqlx::query("UPDATE approvals SET version = version + 1 WHERE id = $1")
+        query("UPDATE approvals SET version = version + 1 WHERE id = $1")
             .bind(id)
-            .execute(&mut **tx)
+            .execute(&mut *tx)
             .await?;
         return Ok(false);
     }

@@ -1,15 +1,16 @@
 //! Edges of the state machine as conditional updates, and what goes with them.
 
-use sqlx::{AssertSqlSafe, Row, Sqlite, Transaction};
+use sqlx::AssertSqlSafe;
 
 use crate::clock::Timestamp;
 
 use super::super::machine::When;
 use super::super::rows::{Moved, NewApproval, Revoked, Step, Taking};
 use super::super::{Edge, Error, State};
+use super::SqlStore;
 use super::ask::insert;
+use super::engine::{Tx, ms, query, time};
 use super::read::state_of;
-use super::{SqliteStore, ms};
 
 /// One conditional update.
 pub(super) struct Update<'a> {
@@ -66,15 +67,15 @@ impl Update<'_> {
         )
     }
 
-    pub(super) async fn run(&self, tx: &mut Transaction<'_, Sqlite>) -> Result<Moved, Error> {
-        let row = sqlx::query(AssertSqlSafe(Self::sql(self.edge)))
+    pub(super) async fn run(&self, tx: &mut Tx) -> Result<Moved, Error> {
+        let row = query(AssertSqlSafe(Self::sql(self.edge)))
             .bind(self.id)
             .bind(ms(self.now))
             .bind(self.lease)
             .bind(self.expires.map(ms))
             .bind(self.successor)
             .bind(self.cause)
-            .fetch_optional(&mut **tx)
+            .fetch_optional(&mut *tx)
             .await?;
         let Some(row) = row else {
             return refused(tx, self.id, self.now).await;
@@ -88,18 +89,14 @@ impl Update<'_> {
 }
 
 /// Why an update found no row.
-async fn refused(
-    tx: &mut Transaction<'_, Sqlite>,
-    id: &str,
-    now: Timestamp,
-) -> Result<Moved, Error> {
-    let row = sqlx::query("SELECT state, expires_ms FROM approvals WHERE id = $1")
+async fn refused(tx: &mut Tx, id: &str, now: Timestamp) -> Result<Moved, Error> {
+    let row = query("SELECT state, expires_ms FROM approvals WHERE id = $1")
         .bind(id)
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?;
     Ok(match row {
         Some(row) => {
-            let expires = super::time(row.try_get("expires_ms")?);
+            let expires = time(row.try_get("expires_ms")?);
             Moved::No(state_of(row.try_get("state")?)?.at(expires, now))
         }
         None => Moved::Unknown,
@@ -108,14 +105,14 @@ async fn refused(
 
 /// Note a change for the audit log and the notifications, in the same transaction.
 pub(super) async fn changed(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Tx,
     id: &str,
     function: &str,
     state: State,
     cause: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    sqlx::query(
+    query(
         "INSERT INTO changes (approval, function, state, cause, at_ms) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(id)
@@ -123,15 +120,15 @@ pub(super) async fn changed(
     .bind(state.as_str())
     .bind(cause)
     .bind(ms(now))
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-impl SqliteStore {
+impl SqlStore {
     pub(super) async fn do_take(&self, taking: Taking, now: Timestamp) -> Result<Moved, Error> {
-        let mut tx = self.begin().await?;
-        let row = sqlx::query(
+        let mut tx = self.writer.writing().await?;
+        let row = query(
             "UPDATE approvals SET state = 'executing', version = version + 1, fence = fence + 1, \
              instance = $3, lease = $4, changed_ms = $5, cause = 'taken' \
              WHERE id = $1 AND version = $2 AND state = 'approved' AND expires_ms > $5 \
@@ -142,7 +139,7 @@ impl SqliteStore {
         .bind(&taking.instance)
         .bind(&taking.lease)
         .bind(ms(now))
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?;
         let moved = match row {
             Some(row) => {
@@ -170,7 +167,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn do_step(&self, step: Step, now: Timestamp) -> Result<Moved, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.writing().await?;
         let update = Update {
             id: &step.id,
             edge: step.edge,
@@ -182,11 +179,11 @@ impl SqliteStore {
         };
         let moved = update.run(&mut tx).await?;
         if let (Moved::Yes { .. }, Some(result)) = (moved, &step.result) {
-            sqlx::query("INSERT INTO results (approval, sealed, expires_ms) VALUES ($1, $2, $3)")
+            query("INSERT INTO results (approval, sealed, expires_ms) VALUES ($1, $2, $3)")
                 .bind(&step.id)
                 .bind(&result.sealed)
                 .bind(ms(result.expires))
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
         }
         tx.commit().await?;
@@ -200,7 +197,7 @@ impl SqliteStore {
         new: Option<NewApproval>,
         now: Timestamp,
     ) -> Result<Moved, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.writing().await?;
         let update = Update {
             id: &id,
             edge: Edge::Supersede,
@@ -236,13 +233,13 @@ impl SqliteStore {
             Revoked::Token { .. } | Revoked::TokenHash(_) => return Ok(Vec::new()),
         };
         let (_, issuer, value) = what.parts();
-        let mut tx = self.begin().await?;
-        let rows = sqlx::query(AssertSqlSafe(format!(
+        let mut tx = self.writer.writing().await?;
+        let rows = query(AssertSqlSafe(format!(
             "SELECT id FROM approvals WHERE state IN ('pending', 'approved') AND {column} AND {other}"
         )))
         .bind(value)
         .bind(issuer)
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         let mut cancelled = Vec::with_capacity(rows.len());
         for row in rows {
@@ -269,13 +266,12 @@ impl SqliteStore {
         instance: String,
         now: Timestamp,
     ) -> Result<Vec<String>, Error> {
-        let mut tx = self.begin().await?;
-        let rows = sqlx::query(
-            "SELECT id, lease FROM approvals WHERE state = 'executing' AND instance = $1",
-        )
-        .bind(&instance)
-        .fetch_all(&mut *tx)
-        .await?;
+        let mut tx = self.writer.writing().await?;
+        let rows =
+            query("SELECT id, lease FROM approvals WHERE state = 'executing' AND instance = $1")
+                .bind(&instance)
+                .fetch_all(&mut tx)
+                .await?;
         let mut lost = Vec::with_capacity(rows.len());
         for row in rows {
             let id: String = row.try_get("id")?;

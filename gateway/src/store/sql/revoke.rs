@@ -1,14 +1,13 @@
 //! Revocations and their epoch.
 
-use sqlx::{Row, Sqlite, Transaction};
-
 use crate::clock::Timestamp;
 
 use super::super::rows::{Reach, Revocation, Revoked};
 use super::super::{Error, REVOCATION_TEXT_BYTES_MAX, REVOCATIONS_MAX};
-use super::{SqliteStore, ms, time};
+use super::SqlStore;
+use super::engine::{Tx, ms, query, time};
 
-impl SqliteStore {
+impl SqlStore {
     pub(super) async fn do_revoke(&self, revocation: Revocation) -> Result<i64, Error> {
         let (kind, issuer, value) = revocation.what.parts();
         for (what, text) in [
@@ -21,20 +20,20 @@ impl SqliteStore {
                 return Err(Error::TooLong(what, REVOCATION_TEXT_BYTES_MAX));
             }
         }
-        let mut tx = self.begin().await?;
-        let standing: i64 = sqlx::query(
+        let mut tx = self.writer.writing().await?;
+        let standing: i64 = query(
             "SELECT COUNT(*) AS standing FROM revocations \
              WHERE lifted_ms IS NULL AND (until_ms IS NULL OR until_ms > $1)",
         )
         .bind(ms(revocation.at))
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut tx)
         .await?
         .try_get("standing")?;
         if standing >= REVOCATIONS_MAX {
             return Err(Error::Full("the list of revocations"));
         }
         let epoch = next_epoch(&mut tx).await?;
-        sqlx::query(
+        query(
             "INSERT INTO revocations (id, kind, issuer, value, reason, by_whom, at_ms, until_ms, epoch, \
              reach) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
@@ -51,22 +50,20 @@ impl SqliteStore {
             Reach::Revoke => "revoke",
             Reach::Lock => "lock",
         })
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         tx.commit().await?;
         Ok(epoch)
     }
 
     pub(super) async fn do_lift(&self, id: String, now: Timestamp) -> Result<Option<i64>, Error> {
-        let mut tx = self.begin().await?;
-        let lifted = sqlx::query(
-            "UPDATE revocations SET lifted_ms = $2 WHERE id = $1 AND lifted_ms IS NULL",
-        )
-        .bind(id)
-        .bind(ms(now))
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
+        let mut tx = self.writer.writing().await?;
+        let lifted =
+            query("UPDATE revocations SET lifted_ms = $2 WHERE id = $1 AND lifted_ms IS NULL")
+                .bind(id)
+                .bind(ms(now))
+                .execute(&mut tx)
+                .await?;
         if lifted == 0 {
             return Ok(None);
         }
@@ -76,29 +73,27 @@ impl SqliteStore {
     }
 
     pub(super) async fn do_epoch(&self) -> Result<i64, Error> {
-        Ok(
-            sqlx::query("SELECT value FROM meta WHERE name = 'revocation_epoch'")
-                .fetch_one(&self.readers)
-                .await?
-                .try_get("value")?,
-        )
+        query("SELECT value FROM meta WHERE name = 'revocation_epoch'")
+            .fetch_one(&self.readers)
+            .await?
+            .try_get("value")
     }
 
     pub(super) async fn do_revocations(
         &self,
         now: Timestamp,
     ) -> Result<(i64, Vec<Revocation>), Error> {
-        let mut tx = self.readers.begin().await?;
-        let epoch = sqlx::query("SELECT value FROM meta WHERE name = 'revocation_epoch'")
-            .fetch_one(&mut *tx)
+        let mut tx = self.readers.reading().await?;
+        let epoch = query("SELECT value FROM meta WHERE name = 'revocation_epoch'")
+            .fetch_one(&mut tx)
             .await?
             .try_get("value")?;
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT id, kind, issuer, value, reach, reason, by_whom, at_ms, until_ms FROM revocations \
              WHERE lifted_ms IS NULL AND (until_ms IS NULL OR until_ms > $1) ORDER BY at_ms, id",
         )
         .bind(ms(now))
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
         let mut standing = Vec::with_capacity(rows.len());
@@ -119,18 +114,16 @@ impl SqliteStore {
                 reason: row.try_get("reason")?,
                 by: row.try_get("by_whom")?,
                 at: time(row.try_get("at_ms")?),
-                until: row.try_get::<Option<i64>, _>("until_ms")?.map(time),
+                until: row.try_get::<Option<i64>>("until_ms")?.map(time),
             });
         }
         Ok((epoch, standing))
     }
 }
 
-async fn next_epoch(tx: &mut Transaction<'_, Sqlite>) -> Result<i64, Error> {
-    Ok(sqlx::query(
-        "UPDATE meta SET value = value + 1 WHERE name = 'revocation_epoch' RETURNING value",
-    )
-    .fetch_one(&mut **tx)
-    .await?
-    .try_get("value")?)
+async fn next_epoch(tx: &mut Tx) -> Result<i64, Error> {
+    query("UPDATE meta SET value = value + 1 WHERE name = 'revocation_epoch' RETURNING value")
+        .fetch_one(&mut *tx)
+        .await?
+        .try_get("value")
 }
