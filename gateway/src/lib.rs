@@ -15,6 +15,7 @@ pub mod credential;
 pub mod demo;
 pub mod disk;
 pub mod egress;
+pub mod evidence;
 pub mod gate;
 pub mod identity;
 pub mod listener;

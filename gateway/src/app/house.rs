@@ -20,7 +20,7 @@ use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocat
 use crate::listener::{Certificate, Renewed};
 use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
-use crate::policy::ShadowStands;
+use crate::policy::{Policies, PolicyTexts, ShadowStands};
 use crate::record::{self, Cosigner, Event, Recorder, SharedIndex, Transit, Who};
 use crate::secret::Secret;
 use crate::store::{self, Change, Outbox, Revoked, SqlStore, State, Store};
@@ -32,6 +32,9 @@ pub(super) const STATE_KEY_FILE: &str = "state.key";
 pub(super) const ASSERTION_KEY_FILE: &str = "assertion.pem";
 /// File that names the instance and the log's origin.
 pub(super) const NAME_FILE: &str = "name.json";
+
+/// Longest text of all policies that is put on record with a change of the config, in bytes.
+const POLICIES_RECORDED_MAX: usize = 1024 * 1024;
 
 /// Everything that one gateway process owns.
 #[derive(Debug)]
@@ -505,7 +508,7 @@ impl House {
             policy_version: new.policies.version().to_owned(),
             who: Who::operator(),
             removed,
-            content: serde_json::json!({ "changes": report }),
+            content: serde_json::json!({ "changes": report, "policies": recorded(&new.policies) }),
         };
         // Recorded before it takes effect.
         self.record
@@ -545,6 +548,20 @@ fn tell_shadows(snapshot: &Snapshot, now: Timestamp) {
     }
 }
 
+/// The policies as they go on record, so that a bundle of evidence can show those that were in force.
+fn recorded(policies: &Policies) -> Option<&PolicyTexts> {
+    let texts = policies.texts();
+    let fits = texts.text_bytes() <= POLICIES_RECORDED_MAX;
+    if !fits {
+        let bytes = texts.text_bytes();
+        tracing::warn!(
+            policies.bytes = bytes,
+            "the policies are too long to be recorded: their version is, and evidence does not show them"
+        );
+    }
+    fits.then_some(texts)
+}
+
 /// The start is a config change too: recorded before the first call.
 async fn start_on_record(record: &Recorder, snapshot: &Snapshot) -> Result<(), Error> {
     let event = Event::ConfigChange {
@@ -552,7 +569,7 @@ async fn start_on_record(record: &Recorder, snapshot: &Snapshot) -> Result<(), E
         policy_version: snapshot.policies.version().to_owned(),
         who: Who::operator(),
         removed: Vec::new(),
-        content: serde_json::json!({ "start": true }),
+        content: serde_json::json!({ "start": true, "policies": recorded(&snapshot.policies) }),
     };
     record
         .note(event)

@@ -3,19 +3,20 @@
 mod source;
 mod verify;
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::calls::read;
+use super::calls::{read, read_at};
 use super::{USAGE, complain, load, print};
 use crate::app;
 use crate::call::CallId;
 use crate::disk::RealDisk;
-use crate::record::{Format, Reading, Trail};
+use crate::evidence::Bundle;
+use crate::record::{Disclose, Format, Reading, Trail};
 
 /// What to do with the audit log.
 #[derive(Debug, clap::Subcommand)]
@@ -45,7 +46,7 @@ pub(super) enum Command {
 /// What is handed out, and where to.
 #[derive(Debug, clap::Args)]
 #[command(group(
-    clap::ArgGroup::new("form").required(true).args(["tiles", "jsonl", "ocsf", "cef"])
+    clap::ArgGroup::new("form").required(true).args(["tiles", "jsonl", "ocsf", "cef", "evidence"])
 ))]
 pub(super) struct ExportArgs {
     /// The log as static files (C2SP tlog-tiles) in this folder, for any web server. Files that are
@@ -61,6 +62,16 @@ pub(super) struct ExportArgs {
     /// The same calls as CEF.
     #[arg(long)]
     cef: bool,
+    /// The evidence of one call, as an archive (tar) that verifies offline: its records with their proofs,
+    /// the approval, the policies in force, and a page that tells the story.
+    #[arg(long, value_name = "CALL")]
+    evidence: Option<CallId>,
+    /// With what was sent and released, and with who it was: whoever has the archive can read that.
+    #[arg(long, requires = "evidence", conflicts_with_all = ["tiles", "jsonl", "ocsf", "cef"])]
+    with_content: bool,
+    /// The folder of a log that was succeeded (`audit.1`).
+    #[arg(long, requires = "evidence", conflicts_with_all = ["tiles", "jsonl", "ocsf", "cef"])]
+    log: Option<PathBuf>,
     /// Write to this file, which must not exist yet, instead of standard output.
     #[arg(long, short, conflicts_with = "tiles")]
     output: Option<PathBuf>,
@@ -69,7 +80,7 @@ pub(super) struct ExportArgs {
         long,
         value_name = "INDEX",
         default_value_t = 0,
-        conflicts_with = "tiles"
+        conflicts_with_all = ["tiles", "evidence"]
     )]
     from: u64,
 }
@@ -128,26 +139,65 @@ fn head(config: &Path, cosigned: bool) -> anyhow::Result<String> {
 }
 
 async fn export(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    match &args.tiles {
-        Some(folder) => tiles(config, folder).await,
-        None => lines(config, args).await,
+    match (&args.tiles, args.evidence) {
+        (Some(folder), _) => tiles(config, folder).await,
+        (None, Some(call)) => evidence(config, call, args).await,
+        (None, None) => lines(config, args).await,
     }
+}
+
+/// Where an export goes.
+fn output(args: &ExportArgs) -> anyhow::Result<Box<dyn Write>> {
+    let Some(path) = &args.output else {
+        return Ok(Box::new(std::io::stdout().lock()));
+    };
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path);
+    Ok(Box::new(file.with_context(|| path.display().to_string())?))
+}
+
+/// The evidence of one call.
+async fn evidence(config: &Path, call: CallId, args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.output.is_some() || !std::io::stdout().is_terminal(),
+        "an archive is not for a terminal: give `--output FILE`"
+    );
+    let about = json!({ "format": "evidence", "content": args.with_content, "log": args.log });
+    let trail = read_at(
+        config,
+        args.log.as_deref(),
+        Reading::Export,
+        Some(call),
+        about,
+    )
+    .await?;
+    let disclose = if args.with_content {
+        Disclose::Content
+    } else {
+        Disclose::Nothing
+    };
+    let bundle = Bundle::make(&trail.gather(call, disclose)?)?;
+    let mut out = output(args)?;
+    out.write_all(&bundle.to_archive())
+        .and_then(|()| out.flush())
+        .context("the archive could not be written to its end")?;
+    if let Some(path) = &args.output {
+        let files = bundle.files().count();
+        print(&format!(
+            "{files} files of call {call} in {}",
+            path.display()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Records as lines.
 async fn lines(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let about = json!({ "format": format!("{:?}", args.format()), "from": args.from });
     let trail = read(config, Reading::Export, None, about).await?;
-    let mut out: Box<dyn Write> = match &args.output {
-        Some(path) => {
-            let file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(path);
-            Box::new(file.with_context(|| path.display().to_string())?)
-        }
-        None => Box::new(std::io::stdout().lock()),
-    };
+    let mut out = output(args)?;
     let mut buffered = std::io::BufWriter::new(&mut out);
     let lines = trail.hand_out(args.format(), args.from, &mut |line| {
         buffered.write_all(line.as_bytes())?;

@@ -13,7 +13,8 @@ use crate::call::CallId;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Loaded;
 use crate::disk::RealDisk;
-use crate::record::{Reading, Replayed, ReplayedPart, Trail};
+use crate::evidence::{Fact, sections};
+use crate::record::{Entry, Reading, Replayed, ReplayedPart, Story, Trail};
 
 /// What to do with recorded calls.
 #[derive(Debug, clap::Subcommand)]
@@ -74,7 +75,7 @@ async fn read_log(
     read_at(config, log, what, Some(call), about).await
 }
 
-async fn read_at(
+pub(super) async fn read_at(
     config: &Path,
     log: Option<&Path>,
     what: Reading,
@@ -105,6 +106,14 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
             let trail = read_log(config, Reading::Show, *call, log.as_deref()).await?;
             let story = trail.show(*call)?;
             print(&list::line(&story.summary));
+            for section in sections(&facts(&story)) {
+                print(&format!("\n{}", section.title));
+                for (name, value) in &section.rows {
+                    let (name, value) = (terminal_safe(name), terminal_safe(value));
+                    print(&format!("  {name:<17} {value}"));
+                }
+            }
+            print("\nIn full");
             for entry in &story.entries {
                 print(&format!("#{} {}", entry.index, entry.kind));
                 print(&format!("  {}", terminal_safe(&entry.text)));
@@ -125,6 +134,18 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The records, for the story.
+fn facts(story: &Story) -> Vec<Fact> {
+    let fact = |entry: &Entry| Fact {
+        index: entry.index,
+        kind: entry.kind.clone(),
+        fields: entry.fields.clone(),
+        content: entry.content.clone(),
+        erased: entry.erased,
+    };
+    story.entries.iter().map(fact).collect()
 }
 
 fn replay(replayed: &Replayed) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
@@ -20,8 +20,9 @@ use super::api::{Asker, Params, Problem};
 use super::evidence::{May, Wanted, signed_at};
 use crate::call::CallId;
 use crate::clock::Timestamp;
-use crate::policy::PersonAction;
-use crate::record::{CallSummary, Entry, Filter, Reading, Replayed, ReplayedPart};
+use crate::evidence::Bundle;
+use crate::policy::{PersonAction, PersonResource};
+use crate::record::{CallSummary, Disclose, Entry, Filter, Reading, Replayed, ReplayedPart};
 
 /// Calls on one page unless fewer are asked for.
 const PAGE_DEFAULT: usize = 50;
@@ -178,6 +179,7 @@ pub(super) fn routes() -> Router<Arc<Parts>> {
         .route("/api/v1/calls/{id}", get(show))
         .route("/api/v1/calls/{id}/replay", get(replay))
         .route("/api/v1/calls/{id}/proof", get(prove))
+        .route("/api/v1/calls/{id}/evidence", get(bundle))
 }
 
 async fn list(
@@ -370,6 +372,56 @@ async fn prove(
         .await?;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     Ok(([(CONTENT_TYPE, plain)], proof).into_response())
+}
+
+/// What of the evidence is wanted.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EvidenceQuery {
+    /// With what was sent and released, and who it was.
+    #[serde(default)]
+    pub(super) content: bool,
+}
+
+/// The evidence of a call as an archive that verifies offline. Content needs the right to replay, the
+/// policies in force that to read policies.
+async fn bundle(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Path(text): Path<String>,
+    Params(query): Params<EvidenceQuery>,
+) -> Result<Response, Problem> {
+    let call = id(&text)?;
+    let (action, disclose) = if query.content {
+        (PersonAction::AuditReplay, Disclose::Content)
+    } else {
+        (PersonAction::AuditRead, Disclose::Nothing)
+    };
+    look(&parts, &asker, call, action).await?;
+    let about = json!({ "format": "evidence", "content": query.content });
+    parts
+        .evidence
+        .on_record(&parts, &asker, Reading::Export, Some(call), about)
+        .await?;
+    let policies = asker.is_allowed(&parts, PersonAction::PolicyRead, PersonResource::Gateway);
+    let made = parts
+        .evidence
+        .read(&parts, move |trail| {
+            let mut gathered = trail.gather(call, disclose)?;
+            gathered.policies = gathered.policies.filter(|_| policies);
+            Ok(Bundle::make(&gathered))
+        })
+        .await?;
+    let archive = made
+        .map_err(|fault| Problem::internal(&fault))?
+        .to_archive();
+    let name = format!("attachment; filename=\"evidence-{call}.tar\"");
+    let name = HeaderValue::try_from(name).map_err(|error| Problem::internal(&error))?;
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
+        (CONTENT_DISPOSITION, name),
+    ];
+    Ok((headers, archive).into_response())
 }
 
 pub(super) fn view(summary: CallSummary) -> CallView {

@@ -98,7 +98,7 @@ impl Evidence {
                 let text = "no signed head covers the record yet: try again in a second";
                 Problem::new(409, "not_covered", text)
             }
-            record::Error::Unreadable(_) => {
+            record::Error::Unreadable(_) | record::Error::Erased(..) => {
                 let text = "the content cannot be opened: its key was destroyed, or is not here";
                 Problem::new(410, "erased", text)
             }
@@ -156,7 +156,7 @@ impl Evidence {
     }
 
     /// Put on record who is about to read what. What is open on somebody's screen is recorded once in a
-    /// while; a replay each time.
+    /// while; a replay and an export each time.
     pub(super) async fn on_record(
         &self,
         parts: &Parts,
@@ -171,7 +171,9 @@ impl Evidence {
             asker.who.key().to_string(),
             format!("{} {call_text} {content}", what.as_str()),
         );
-        if what != Reading::Replay && self.was_recorded(&key, now) {
+        // What is handed out goes on record each time, like a replay.
+        let each = matches!(what, Reading::Replay | Reading::Export);
+        if !each && self.was_recorded(&key, now) {
             return Ok(());
         }
         let who = Who::from(asker.who.as_ref());

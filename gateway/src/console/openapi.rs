@@ -100,6 +100,16 @@ fn reading(generator: &mut SchemaGenerator) -> Value {
             "default": refusal("There is none", &schema::<Problem>(generator)),
         },
     } });
+    let evidence = json!({ "get": {
+        "operationId": "callEvidence",
+        "summary": "The evidence of a call as an archive (tar), to check offline: records with proofs, approval, policies, a page",
+        "parameters": [call(), truth("content", "With what was sent and released; needs the right to replay")],
+        "responses": {
+            "200": { "description": "The archive", "content": { "application/x-tar": {
+                "schema": { "type": "string", "format": "binary" } } } },
+            "default": refusal("There is none", &schema::<Problem>(generator)),
+        },
+    } });
     json!({
         "/api/v1/me": { "get": operation("me", "Who you are and what you may do", &[], None,
             Some(schema::<Me>(generator)), generator) },
@@ -110,6 +120,7 @@ fn reading(generator: &mut SchemaGenerator) -> Value {
         "/api/v1/calls/{id}/replay": { "get": operation("replayCall", "What was sent and released, again; nothing runs",
             &[call()], None, Some(schema::<ReplayView>(generator)), generator) },
         "/api/v1/calls/{id}/proof": proof,
+        "/api/v1/calls/{id}/evidence": evidence,
         "/api/v1/functions": { "get": operation("listFunctions", "The catalogue, with what the newest calls tell", &[], None,
             Some(schema::<FunctionsView>(generator)), generator) },
         "/api/v1/policies": { "get": operation("listPolicies", "The policies in force", &[], None,

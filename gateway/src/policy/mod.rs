@@ -19,6 +19,7 @@ mod request;
 mod rule;
 mod schema;
 mod starter;
+mod texts;
 mod value;
 
 #[cfg(test)]
@@ -28,7 +29,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use cedar_policy::{Policy, Schema};
 use cedar_policy_core::ast::{Entity, EntityUID};
 
@@ -59,6 +59,7 @@ pub use rule::{
 };
 pub use schema::{ConnectionFacts, Vocabulary};
 pub use starter::starter;
+pub use texts::PolicyTexts;
 
 /// Why a question could not be judged; the answer is no. Never holds a caller's value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +101,7 @@ pub enum Error {
 /// All policies of one snapshot, checked and ready.
 pub struct Policies {
     version: String,
+    texts: PolicyTexts,
     schema_text: String,
     schema: Schema,
     names: Names,
@@ -168,8 +170,10 @@ impl Policies {
             connections: &connections,
         };
         let functions = preparing.functions(vocabulary)?;
+        let texts = PolicyTexts::of(&policies, &schema_text);
         Ok(Self {
-            version: version(&rules, &schema_text),
+            version: texts.version(),
+            texts,
             schema_text,
             schema,
             rules,
@@ -190,6 +194,11 @@ impl Policies {
     /// of policies, their files and their layout do not count.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// All policies as they are recorded: what [`Self::version`] is the hash of.
+    pub const fn texts(&self) -> &PolicyTexts {
+        &self.texts
     }
 
     /// The schema in Cedar's own syntax, for editors and for reading.
@@ -273,17 +282,4 @@ fn filing(names: &Names) -> Filing<'_> {
         others,
         names,
     }
-}
-
-fn version(rules: &[Rule], schema_text: &str) -> String {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(b"callgate-policies/1\n");
-    context.update(digest::digest(&digest::SHA256, schema_text.as_bytes()).as_ref());
-    let hashes: BTreeSet<RuleHash> = rules.iter().map(|rule| rule.hash).collect();
-    for hash in hashes {
-        context.update(&hash.0);
-    }
-    let mut hash = [0; 32];
-    hash.copy_from_slice(context.finish().as_ref());
-    RuleHash(hash).to_string()
 }

@@ -9,6 +9,7 @@
 
 mod call;
 mod cosign;
+mod disclosed;
 mod document;
 mod entry;
 mod erase;
@@ -31,7 +32,7 @@ mod sealer;
 mod segment;
 mod succeed;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trail;
 mod wal;
 
@@ -40,6 +41,7 @@ use std::time::Duration;
 
 pub use call::{OpenRecord, RequestTap};
 pub use cosign::{Alarm, CosignSettings, Cosigner, Standing, WITNESSES_MAX, WitnessTarget};
+pub use disclosed::{Opened, committed_words, digest_text, read_hex, write_hex};
 pub use entry::{
     ApprovalRef, Begin, Closed, CredentialRef, End, Event, Outcome, Reading, Vote, Who,
 };
@@ -58,10 +60,10 @@ pub use root::{
 pub use seal::PIECE_BYTES;
 pub use succeed::{Predecessor, adopt, adopt_newest, remember, succeed};
 pub use trail::{
-    CallIndex, CallSummary, Calls, Cursor, Decided, Entry, Filter, Format, Formatter, Judged,
-    JudgedContent, Opener, PAGE_CALLS_MAX, Page, Progress, PutFile, Replayed, ReplayedPart, Report,
-    SealedDecision, ShadowFilter, SharedIndex, Story, Trail, Unopened, Verdict, VerifyOptions,
-    Would,
+    CallIndex, CallSummary, Calls, Cursor, Decided, Disclose, Disclosed, Entry, Filter, Format,
+    Formatter, Gathered, GatheredRecord, Judged, JudgedContent, Opener, PAGE_CALLS_MAX, Page,
+    Progress, PutFile, Replayed, ReplayedPart, Report, SealedDecision, ShadowFilter, SharedIndex,
+    Story, Trail, Unopened, Verdict, VerifyOptions, Would,
 };
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.

@@ -90,14 +90,23 @@ pub(super) enum Field {
 }
 
 impl Field {
-    const fn word(self) -> &'static [u8] {
+    pub(super) const ALL: [Self; 6] = [
+        Self::RequestHead,
+        Self::RequestBody,
+        Self::Context,
+        Self::ReleasedHead,
+        Self::ReleasedBody,
+        Self::ReleasedTrailers,
+    ];
+
+    pub(super) const fn word(self) -> &'static str {
         match self {
-            Self::RequestHead => b"request.head",
-            Self::RequestBody => b"request.body",
-            Self::Context => b"context",
-            Self::ReleasedHead => b"released.head",
-            Self::ReleasedBody => b"released.body",
-            Self::ReleasedTrailers => b"released.trailers",
+            Self::RequestHead => "request.head",
+            Self::RequestBody => "request.body",
+            Self::Context => "context",
+            Self::ReleasedHead => "released.head",
+            Self::ReleasedBody => "released.body",
+            Self::ReleasedTrailers => "released.trailers",
         }
     }
 }
@@ -175,17 +184,10 @@ impl ContentKey {
         salt: [u8; 32],
         subject: &Secret<[u8; 32]>,
     ) -> Result<Self, Error> {
-        let mut out = [0; 32];
         let material = hkdf::Salt::new(hkdf::HKDF_SHA256, &salt).extract(subject.expose());
-        let mut expand = |purpose: &[u8]| -> Result<Secret<[u8; 32]>, Error> {
-            material
-                .expand(&[purpose, &id], hkdf::HKDF_SHA256)
-                .and_then(|okm| okm.fill(&mut out))
-                .map_err(|_| Error::Crypto)?;
-            Ok(Secret::new(std::mem::take(&mut out)))
-        };
-        let seal = aes(expand(b"callgate/v1 seal ")?.expose())?;
-        let commit = hmac::Key::new(hmac::HMAC_SHA256, expand(b"callgate/v1 commit ")?.expose());
+        let seal = aes(expand(&material, b"callgate/v1 seal ", &id)?.expose())?;
+        let commit = expand(&material, b"callgate/v1 commit ", &id)?;
+        let commit = hmac::Key::new(hmac::HMAC_SHA256, commit.expose());
         Ok(Self {
             id,
             reference,
@@ -214,8 +216,13 @@ impl ContentKey {
     /// A commitment that bytes are still to be added to.
     pub(super) fn commitment(&self, field: Field) -> digest::Context {
         let mut context = digest::Context::new(&SHA256);
-        context.update(&hmac_sha256(&self.commit, &[field.word()]));
+        context.update(&self.field_salt(field));
         context
+    }
+
+    /// What a field's commitment begins with: given away, it discloses that field and no other.
+    pub(super) fn field_salt(&self, field: Field) -> [u8; 32] {
+        hmac_sha256(&self.commit, &[field.word().as_bytes()])
     }
 
     /// The commitment to `bytes`: `SHA-256(salt of the field ‖ bytes)`.
@@ -267,22 +274,44 @@ impl ContentKey {
 
     /// What a sealed frame's payload holds; `None` when it does not open under this key.
     pub(super) fn open(&self, payload: &[u8]) -> Option<Vec<u8>> {
-        let head = SealedHead::parse(payload)?;
-        let (header, sealed) = payload.split_at_checked(SEALED_HEADER_BYTES)?;
-        let mut sealed = sealed.to_vec();
-        let plain = self
-            .seal
-            .open_in_place(
-                Self::nonce(head.part, head.piece),
-                Aad::from(header),
-                &mut sealed,
-            )
-            .ok()?;
-        if head.zstd {
-            zstd::bulk::decompress(plain, PIECE_BYTES).ok()
-        } else {
-            Some(plain.to_vec())
-        }
+        open(&self.seal, payload)
+    }
+}
+
+/// One of the two keys of one content.
+fn expand(material: &hkdf::Prk, purpose: &[u8], id: &ContentId) -> Result<Secret<[u8; 32]>, Error> {
+    let mut out = [0; 32];
+    material
+        .expand(&[purpose, id], hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut out))
+        .map_err(|_| Error::Crypto)?;
+    Ok(Secret::new(out))
+}
+
+/// The key that one content is sealed with: given away, it opens that content and nothing else of its
+/// subject.
+pub(super) fn seal_key(
+    id: &ContentId,
+    salt: &[u8; 32],
+    subject: &Secret<[u8; 32]>,
+) -> Result<Secret<[u8; 32]>, Error> {
+    let material = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(subject.expose());
+    expand(&material, b"callgate/v1 seal ", id)
+}
+
+/// What a sealed frame's payload holds; `None` when it does not open under this key.
+pub(super) fn open(seal: &LessSafeKey, payload: &[u8]) -> Option<Vec<u8>> {
+    let head = SealedHead::parse(payload)?;
+    let (header, sealed) = payload.split_at_checked(SEALED_HEADER_BYTES)?;
+    let mut sealed = sealed.to_vec();
+    let nonce = ContentKey::nonce(head.part, head.piece);
+    let plain = seal
+        .open_in_place(nonce, Aad::from(header), &mut sealed)
+        .ok()?;
+    if head.zstd {
+        zstd::bulk::decompress(plain, PIECE_BYTES).ok()
+    } else {
+        Some(plain.to_vec())
     }
 }
 

@@ -4,7 +4,7 @@ mod index;
 mod measure;
 mod outside;
 mod sim;
-mod support;
+pub(crate) mod support;
 mod tamper;
 mod trail;
 

@@ -94,6 +94,11 @@ fn the_auditors_guide_works_as_it_is_written() {
         "OK: entry ",
         "is in the log of",
         "\"kind\":\"call.end\"",
+        // The bundle, by both.
+        "no content disclosed",
+        "TAMPERED: `index.html`: ",
+        "page: exit code 1",
+        "content: 1",
         // The log itself, and its copy behind a URL.
         "signed heads",
         "new files",
@@ -110,7 +115,7 @@ fn the_auditors_guide_works_as_it_is_written() {
     }
     assert_eq!(
         said.matches("\nintact: ").count() + usize::from(said.starts_with("intact")),
-        3,
+        5,
         "{said}"
     );
     assert_eq!(double.hits("/one"), 1);

@@ -25,6 +25,7 @@ mod console_login;
 mod crash;
 #[cfg(feature = "demo")]
 mod demo_idp;
+mod evidence_bundle;
 mod evidence_guide;
 mod evidence_witness;
 mod generated;

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("policy", 4),
     ("record", 5),
     ("approval", 6),
+    ("evidence", 7),
     ("gate", 7),
     ("notify", 7),
     ("credential", 8),

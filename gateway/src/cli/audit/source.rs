@@ -1,12 +1,14 @@
 //! What is verified: a log's own folder, its static files in a folder or behind a URL, or one file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tlog::tile::BUNDLE_BYTES_MAX;
+use tlog::tile::BUNDLE_BYTES_MAX as TILE_BYTES_MAX;
 
 use crate::egress::{Egress, Limits, Policy, Target};
+use crate::evidence::{BUNDLE_BYTES_MAX, Bundle, FILES_MAX, MANIFEST};
 
 /// Longest file that is verified on its own, in bytes.
 const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -22,6 +24,15 @@ pub(super) enum Source {
     Tiles(Tiles),
     /// One file: a proof or a checkpoint.
     File(Vec<u8>),
+    /// The evidence of one call.
+    Bundle(Packed),
+}
+
+/// A bundle of evidence, packed or not.
+#[derive(Debug)]
+pub(super) enum Packed {
+    Archive(Vec<u8>),
+    Folder(BTreeMap<String, Vec<u8>>),
 }
 
 /// Static files of a log.
@@ -51,9 +62,17 @@ impl Source {
                 found.len() <= FILE_BYTES_MAX,
                 "`{named}` is larger than 512 MiB"
             );
-            return Ok(Self::File(
-                std::fs::read(path).with_context(|| format!("`{named}`"))?,
-            ));
+            let bytes = std::fs::read(path).with_context(|| format!("`{named}`"))?;
+            return Ok(if Bundle::is_archive(&bytes) {
+                Self::Bundle(Packed::Archive(bytes))
+            } else {
+                Self::File(bytes)
+            });
+        }
+        if path.join(MANIFEST).exists() || path.join("records").is_dir() {
+            let mut files = BTreeMap::new();
+            collect(path, "", &mut files)?;
+            return Ok(Self::Bundle(Packed::Folder(files)));
         }
         if path.join("log.json").exists() {
             return Ok(Self::Log(path.to_owned()));
@@ -64,6 +83,41 @@ impl Source {
         }
         Ok(Self::Tiles(Tiles::Folder(path.to_owned())))
     }
+}
+
+/// The files of a bundle's folder. It has folders of one step, and plain files.
+fn collect(
+    folder: &Path,
+    above: &str,
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> anyhow::Result<()> {
+    let failed = || folder.display().to_string();
+    for item in std::fs::read_dir(folder).with_context(failed)? {
+        let item = item.with_context(failed)?;
+        let name = format!("{above}{}", item.file_name().to_string_lossy());
+        let kind = item.file_type().with_context(failed)?;
+        if kind.is_dir() && above.is_empty() {
+            collect(&item.path(), &format!("{name}/"), files)?;
+            continue;
+        }
+        anyhow::ensure!(
+            kind.is_file(),
+            "`{}` is not a file: this is not a bundle as it was handed out",
+            item.path().display()
+        );
+        let bytes = std::fs::read(item.path());
+        files.insert(
+            name,
+            bytes.with_context(|| item.path().display().to_string())?,
+        );
+        let all: usize = files.values().map(Vec::len).sum();
+        anyhow::ensure!(
+            files.len() <= FILES_MAX && all <= BUNDLE_BYTES_MAX,
+            "`{}` has more than 10000 files or 512 MiB",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 impl Tiles {
@@ -81,7 +135,7 @@ impl Tiles {
             Self::Url { base, client } => {
                 let target = Target::from_config(&format!("{base}/{path}"))?;
                 let limits = Limits {
-                    bytes_max: BUNDLE_BYTES_MAX,
+                    bytes_max: TILE_BYTES_MAX,
                     total: FETCH_MAX,
                 };
                 // The check itself is one long loop on a thread of its own.

@@ -17,10 +17,11 @@ use tlog::tree::Hash;
 use tlog::verify::{Fault, Verdict as FilesVerdict, check_files};
 
 use super::super::{load, print};
-use super::source::{Source, Tiles};
+use super::source::{Packed, Source, Tiles};
 use crate::app;
 use crate::approval::terminal_safe;
 use crate::disk::RealDisk;
+use crate::evidence::{Bundle as Evidence, Fault as BundleFault};
 use crate::record::{Progress, Trail, Verdict, VerifyOptions};
 
 /// Exit code of an incomplete log.
@@ -31,8 +32,8 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 /// What is verified, and against what.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// A log's folder, a folder or URL with its static files, a `.tlog-proof`, a consistency proof or a
-    /// checkpoint. Default: the config's log.
+    /// A log's folder, a folder or URL with its static files, the evidence of a call (an archive or its
+    /// folder), a `.tlog-proof`, a consistency proof or a checkpoint. Default: the config's log.
     target: Option<String>,
     /// Signed heads from elsewhere (files with a checkpoint): the log must only have grown since.
     #[arg(long, value_name = "CHECKPOINT")]
@@ -97,7 +98,7 @@ fn trust(args: &Args, source: &Source) -> anyhow::Result<(Policy, bool)> {
     }
     match source {
         Source::Log(dir) => Ok((Policy::of_log(Trail::key_of(dir, &RealDisk)?)?, false)),
-        Source::Tiles(_) | Source::File(_) => {
+        Source::Tiles(_) | Source::File(_) | Source::Bundle(_) => {
             anyhow::bail!(
                 "whose log is it? give `--key` or `--policy`, from a source that you trust"
             )
@@ -120,6 +121,14 @@ fn check(
         Source::Log(dir) => log(dir, policy, *told, since)?,
         Source::Tiles(tiles) => files(tiles, policy, &since, bundle.as_mut())?,
         Source::File(bytes) => file(bytes, policy, &since)?,
+        Source::Bundle(packed) => {
+            anyhow::ensure!(
+                since.is_empty(),
+                "a bundle shows some records, not that the log only grew: give `--since` and `--receipt` with a \
+                 log's folder or URL"
+            );
+            bundled(packed, policy)?
+        }
     };
     match (outcome, receipt) {
         (Outcome::Intact(text), Some(receipt)) => receipt.against(source, bundle.as_ref(), &text),
@@ -262,6 +271,34 @@ fn file(bytes: &[u8], policy: &Policy, since: &[String]) -> anyhow::Result<Outco
     })
 }
 
+/// The evidence of one call.
+fn bundled(packed: &Packed, policy: &Policy) -> anyhow::Result<Outcome> {
+    let bundle = match packed {
+        Packed::Archive(bytes) => Evidence::from_archive(bytes),
+        Packed::Folder(files) => Evidence::from_files(files.clone()),
+    };
+    Ok(match bundle.and_then(|bundle| bundle.check(policy)) {
+        Ok(checked) => {
+            let disclosed = match checked.disclosed {
+                true => "content disclosed, and what the records commit to",
+                false => "no content disclosed",
+            };
+            let policies = match checked.policies {
+                true => "with the policies in force",
+                false => "without the policies in force",
+            };
+            Outcome::Intact(format!(
+                "call {}: {} records are in the log of {} records of `{}`, cosigned by {} witnesses; {policies}; \
+                 {disclosed}",
+                checked.call, checked.records, checked.size, checked.origin, checked.witnesses
+            ))
+        }
+        Err(fault @ BundleFault::Tampered { .. }) => Outcome::Tampered(fault.to_string()),
+        Err(fault @ BundleFault::Incomplete { .. }) => Outcome::Incomplete(fault.to_string()),
+        Err(fault @ BundleFault::Unusable(_)) => return Err(fault.into()),
+    })
+}
+
 fn proof(bytes: &[u8], policy: &Policy) -> Result<String, tlog::Error> {
     let proof = InclusionProof::parse(bytes)?;
     let signed = policy.verify(&proof.checkpoint)?;
@@ -377,7 +414,7 @@ impl Receipt {
                 .leaf(index)
                 .ok(),
             Source::Tiles(_) => bundle.and_then(Bundle::entry),
-            Source::File(_) => {
+            Source::File(_) | Source::Bundle(_) => {
                 anyhow::bail!("a receipt is checked against a log: name its folder or URL")
             }
         };

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::entry::Who;
+use super::super::entry::{Event, Vote, Who};
 use super::super::job::BeginJob;
-use super::super::{Config, Error, OpenRecord, Recorder, Recovery, Unavailable};
+use super::super::{
+    ApprovalRef, Config, End, Error, OpenRecord, Outcome, Recorder, Recovery, Unavailable,
+};
 use crate::call::{CallId, Durability};
 use crate::clock::{SystemClock, Timestamp};
 use crate::disk::{Disk, RealDisk};
@@ -70,7 +72,7 @@ pub(crate) fn call() -> CallId {
 }
 
 /// A begin of `subject` with this body (`None`: it streams).
-pub(crate) fn begin_job(
+pub(in super::super) fn begin_job(
     recorder: &Recorder,
     call: CallId,
     subject: &str,
@@ -126,4 +128,72 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
         state.to_le_bytes()[3]
     };
     (0..len).map(|_| next()).collect()
+}
+
+/// A call that people were asked about, with everything that is recorded of it, under policies of this
+/// version and text.
+pub(crate) async fn asked_and_answered(
+    recorder: &Recorder,
+    bodies: (&[u8], &[u8]),
+    policies: (&str, &serde_json::Value),
+) -> CallId {
+    let id = call();
+    let approval = "apr-1".to_owned();
+    let (version, texts) = policies;
+    let mut events = vec![
+        Event::ConfigChange {
+            config_version: "c1".to_owned(),
+            policy_version: version.to_owned(),
+            who: Who::operator(),
+            removed: Vec::new(),
+            content: json!({ "start": true, "policies": texts }),
+        },
+        Event::ApprovalAsked {
+            approval: approval.clone(),
+            call: id,
+            who: who("alice"),
+            function: "payments/createRefund".parse().unwrap(),
+            rules: vec!["large-refunds".to_owned()],
+            digest: [7; 32],
+            binding: "b1".to_owned(),
+            shadowed: None,
+            expires: Timestamp::from_secs(1_800_000_900),
+            content: json!({ "input": { "amount": 7 } }),
+        },
+        Event::ApprovalVoted {
+            approval: approval.clone(),
+            call: id,
+            rule: "large-refunds".to_owned(),
+            who: who("bob"),
+            vote: Vote::Allow,
+            binding: "b1".to_owned(),
+            content: json!({ "reason": "looks \u{202e}right" }),
+        },
+        Event::ApprovalExecuted {
+            approval: approval.clone(),
+            call: id,
+            fence: 1,
+            binding: "b1".to_owned(),
+        },
+    ];
+    for event in events.drain(..) {
+        recorder.note(event).await.unwrap();
+    }
+    let mut job = begin_job(recorder, id, "alice", Some(bodies.0), Durability::Both);
+    version.clone_into(&mut job.policy_version);
+    job.approval = Some(ApprovalRef {
+        id: approval,
+        rules: vec!["large-refunds".to_owned()],
+        fence: 1,
+    });
+    let mut record = recorder.begin_job(job).await.unwrap();
+    record.released(bodies.1).await.unwrap();
+    let end = End {
+        status: Some(200),
+        response_head: Some(json!({ "status": 200, "headers": [["a", "<b>"]] })),
+        masked: [("email".to_owned(), 2)].into(),
+        ..End::new(Outcome::Ok)
+    };
+    record.close(end).await.unwrap();
+    id
 }

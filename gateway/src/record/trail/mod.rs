@@ -4,6 +4,7 @@ mod build;
 mod columns;
 mod copy;
 mod formats;
+mod gather;
 mod index;
 mod judged;
 #[cfg(test)]
@@ -38,10 +39,12 @@ use crate::call::CallId;
 use crate::disk::{Disk, Kind as FileKind};
 
 pub use formats::{Format, Formatter};
+pub use gather::{Disclose, Disclosed, Gathered, GatheredRecord};
 pub use index::{CallIndex, SharedIndex};
 pub use judged::{Judged, JudgedContent, Opener, SealedDecision, Unopened};
 pub use page::{Cursor, PAGE_CALLS_MAX, Page};
 pub use prove::PutFile;
+pub(super) use replay::member;
 pub use replay::{Part as ReplayedPart, Replayed};
 pub use seen::Decided;
 pub use story::{CallSummary, Calls, Entry, Filter, ShadowFilter, Story, Would};

@@ -44,6 +44,13 @@ impl Trail {
     /// # Errors
     /// [`Error::NoRecord`]; [`Error::NotCovered`] when no signed head covers the record yet.
     pub fn prove_record(&self, index: u64) -> Result<String, Error> {
+        let head = self.covering(index)?;
+        let hashes = self.hashes(head.size);
+        self.prove_under(&head, &hashes, index)
+    }
+
+    /// A signed head that covers a record.
+    pub(super) fn covering(&self, index: u64) -> Result<Head, Error> {
         // A head that people outside have signed as well says more than the newest one.
         let cosigned = self.cosigned_head();
         let covers = |head: &Head| head.size > index;
@@ -58,11 +65,20 @@ impl Trail {
                 leaves: self.records(),
             });
         }
-        let hashes = self.hashes(head.size);
+        Ok(head)
+    }
+
+    /// The proof of one record under a head, of whose records these are the hashes.
+    pub(super) fn prove_under(
+        &self,
+        head: &Head,
+        hashes: &Hashes,
+        index: u64,
+    ) -> Result<String, Error> {
         let proof = InclusionProof {
             extra: Some(self.leaf(index)?),
             index,
-            hashes: inclusion_proof(index, head.size, &hashes)?,
+            hashes: inclusion_proof(index, head.size, hashes)?,
             checkpoint: Note::parse(head.note.as_bytes())?,
         };
         Ok(proof.to_string())

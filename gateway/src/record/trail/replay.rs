@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
+use super::super::keyring::Subject;
 use super::super::leaf::unhex;
 use super::super::seal::{self, ContentId, ContentKey, Field, Part as Sealed, SealedHead};
 use super::super::segment;
@@ -72,7 +73,12 @@ pub(super) type Pieces = BTreeMap<(Sealed, u32), Vec<u8>>;
 
 impl Trail {
     /// Frames of content `id` between two places.
-    fn pieces(&self, id: ContentId, from: Position, to: Position) -> Result<Pieces, Error> {
+    pub(super) fn pieces(
+        &self,
+        id: ContentId,
+        from: Position,
+        to: Position,
+    ) -> Result<Pieces, Error> {
         let mut pieces = Pieces::new();
         let disk = self.disk.as_ref();
         let mut visit = |_: Position, frame: &Frame<'_>| {
@@ -87,7 +93,7 @@ impl Trail {
     }
 
     /// Where the record before `index` is: what is sealed with `index` lies behind it.
-    fn place_before(&self, index: u64) -> Position {
+    pub(super) fn place_before(&self, index: u64) -> Position {
         let before = index
             .checked_sub(1)
             .and_then(|before| self.leaf_at(before).ok());
@@ -100,12 +106,17 @@ impl Trail {
 
     fn key(&self, id: ContentId, pieces: &Pieces) -> Option<ContentKey> {
         let (salt, reference) = seal::key_parts(pieces.get(&(Sealed::Key, 0))?)?;
+        let subject = self.subject(&reference)?;
+        ContentKey::derive(id, reference, salt, &subject.key).ok()
+    }
+
+    /// A subject's key; none when it was destroyed.
+    pub(super) fn subject(&self, reference: &[u8; 16]) -> Option<Subject> {
         // A keyring from a backup may still have a key that the log says is destroyed.
-        if self.index.erased.contains_key(&reference) {
+        if self.index.erased.contains_key(reference) {
             return None;
         }
-        let subject = self.keyring.as_ref()?.by_reference(&reference)?;
-        ContentKey::derive(id, reference, salt, &subject.key).ok()
+        self.keyring.as_ref()?.by_reference(reference)
     }
 
     /// One part of what is sealed with record `index`; `None` when it cannot be opened.
@@ -187,7 +198,7 @@ pub(super) fn open_part(key: &ContentKey, pieces: &Pieces, part: Sealed) -> Opti
 }
 
 /// A member's exact text in a sealed document.
-fn member(document: Option<&Vec<u8>>, name: &str) -> Option<Vec<u8>> {
+pub(in super::super) fn member(document: Option<&[u8]>, name: &str) -> Option<Vec<u8>> {
     let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(document?).ok()?;
     let text = members.get(name)?.get();
     (text != "null").then(|| text.as_bytes().to_vec())
@@ -197,7 +208,7 @@ fn assemble(key: &ContentKey, pieces: &Pieces, begin: &Value, end: &Value) -> Re
     let context = open_part(key, pieces, Sealed::Context);
     let ending = open_part(key, pieces, Sealed::Ending);
     let text = |document: &Option<Vec<u8>>, name, field, commitment: Option<&Value>| {
-        let bytes = member(document.as_ref(), name);
+        let bytes = member(document.as_deref(), name);
         let total = bytes.as_ref().map(|bytes| bytes.len() as u64);
         whole(key, field, bytes.unwrap_or_default(), total, commitment)
     };
