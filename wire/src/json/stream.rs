@@ -7,9 +7,15 @@
 
 use super::{JsonError, JsonErrorKind, parse::is_scalar, parse::is_scalar_byte, string};
 
+mod items;
+mod run;
 mod token;
 
+use run::clean_run;
 pub use token::{Documents, Kind, StreamLimits, Token, Verdict, Visitor};
+
+const NOT_AN_ITEM: JsonErrorKind =
+    JsonErrorKind::Refused("only a member or an item of an array can be left out");
 
 /// What may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +42,12 @@ enum Partial {
 pub struct Scanner {
     limits: StreamLimits,
     expect: Expect,
-    /// One entry a level: whether it is an object.
-    stack: Vec<bool>,
-    /// Depth at which a container began that is replaced: its content is not shown, not copied.
+    /// One entry a level.
+    stack: Vec<Level>,
+    /// Depth at which a value began that is replaced or dropped: its content is not shown, not copied.
     hidden: Option<usize>,
+    /// A comma and the white space behind it, until it is known whether their item stays.
+    held: Option<Vec<u8>>,
     partial: Partial,
     escaped: bool,
     ascii: bool,
@@ -48,6 +56,22 @@ pub struct Scanner {
     offset: usize,
     begun: bool,
     failed: bool,
+}
+
+/// An open container.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    object: bool,
+    /// An item was written, so that the next one needs a comma in front.
+    kept: bool,
+}
+
+/// What becomes of a whole token.
+enum Fate {
+    Kept,
+    Hidden,
+    Replaced(Vec<u8>),
+    Dropped,
 }
 
 /// Where we are in one chunk: `chunk[copied..at]` is clean and not yet written.
@@ -66,6 +90,7 @@ impl Scanner {
             expect: Expect::Value,
             stack: Vec::new(),
             hidden: None,
+            held: None,
             partial: Partial::None,
             escaped: false,
             ascii: true,
@@ -178,7 +203,7 @@ impl Scanner {
                     self.string(cursor, start, false, visitor, out)?;
                 }
                 b',' => {
-                    self.comma()?;
+                    self.comma(cursor, out)?;
                     cursor.at += 1;
                 }
                 b':' if self.expect == Expect::Colon => {
@@ -201,16 +226,7 @@ impl Scanner {
         if self.partial == Partial::None {
             self.flush(cursor, chunk.len(), out);
         }
-        Ok(())
-    }
-
-    fn comma(&mut self) -> Result<(), JsonErrorKind> {
-        match (self.expect, self.stack.last()) {
-            (Expect::CommaOrEnd, Some(true)) => self.expect = Expect::Key,
-            (Expect::CommaOrEnd, Some(false)) => self.expect = Expect::Value,
-            _ => return Err(self.unexpected()),
-        }
-        Ok(())
+        self.check_length(self.held.as_ref().map_or(0, Vec::len))
     }
 
     fn open(
@@ -231,21 +247,31 @@ impl Scanner {
             } else {
                 Kind::ArrayStart
             };
-            match visitor.token(&Token {
+            let verdict = visitor.token(&Token {
                 kind,
                 raw,
                 escaped: false,
-            }) {
+            });
+            let item = self.begins_item(kind);
+            if item {
+                self.settle(cursor, cursor.at, verdict != Verdict::Drop, out);
+            }
+            match verdict {
                 Verdict::Keep => {}
                 Verdict::Replace(bytes) => {
                     self.flush(cursor, cursor.at, out);
                     out.extend_from_slice(&bytes);
                     self.hidden = Some(self.stack.len());
                 }
+                Verdict::Drop if item => self.hidden = Some(self.stack.len()),
+                Verdict::Drop => return Err(NOT_AN_ITEM),
                 Verdict::Refuse(reason) => return Err(JsonErrorKind::Refused(reason)),
             }
         }
-        self.stack.push(object);
+        self.stack.push(Level {
+            object,
+            kept: false,
+        });
         self.expect = if object {
             Expect::KeyOrObjectEnd
         } else {
@@ -267,7 +293,7 @@ impl Scanner {
             Expect::ValueOrArrayEnd => !object,
             Expect::Value | Expect::Key | Expect::Colon | Expect::Nothing => false,
         };
-        if !allowed || self.stack.last() != Some(&object) {
+        if !allowed || self.stack.last().map(|level| level.object) != Some(object) {
             return Err(self.unexpected());
         }
         self.stack.pop();
@@ -386,61 +412,69 @@ impl Scanner {
         out: &mut Vec<u8>,
     ) -> Result<(), JsonErrorKind> {
         let here = cursor.chunk.get(start..cursor.at).unwrap_or_default();
-        if !self.carry.is_empty() {
-            self.end_carried(cursor, here, kind, visitor, out)?;
-        } else if let Some(bytes) = self.judge(kind, here, visitor)? {
-            self.flush(cursor, start, out);
-            out.extend_from_slice(&bytes);
-            cursor.copied = cursor.at;
+        let mut carry = std::mem::take(&mut self.carry);
+        let carried = !carry.is_empty();
+        if carried {
+            carry.extend_from_slice(here);
         }
+        let fate = self.judge(kind, if carried { &carry } else { here }, visitor)?;
+        let item = self.begins_item(kind);
+        if item {
+            self.settle(cursor, start, !matches!(fate, Fate::Dropped), out);
+        }
+        match fate {
+            Fate::Kept if !carried => {}
+            Fate::Kept => {
+                out.extend_from_slice(&carry);
+                cursor.copied = cursor.at;
+            }
+            Fate::Hidden => cursor.copied = cursor.at,
+            Fate::Replaced(bytes) => {
+                self.flush(cursor, start, out);
+                out.extend_from_slice(&bytes);
+                cursor.copied = cursor.at;
+            }
+            Fate::Dropped if item => {
+                cursor.copied = cursor.at;
+                self.hidden = (kind == Kind::Key).then_some(self.stack.len());
+            }
+            Fate::Dropped => return Err(NOT_AN_ITEM),
+        }
+        carry.clear();
+        self.carry = carry;
         self.partial = Partial::None;
         self.escaped = false;
         self.ascii = true;
         if kind == Kind::Key {
             self.expect = Expect::Colon;
-        } else {
-            self.after_value();
+            return Ok(());
         }
+        // The value of a member that was dropped.
+        if self.hidden == Some(self.stack.len()) {
+            self.hidden = None;
+            cursor.copied = cursor.at;
+        }
+        self.after_value();
         Ok(())
     }
 
-    /// A token that began in an earlier chunk ends with the bytes `here`.
-    fn end_carried(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        here: &[u8],
-        kind: Kind,
-        visitor: &mut impl Visitor,
-        out: &mut Vec<u8>,
-    ) -> Result<(), JsonErrorKind> {
-        let mut carry = std::mem::take(&mut self.carry);
-        carry.extend_from_slice(here);
-        match self.judge(kind, &carry, visitor)? {
-            Some(bytes) => out.extend_from_slice(&bytes),
-            None if self.hidden.is_none() => out.extend_from_slice(&carry),
-            None => {}
-        }
-        cursor.copied = cursor.at;
-        carry.clear();
-        self.carry = carry;
-        Ok(())
-    }
-
-    /// Checks a whole token and asks the visitor: what stands in its place, if anything does.
+    /// Checks a whole token and asks the visitor.
+    #[inline]
     fn judge(
         &self,
         kind: Kind,
         raw: &[u8],
         visitor: &mut impl Visitor,
-    ) -> Result<Option<Vec<u8>>, JsonErrorKind> {
+    ) -> Result<Fate, JsonErrorKind> {
         self.check_length(raw.len())?;
         let token = self.check_token(kind, raw)?;
         if self.hidden.is_some() {
-            return Ok(None);
+            return Ok(Fate::Hidden);
         }
         match visitor.token(&token) {
-            Verdict::Keep => Ok(None),
-            Verdict::Replace(bytes) => Ok(Some(bytes)),
+            Verdict::Keep => Ok(Fate::Kept),
+            Verdict::Replace(bytes) => Ok(Fate::Replaced(bytes)),
+            Verdict::Drop => Ok(Fate::Dropped),
             Verdict::Refuse(reason) => Err(JsonErrorKind::Refused(reason)),
         }
     }
@@ -521,56 +555,15 @@ impl Scanner {
         }
     }
 
-    /// Writes the clean bytes up to `until`, unless they lie in a replaced container.
+    /// Writes the clean bytes up to `until`, unless they lie in a value that is hidden; behind a comma
+    /// that is held they are held too.
     #[inline]
-    fn flush(&self, cursor: &mut Cursor<'_>, until: usize, out: &mut Vec<u8>) {
+    fn flush(&mut self, cursor: &mut Cursor<'_>, until: usize, out: &mut Vec<u8>) {
         if self.hidden.is_none() {
-            out.extend_from_slice(cursor.chunk.get(cursor.copied..until).unwrap_or_default());
+            let clean = cursor.chunk.get(cursor.copied..until).unwrap_or_default();
+            self.held.as_mut().unwrap_or(out).extend_from_slice(clean);
         }
         cursor.copied = until;
-    }
-}
-
-/// The bytes of a string before the next quote, backslash or control character.
-struct Run {
-    bytes: usize,
-    ascii: bool,
-}
-
-/// Measures a clean run, eight bytes at a time.
-#[inline]
-fn clean_run(text: &[u8]) -> Run {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // The lowest set bit is exact; higher ones may come from its borrow.
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES.wrapping_mul(limit)) & !word & HIGH;
-    let mut seen = 0;
-    let mut bytes = 0;
-    for eight in text.chunks_exact(8) {
-        let word = eight.try_into().map_or(0, u64::from_le_bytes);
-        let quote = below(word ^ ONES.wrapping_mul(u64::from(b'"')), 1);
-        let backslash = below(word ^ ONES.wrapping_mul(u64::from(b'\\')), 1);
-        let stops = quote | backslash | below(word, 0x20);
-        if stops != 0 {
-            let before = stops.trailing_zeros() / 8;
-            seen |= word & HIGH & ((1 << (before * 8)) - 1);
-            return Run {
-                bytes: bytes + before as usize,
-                ascii: seen == 0,
-            };
-        }
-        seen |= word & HIGH;
-        bytes += 8;
-    }
-    let rest = text.get(bytes..).unwrap_or_default();
-    let clean = rest
-        .iter()
-        .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
-        .count();
-    let ascii = rest.get(..clean).unwrap_or_default().is_ascii();
-    Run {
-        bytes: bytes + clean,
-        ascii: seen == 0 && ascii,
     }
 }
 

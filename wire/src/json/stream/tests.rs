@@ -157,3 +157,109 @@ proptest! {
         }
     }
 }
+
+/// Drops members named `gone` and items of arrays that are `"x"`, 7 or an object that begins with them.
+struct Dropper {
+    arrays: Vec<bool>,
+}
+
+impl Visitor for Dropper {
+    fn token(&mut self, token: &Token<'_>) -> Verdict {
+        let in_array = self.arrays.last() == Some(&true);
+        match token.kind {
+            Kind::Key if token.inner() == b"gone" => return Verdict::Drop,
+            Kind::String if in_array && token.inner() == b"x" => return Verdict::Drop,
+            Kind::Number if in_array && token.raw == b"7" => return Verdict::Drop,
+            Kind::ArrayStart if self.arrays.len() == 2 && in_array => return Verdict::Drop,
+            Kind::ObjectStart | Kind::ArrayStart => {
+                self.arrays.push(token.kind == Kind::ArrayStart);
+            }
+            Kind::ObjectEnd | Kind::ArrayEnd => {
+                self.arrays.pop();
+            }
+            Kind::Key | Kind::String | Kind::Number | Kind::Literal => {}
+        }
+        Verdict::Keep
+    }
+}
+
+fn dropped(chunks: &[&[u8]]) -> Result<String, JsonErrorKind> {
+    let limits = StreamLimits {
+        drops: true,
+        ..StreamLimits::default()
+    };
+    let mut scanner = Scanner::new(limits);
+    let mut visitor = Dropper { arrays: Vec::new() };
+    let mut out = Vec::new();
+    for chunk in chunks {
+        let pushed = scanner.push(chunk, &mut visitor, &mut out);
+        pushed.map_err(|error| error.kind().clone())?;
+    }
+    let ended = scanner.finish(&mut visitor, &mut out);
+    ended.map_err(|error| error.kind().clone())?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_dropped_item_goes_with_one_comma_however_it_is_split() {
+    for (document, expected) in [
+        (r#"{"gone":1}"#, "{}"),
+        (r#"{"gone":1,"gone":[1,{"a":2}]}"#, "{}"),
+        (r#"{ "gone" : 1 , "a":2}"#, r#"{   "a":2}"#),
+        (r#"{"a":1,"gone":"x"}"#, r#"{"a":1}"#),
+        (r#"{"a":1 , "gone":null , "b":2}"#, r#"{"a":1  , "b":2}"#),
+        (
+            r#"{"gone":1,"a":1,"gone":{},"b":[],"gone":true}"#,
+            r#"{"a":1,"b":[]}"#,
+        ),
+        (r#"{"a":{"gone":{"gone":1}},"b":1}"#, r#"{"a":{},"b":1}"#),
+        (r#"["x"]"#, "[]"),
+        (r#"["x","x",1, "x" ,2,7]"#, "[1 ,2]"),
+        (r#"[7,8,7,9]"#, "[8,9]"),
+        (r#"[{"a":["x",["x"],1]}]"#, r#"[{"a":[[],1]}]"#),
+        (r#"{"a":[1,[2,[3]],4],"gone":[[]]}"#, r#"{"a":[1,4]}"#),
+        (r#"{"a":[[2],[3]]}"#, r#"{"a":[]}"#),
+        ("{\"a\":\n[\n 1,\n \"x\"\n]\n}", "{\"a\":\n[\n 1\n]\n}"),
+    ] {
+        let whole = dropped(&[document.as_bytes()]).unwrap();
+        assert_eq!(whole, expected, "{document}");
+        parse(whole.as_bytes(), &Limits::default()).unwrap();
+        for at in 0..=document.len() {
+            let (left, right) = document.as_bytes().split_at(at);
+            assert_eq!(
+                dropped(&[left, right]).unwrap(),
+                whole,
+                "{document} split at {at}"
+            );
+        }
+        let bytes: Vec<&[u8]> = document.as_bytes().chunks(1).collect();
+        assert_eq!(dropped(&bytes).unwrap(), whole, "{document} byte by byte");
+    }
+}
+
+#[test]
+fn what_is_dropped_is_still_checked_for_form() {
+    for document in [
+        r#"{"gone":}"#,
+        r#"{"gone":1"#,
+        r#"{"gone":[1,]}"#,
+        r#"{"a":1,"gone"}"#,
+        r#"{"gone":1,}"#,
+        r#"["x",]"#,
+        r#"["x""x"]"#,
+    ] {
+        assert!(dropped(&[document.as_bytes()]).is_err(), "{document}");
+    }
+}
+
+#[test]
+fn white_space_behind_a_comma_is_held_up_to_the_limit() {
+    let mut long = b"[1,".to_vec();
+    long.extend(std::iter::repeat_n(b' ', 70_000));
+    long.extend_from_slice(b"2]");
+    let (left, right) = long.split_at(69_000);
+    assert!(matches!(
+        dropped(&[left, right]),
+        Err(JsonErrorKind::TokenTooLarge(_))
+    ));
+}

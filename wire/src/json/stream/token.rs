@@ -9,6 +9,9 @@ pub struct StreamLimits {
     pub token_bytes_max: usize,
     /// One document, or any number of them.
     pub documents: Documents,
+    /// Whether the visitor may drop items: a comma is then held back until it is known whether the item
+    /// behind it stays. Default no.
+    pub drops: bool,
 }
 
 impl Default for StreamLimits {
@@ -17,6 +20,7 @@ impl Default for StreamLimits {
             depth_max: 512,
             token_bytes_max: 64 * 1024,
             documents: Documents::One,
+            drops: false,
         }
     }
 }
@@ -90,6 +94,10 @@ pub enum Verdict {
     /// These bytes stand in its place. For a container's start: in place of the whole container,
     /// whose content is checked for form but, like its end, not shown. Ignored for ends.
     Replace(Vec<u8>),
+    /// Left out, with one of the commas beside it: for a key the whole member, whose value is checked for
+    /// form but not shown; for an item of an array that item. Nothing else can be dropped, and nothing
+    /// unless [`StreamLimits::drops`] says so.
+    Drop,
     /// The stream is refused, for the reason given.
     Refuse(&'static str),
 }
