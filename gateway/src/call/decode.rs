@@ -95,6 +95,7 @@ impl Catalogue {
             target,
             headers,
             body,
+            veil: Vec::new(),
         })
     }
 
@@ -121,6 +122,7 @@ impl Catalogue {
         };
         let found = self.find(&head.method, &head.target, &head.headers);
         let call = self.decode(&found, head, RequestBody::Bytes(body), id, facts)?;
+        let call = call.with_veil(stored.veil);
         // What is executed is what was shown to approvers, to the byte.
         let same = call.function().id.to_string() == stored.function
             && call.freeze().as_deref() == Some(frozen);

@@ -28,6 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::mask::Veil;
 
 pub use binding::Binding;
 pub use catalogue::{Catalogue, FUNCTIONS_MAX, Found};
@@ -310,6 +311,8 @@ pub trait Call: Send + fmt::Debug + 'static {
     fn freeze(&self) -> Option<Vec<u8>>;
     /// What makes another request the same call.
     fn sameness(&self) -> Sameness;
+    /// Values that the caller sent as tokens: hidden from people who are asked.
+    fn veil(&self) -> &[Veil];
 }
 
 /// One callable thing.

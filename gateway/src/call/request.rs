@@ -13,6 +13,7 @@ use wire::http::Target;
 
 use super::binding::Binding;
 use super::{Call, CallId, Facts, Function, Input, RequestContent, Sameness};
+use crate::mask::Veil;
 
 /// Version of the frozen form.
 const FROZEN_VERSION: u32 = 1;
@@ -70,9 +71,16 @@ pub struct HttpCall {
     pub(super) target: Target,
     pub(super) headers: HeaderMap,
     pub(super) body: RequestBody,
+    pub(super) veil: Vec<Veil>,
 }
 
 impl HttpCall {
+    /// The same call, of which the caller sent some values as tokens.
+    #[must_use]
+    pub fn with_veil(self, veil: Vec<Veil>) -> Self {
+        Self { veil, ..self }
+    }
+
     /// The method that is forwarded.
     pub const fn method(&self) -> &Method {
         &self.method
@@ -116,6 +124,7 @@ impl HttpCall {
             method: self.method.as_str().to_owned(),
             target: self.target.as_str().to_owned(),
             headers,
+            veil: self.veil.clone(),
         }
     }
 }
@@ -172,6 +181,10 @@ impl Call for HttpCall {
         Some(out)
     }
 
+    fn veil(&self) -> &[Veil] {
+        &self.veil
+    }
+
     fn sameness(&self) -> Sameness {
         let mut digest = Context::new(&SHA256);
         let mut part = |bytes: &[u8]| {
@@ -213,6 +226,8 @@ pub(super) struct FrozenHead {
     pub(super) method: String,
     pub(super) target: String,
     pub(super) headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) veil: Vec<Veil>,
 }
 
 /// The parts of a frozen call; `None` when it is not one.

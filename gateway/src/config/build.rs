@@ -15,7 +15,7 @@ use crate::credential::Source;
 use crate::egress::Egress;
 use crate::gate::Limits;
 use crate::identity::{self, Revocations, Verifier};
-use crate::mask::{DataClass, Settings};
+use crate::mask::{DataClass, Settings, Vault};
 use crate::pipeline::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 use crate::policy::{ConnectionFacts, Policies, Vocabulary};
 use crate::upstream::{Endpoint, Upstream};
@@ -78,6 +78,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
         faults.extend(found);
     }
     let identity = verifier(loaded, context, &mut faults);
+    let vault = vault(loaded, context, &mut faults);
     let mut vocabulary = vocabulary(config);
     let mut connections = BTreeMap::new();
     for (name, settings) in &config.connections {
@@ -85,7 +86,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
         if let Some(connection) = connection(
             name,
             settings,
-            loaded,
+            (loaded, vault.as_ref()),
             context,
             &mut vocabulary,
             &mut faults,
@@ -121,6 +122,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
                 policies,
                 identity,
                 hosts,
+                vault,
             })
         }
         _ => Err(faults),
@@ -265,6 +267,21 @@ fn verifier(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) -> Opti
     }
 }
 
+/// The keys of pseudonyms and tokens.
+fn vault(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) -> Option<Arc<Vault>> {
+    let config = loaded.config.mask_keys.as_ref()?;
+    match Vault::new(config, &loaded.base, Arc::clone(&context.clock)) {
+        Ok(vault) => Some(Arc::new(vault)),
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| {
+                let place = format!("mask_keys.{}", fault.place);
+                Fault::new(place, fault.message)
+            }));
+            None
+        }
+    }
+}
+
 fn vocabulary(config: &Config) -> Vocabulary {
     let issuers = config.identity.issuers.keys().cloned().collect();
     let claims = config
@@ -283,7 +300,7 @@ fn vocabulary(config: &Config) -> Vocabulary {
 fn connection(
     name: &ConnectionName,
     settings: &ConnectionConfig,
-    loaded: &Loaded,
+    (loaded, vault): (&Loaded, Option<&Arc<Vault>>),
     context: &Context,
     vocabulary: &mut Vocabulary,
     faults: &mut Vec<Fault>,
@@ -301,7 +318,7 @@ fn connection(
         }
     };
     let functions = catalogue.as_ref().map_or(&[][..], Catalogue::functions);
-    let masks = masks(name, functions, settings, vocabulary, faults);
+    let masks = masks((name, vault), functions, settings, vocabulary, faults);
     let endpoint = Endpoint::new(
         &settings.upstream,
         &settings.tls,
@@ -370,7 +387,7 @@ fn present_header(present_in: &PresentIn) -> Result<Option<HeaderName>, String> 
 
 /// Mask settings of every function: its own, or the connection's.
 fn masks(
-    name: &ConnectionName,
+    (name, vault): (&ConnectionName, Option<&Arc<Vault>>),
     functions: &[Arc<Function>],
     settings: &ConnectionConfig,
     vocabulary: &mut Vocabulary,
@@ -379,7 +396,12 @@ fn masks(
     let before = faults.len();
     let mut compile = |config: &crate::mask::Config, place: String| match Settings::compile(config)
     {
-        Ok(settings) => Some(Arc::new(settings)),
+        Ok(settings) if settings.needs_keys() && vault.is_none() => {
+            let fault = Fault::new(place, "pseudonyms and tokens need keys");
+            faults.push(fault.help("give `mask_keys: { current: env:MASK_KEY }`"));
+            None
+        }
+        Ok(settings) => Some(Arc::new(settings.with_vault(vault.cloned(), name.as_str()))),
         Err(found) => {
             faults.extend(
                 found

@@ -62,6 +62,9 @@ pub struct Config {
     /// How people are told that calls wait for them.
     #[serde(default)]
     pub notify: notify::Config,
+    /// The keys of pseudonyms and reversible tokens. Default: none, and neither can be asked for.
+    #[serde(default)]
+    pub mask_keys: Option<mask::KeysConfig>,
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,

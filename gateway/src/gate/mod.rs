@@ -125,7 +125,18 @@ impl Gate {
         policies: &Policies,
         opened: &BTreeSet<RuleHash>,
     ) -> (Decision, Option<Shadowed>) {
-        let judged = policies.decide_shadowed(&Request::new(who, call), opened);
+        let request = Request::new(who, call);
+        let function = &call.function().id;
+        let may = |class| policies.may_detokenise(&request.subject, function, request.facts, class);
+        // Also of a call that waited: its values stood in tokens when it was sent.
+        if !call.veil().iter().all(|veil| may(&veil.class)) {
+            let denial = Denial {
+                reason: DenialReason::NoPermit,
+                policies: Vec::new(),
+            };
+            return (Decision::Deny(denial), None);
+        }
+        let judged = policies.decide_shadowed(&request, opened);
         if let Some(shadowed) = &judged.1 {
             for policy in &shadowed.policies {
                 self.metrics.shadow(policy, shadowed.decided);

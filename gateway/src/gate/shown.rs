@@ -3,6 +3,7 @@
 use crate::call::input::Value;
 use crate::call::{Call, Facts, Input};
 use crate::identity::Principal;
+use crate::mask::Veil;
 use crate::record::principal_json;
 
 /// What approvers see of a call: made from the bytes that are stored.
@@ -12,7 +13,30 @@ pub(super) fn summary<C: Call>(call: &C) -> serde_json::Value {
         Ok(text) => serde_json::json!({ "text": text }),
         Err(_) => serde_json::json!({ "hex": body.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
     });
-    serde_json::json!({ "request": content.head, "body": body, "input": input_json(call.input()) })
+    let mut summary = serde_json::json!({ "request": content.head, "body": body, "input": input_json(call.input()) });
+    if !call.veil().is_empty() {
+        veiled(call.veil(), &mut summary);
+    }
+    summary
+}
+
+/// What the caller sent as a token nobody else is shown: markers stand in place of the values.
+fn veiled(veil: &[Veil], shown: &mut serde_json::Value) {
+    match shown {
+        serde_json::Value::Null => {}
+        serde_json::Value::String(text) => *text = Veil::over(veil, text),
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
+            let text = shown.to_string();
+            let hidden = Veil::over(veil, &text);
+            if hidden != text {
+                *shown = hidden.into();
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| veiled(veil, item)),
+        serde_json::Value::Object(members) => {
+            members.values_mut().for_each(|member| veiled(veil, member));
+        }
+    }
 }
 
 /// The typed input as JSON, for the sealed record and for approvers.

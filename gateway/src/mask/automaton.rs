@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use wire::json::string::unescape_into;
 
-use super::config::ClassId;
+use super::instead::{Field, Instead};
 use super::path::{Path, Selector};
 
 /// Most states of all rules together (each rule has one more than it has steps).
@@ -27,7 +27,7 @@ pub(super) struct Automaton {
     name_bytes_max: usize,
     slices: Vec<SliceStep>,
     /// States that end a rule, in rule order.
-    accepting: Vec<(usize, ClassId)>,
+    accepting: Vec<(usize, Field)>,
     accepting_set: Vec<u64>,
 }
 
@@ -41,7 +41,7 @@ struct SliceStep {
 
 impl Automaton {
     /// Compiles rules.
-    pub(super) fn new(rules: Vec<(Path, ClassId)>) -> Result<Self, String> {
+    pub(super) fn new(rules: Vec<(Path, Field)>) -> Result<Self, String> {
         let states: usize = rules.iter().map(|(path, _)| path.0.len() + 1).sum();
         if states > STATES_MAX {
             return Err(format!(
@@ -59,7 +59,7 @@ impl Automaton {
             ..Self::default()
         };
         let mut state = 0;
-        for (path, class) in rules {
+        for (path, field) in rules {
             set(&mut automaton.start, state);
             for segment in path.0 {
                 if segment.descendant {
@@ -71,7 +71,7 @@ impl Automaton {
                 state += 1;
             }
             set(&mut automaton.accepting_set, state);
-            automaton.accepting.push((state, class));
+            automaton.accepting.push((state, field));
             state += 1;
         }
         Ok(automaton)
@@ -107,6 +107,18 @@ impl Automaton {
     /// Whether a rule names an item by its index.
     pub(super) fn has_indexes(&self) -> bool {
         !self.slices.is_empty()
+    }
+
+    /// Whether a rule leaves out what it names.
+    pub(super) fn drops(&self) -> bool {
+        let mut accepting = self.accepting.iter();
+        accepting.any(|(_, field)| field.instead == Instead::Drop)
+    }
+
+    /// Whether a rule needs keys.
+    pub(super) fn is_keyed(&self) -> bool {
+        let mut accepting = self.accepting.iter();
+        accepting.any(|(_, field)| field.instead.is_keyed())
     }
 
     /// Whether there are no rules.
@@ -169,12 +181,26 @@ impl Walker {
         }
     }
 
-    /// A value begins: the class of the first rule that ends here, of those that `covered` accepts.
+    /// What rule the member ends whose name was read, of those that `covered` accepts.
+    pub(super) fn member(
+        &self,
+        rules: &Automaton,
+        covered: impl Fn(&Field) -> bool,
+    ) -> Option<Field> {
+        self.ended(rules, covered)
+    }
+
+    /// How many containers are open.
+    pub(super) fn depth(&self) -> usize {
+        self.next_index.len()
+    }
+
+    /// A value begins: the first rule that ends here, of those that `covered` accepts.
     pub(super) fn value(
         &mut self,
         rules: &Automaton,
-        covered: impl Fn(ClassId) -> bool,
-    ) -> Option<ClassId> {
+        covered: impl Fn(&Field) -> bool,
+    ) -> Option<Field> {
         if !std::mem::replace(&mut self.keyed, false) {
             match self.next_index.last_mut() {
                 None => self.child.clone_from(&rules.start),
@@ -186,6 +212,10 @@ impl Walker {
                 }
             }
         }
+        self.ended(rules, covered)
+    }
+
+    fn ended(&self, rules: &Automaton, covered: impl Fn(&Field) -> bool) -> Option<Field> {
         if self
             .child
             .iter()
@@ -197,8 +227,8 @@ impl Walker {
         rules
             .accepting
             .iter()
-            .find(|(state, class)| has(&self.child, *state) && covered(*class))
-            .map(|(_, class)| *class)
+            .find(|(state, field)| has(&self.child, *state) && covered(field))
+            .map(|(_, field)| *field)
     }
 
     /// The value that just began is a container, and its content will be shown.

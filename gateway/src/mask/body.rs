@@ -136,7 +136,8 @@ fn decide(
     if lead.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(lead) {
         return Ok(None);
     }
-    let json = |documents| Ok(Some(Body::Json(Box::new(JsonCodec::new(documents)))));
+    let drops = plan.settings.fields.drops();
+    let json = |documents| Ok(Some(Body::Json(Box::new(JsonCodec::new(documents, drops)))));
     let text = |charset| Ok(Some(Body::Text(TextCodec::new(charset))));
     match (format, FieldRules::of(plan)) {
         (Format::Json, _) => return json(Documents::One),

@@ -10,10 +10,11 @@ use super::automaton::Automaton;
 use super::catalogue;
 use super::class::DataClass;
 use super::detect::Detectors;
-use super::instead::{self, Instead};
+use super::instead::{self, Field, Instead, Keys};
 use super::own::{self, OwnConfig};
 use super::path::Path;
 use super::requests::{RequestGuard, RequestsConfig};
+use super::vault::{Owner, Scope, Vault};
 
 /// Whether answers are masked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
@@ -48,18 +49,66 @@ pub struct Config {
     pub mode: Mode,
     /// Places in JSON answers that always hold a class of data: JSONPath (RFC 9535: member names,
     /// `[0]`, slices, `*`, `..`; no filters) to data class, as in `"$.customer.email": email`.
-    /// The value there is replaced whatever it is; member names match in any case.
-    pub fields: BTreeMap<String, String>,
+    /// The value there is replaced whatever it is; member names match in any case. A rule can say by
+    /// itself what stands there: `"$.ssn": { class: us-ssn, instead: drop }`.
+    pub fields: BTreeMap<String, FieldConfig>,
     /// Classes or groups to find by value beside the default ones, as in `[contact]`.
     pub detect: Vec<String>,
     /// Detectors of your own, by the class that they find: a regex, words, or a place, each with texts
     /// that it must find and must leave alone.
     pub detectors: BTreeMap<String, OwnConfig>,
     /// What stands in place of a class or a group, as in `payment-card: partial`: `redact` (default),
-    /// `partial`, `fixed` or `block`. A class's own entry goes before its group's.
+    /// `partial`, `fixed`, `pseudonym`, `token` or `block`. A class's own entry goes before its group's.
     pub instead: BTreeMap<String, Instead>,
+    /// For whom pseudonyms and tokens are made: `principal` (default) or `connection`.
+    pub scope: Scope,
     /// What callers must not send to this function.
     pub requests: RequestsConfig,
+}
+
+/// What a rule says of its place.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "MaskFieldConfig")]
+#[serde(untagged)]
+pub enum FieldConfig {
+    /// The class of what stands there.
+    Class(String),
+    /// The class, and what is put in its place.
+    Rule(FieldRule),
+}
+
+/// A rule that says what is put in place of its value.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "MaskFieldRule")]
+#[serde(deny_unknown_fields)]
+pub struct FieldRule {
+    /// The class of what stands there.
+    pub class: String,
+    /// What is put in its place. Default: what `instead` says for the class.
+    #[serde(default)]
+    pub instead: Option<Instead>,
+}
+
+impl FieldConfig {
+    fn class(&self) -> &String {
+        match self {
+            Self::Class(class) => class,
+            Self::Rule(rule) => &rule.class,
+        }
+    }
+
+    const fn instead(&self) -> Option<Instead> {
+        match self {
+            Self::Class(_) => None,
+            Self::Rule(rule) => rule.instead,
+        }
+    }
+}
+
+impl From<&str> for FieldConfig {
+    fn from(class: &str) -> Self {
+        Self::Class(class.to_owned())
+    }
 }
 
 /// One thing wrong with a [`Config`].
@@ -83,6 +132,9 @@ pub struct Settings {
     /// What stands in place of each of them.
     instead: Vec<Instead>,
     requests: Option<RequestGuard>,
+    scope: Scope,
+    /// The keys, and the connection that they are used for.
+    vault: Option<(Arc<Vault>, Arc<str>)>,
     pub(super) fields: Automaton,
     pub(super) detectors: Detectors,
 }
@@ -107,9 +159,15 @@ impl Settings {
             let at = classes.iter().position(|known| known.as_str() == class)?;
             ClassId::try_from(at).ok()
         };
+        let instead = instead::compile(&config.instead, &classes, &mut faults);
         let numbered = rules
             .into_iter()
-            .filter_map(|(path, class)| Some((path, number(class.as_str())?)))
+            .filter_map(|(path, class, own)| {
+                let class = number(class.as_str())?;
+                let shared = instead.get(usize::from(class)).copied();
+                let instead = own.or(shared).unwrap_or_default();
+                Some((path, Field { class, instead }))
+            })
             .collect();
         let fields = match Automaton::new(numbered) {
             Ok(fields) => fields,
@@ -121,7 +179,6 @@ impl Settings {
                 Automaton::default()
             }
         };
-        let instead = instead::compile(&config.instead, &classes, &mut faults);
         let own = own::compile(&config.detectors, &number, &mut faults);
         let requests = RequestGuard::compile(config, &mut faults);
         if !faults.is_empty() {
@@ -133,6 +190,8 @@ impl Settings {
             classes,
             instead,
             requests,
+            scope: config.scope,
+            vault: None,
             fields,
             detectors,
         };
@@ -155,6 +214,22 @@ impl Settings {
             }),
             Ok(_) | Err(_) => Err(faults),
         }
+    }
+
+    /// The same with the keys for pseudonyms and tokens.
+    #[must_use]
+    pub fn with_vault(self, vault: Option<Arc<Vault>>, connection: &str) -> Self {
+        Self {
+            vault: vault.map(|vault| (vault, connection.into())),
+            ..self
+        }
+    }
+
+    /// Whether something is replaced by a pseudonym or token, for which keys are needed.
+    #[must_use]
+    pub fn needs_keys(&self) -> bool {
+        self.mode != Mode::Off
+            && (self.instead.iter().any(|instead| instead.is_keyed()) || self.fields.is_keyed())
     }
 
     /// Whether answers are masked.
@@ -189,6 +264,7 @@ impl Settings {
         Plan {
             settings: Arc::clone(self),
             masked,
+            owner: None,
         }
     }
 
@@ -208,6 +284,8 @@ impl Settings {
 pub struct Plan {
     pub(super) settings: Arc<Settings>,
     masked: Vec<bool>,
+    /// Issuer and subject of the caller.
+    owner: Option<(Box<str>, Box<str>)>,
 }
 
 impl Plan {
@@ -215,6 +293,31 @@ impl Plan {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.settings.mode
+    }
+
+    /// The plan for this caller: pseudonyms and tokens are made for it. Without, markers stand in their
+    /// place.
+    #[must_use]
+    pub fn for_caller(self, issuer: &str, subject: &str) -> Self {
+        Self {
+            owner: Some((issuer.into(), subject.into())),
+            ..self
+        }
+    }
+
+    /// The keys for pseudonyms and tokens of this call.
+    pub(super) fn keys(&self) -> Option<Keys<'_>> {
+        let (vault, connection) = self.settings.vault.as_ref()?;
+        let (issuer, subject) = self.owner.as_ref()?;
+        Some(Keys {
+            vault,
+            scope: self.settings.scope,
+            owner: Owner {
+                issuer,
+                subject,
+                connection,
+            },
+        })
     }
 
     /// Whether a finding of this class is to be masked (or counted); a class that is not known is.
@@ -228,17 +331,17 @@ fn rules(
     config: &Config,
     classes: &mut BTreeSet<DataClass>,
     faults: &mut Vec<Fault>,
-) -> Vec<(Path, DataClass)> {
+) -> Vec<(Path, DataClass, Option<Instead>)> {
     let mut rules = Vec::new();
-    let fields = config.fields.iter().map(|(path, class)| {
+    let fields = config.fields.iter().map(|(path, field)| {
         let place = format!("fields.\"{path}\"");
-        (Some(path), class, place)
+        (Some(path), field.class(), field.instead(), place)
     });
-    let own = config
-        .detectors
-        .iter()
-        .map(|(class, own)| (own.path.as_ref(), class, format!("detectors.{class}")));
-    for (path, class, place) in fields.chain(own) {
+    let own = config.detectors.iter().map(|(class, own)| {
+        let place = format!("detectors.{class}");
+        (own.path.as_ref(), class, None, place)
+    });
+    for (path, class, instead, place) in fields.chain(own) {
         let mut fault = |message: String| {
             faults.push(Fault {
                 place: place.clone(),
@@ -255,8 +358,10 @@ fn rules(
         match class.parse::<DataClass>() {
             Ok(class) => match path.parse::<Path>() {
                 Ok(path) => {
+                    let unfit = instead.and_then(|instead| instead::unfit(class.as_str(), instead));
+                    unfit.into_iter().for_each(&mut fault);
                     classes.insert(class.clone());
-                    rules.push((path, class));
+                    rules.push((path, class, instead));
                 }
                 Err(error) => fault(error.to_string()),
             },

@@ -3,6 +3,7 @@
 //! Without field rules a table is read as text.
 
 use super::inspector::Inspector;
+use super::instead::{Field, Found, Instead};
 use super::media::Charset;
 use super::places::Places;
 use super::text;
@@ -28,12 +29,12 @@ pub(super) struct CsvCodec {
     /// Names of the columns, once the first row is there.
     names: Option<Vec<Vec<u8>>>,
     places: Places,
-    whole: Option<super::config::ClassId>,
+    whole: Option<Field>,
 }
 
 /// A field of a row: where it lies, and whether in quotes (which are part of it).
 #[derive(Clone, Copy, Debug)]
-struct Field {
+struct Span {
     start: usize,
     end: usize,
     quoted: bool,
@@ -125,9 +126,8 @@ impl CsvCodec {
             let class = row_class.or(self.places.member(inspector, name));
             let source = line.get(field.start..field.end).unwrap_or_default();
             match class {
-                Some(class) if !matches!(source, b"" | b"\"\"") => {
-                    inspector.count_field(class);
-                    out.extend_from_slice(inspector.marker(class).as_bytes());
+                Some(field) if !matches!(source, b"" | b"\"\"") => {
+                    replaced(field, source, names.len() == 1, inspector, out);
                 }
                 Some(_) | None => cell(name, source, field.quoted, inspector, out),
             }
@@ -188,7 +188,7 @@ fn separator(line: &[u8]) -> Result<u8, Withheld> {
     Ok(found.unwrap_or(b','))
 }
 
-fn fields(line: &[u8], separator: u8) -> Result<Vec<Field>, Withheld> {
+fn fields(line: &[u8], separator: u8) -> Result<Vec<Span>, Withheld> {
     const STRAY: &str = "a quote stands where readers disagree about its meaning";
     let mut fields = Vec::new();
     let mut start = 0;
@@ -205,7 +205,7 @@ fn fields(line: &[u8], separator: u8) -> Result<Vec<Field>, Withheld> {
             (length, false)
         };
         let end = start + length;
-        fields.push(Field { start, end, quoted });
+        fields.push(Span { start, end, quoted });
         match line.get(end) {
             None => return Ok(fields),
             Some(byte) if *byte == separator => start = end + 1,
@@ -224,6 +224,31 @@ fn quoted_length(rest: &[u8]) -> Option<usize> {
         }
         at += 2;
     }
+}
+
+/// Appends what a rule puts in place of a cell. The only cell of a row is never quite empty, or the row
+/// would be none.
+fn replaced(
+    field: Field,
+    source: &[u8],
+    alone: bool,
+    inspector: &mut Inspector,
+    out: &mut Vec<u8>,
+) {
+    if field.instead == Instead::Drop {
+        inspector.drop_field(field);
+        out.extend_from_slice(if alone { b"\"\"" } else { b"" });
+        return;
+    }
+    let instead = match source {
+        [b'"', inner @ .., b'"'] => {
+            let view = view::undouble(inner);
+            let text = view.text();
+            inspector.field(field, Found::Text { source: b"", text })
+        }
+        text => inspector.field(field, Found::Text { source: b"", text }),
+    };
+    out.extend_from_slice(instead.as_bytes());
 }
 
 /// Appends a cell: replaced if its column's name announces it, otherwise with findings replaced.

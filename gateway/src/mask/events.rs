@@ -183,7 +183,8 @@ fn data_masked(data: &[u8], inspector: &mut Inspector) -> Result<Option<Vec<u8>>
     let first = data.iter().find(|byte| !byte.is_ascii_whitespace());
     if matches!(first, Some(b'{' | b'[' | b'"')) {
         let before = inspector.snapshot();
-        let mut codec = JsonCodec::new(Documents::One);
+        let drops = inspector.plan().settings.fields.drops();
+        let mut codec = JsonCodec::new(Documents::One, drops);
         let read = codec
             .push(data, inspector, &mut out)
             .and_then(|()| codec.finish(inspector, &mut out));

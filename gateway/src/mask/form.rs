@@ -2,6 +2,7 @@
 //! can announce its value, and field rules apply by name.
 
 use super::inspector::Inspector;
+use super::instead::{Field, Found, Instead};
 use super::media::Charset;
 use super::places::Places;
 use super::text;
@@ -69,45 +70,59 @@ impl FormCodec {
             let equals = memchr::memchr(b'=', field).unwrap_or(field.len());
             let (name, value) = field.split_at(equals);
             let (sign, value) = value.split_at(value.len().min(1));
+            let plain = view::unescape_form(name);
+            let rule = if inspector.has_fields() {
+                self.places.field(inspector, plain.text())
+            } else {
+                None
+            };
+            if let Some(rule) = rule.filter(|rule| rule.instead == Instead::Drop) {
+                inspector.drop_field(rule);
+                continue;
+            }
             searched(name, inspector, out);
             out.extend_from_slice(sign);
             if !value.is_empty() {
-                self.value(name, value, inspector, out);
+                written(rule, plain.text(), value, inspector, out);
             }
             out.extend_from_slice(end);
         }
         Ok(())
     }
+}
 
-    fn value(&mut self, name: &[u8], value: &[u8], inspector: &mut Inspector, out: &mut Vec<u8>) {
-        let name = view::unescape_form(name);
-        let class = if inspector.has_fields() {
-            self.places.field(inspector, name.text())
-        } else {
-            None
+/// Appends a value: replaced by its place or because its name announced it, else with findings replaced.
+fn written(
+    rule: Option<Field>,
+    name: &[u8],
+    value: &[u8],
+    inspector: &mut Inspector,
+    out: &mut Vec<u8>,
+) {
+    let view = view::unescape_form(value);
+    if let Some(field) = rule {
+        let found = Found::Text {
+            source: b"",
+            text: view.text(),
         };
-        if let Some(class) = class {
-            inspector.count_field(class);
-            out.extend_from_slice(inspector.marker(class).as_bytes());
-            return;
-        }
-        let view = view::unescape_form(value);
-        let announced = inspector.announces(name.text());
-        if inspector.replace_announced(announced, view.text(), out) {
-            return;
-        }
-        // What stands in front of a value can tell what it is, or make it look like a part of something
-        // else: it is searched with its name, as a parameter of a URL, and without.
-        let mut whole = b"&".to_vec();
-        whole.extend_from_slice(name.text());
-        whole.push(b'=');
-        let from = whole.len();
-        whole.extend_from_slice(view.text());
-        if inspector.search_behind(&whole, from) {
-            inspector.write_view(value, &view, out);
-        } else {
-            out.extend_from_slice(value);
-        }
+        out.extend_from_slice(inspector.field(field, found).as_bytes());
+        return;
+    }
+    let announced = inspector.announces(name);
+    if inspector.replace_announced(announced, view.text(), out) {
+        return;
+    }
+    // What stands in front of a value can tell what it is, or make it look like a part of something
+    // else: it is searched with its name, as a parameter of a URL, and without.
+    let mut whole = b"&".to_vec();
+    whole.extend_from_slice(name);
+    whole.push(b'=');
+    let from = whole.len();
+    whole.extend_from_slice(view.text());
+    if inspector.search_behind(&whole, from) {
+        inspector.write_view(value, &view, out);
+    } else {
+        out.extend_from_slice(value);
     }
 }
 

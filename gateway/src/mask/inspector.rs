@@ -7,7 +7,7 @@ use super::config::Mode;
 use super::config::{ClassId, Plan};
 use super::detect::context::Announced;
 use super::detect::{self, Hit};
-use super::instead::Instead;
+use super::instead::{Field, Found, Instead};
 use super::view::View;
 
 /// Text that stands for a fault in a detector.
@@ -40,12 +40,17 @@ impl Inspector {
         self.plan.settings.class(self.blocked?)
     }
 
-    fn note(&mut self, class: ClassId) {
+    fn note(&mut self, Field { class, instead }: Field) {
         bump(&mut self.counts, class);
-        let blocks = self.plan.settings.instead(class) == Instead::Block;
-        if blocks && self.plan.mode() == Mode::On {
+        if instead == Instead::Block && self.plan.mode() == Mode::On {
             self.blocked.get_or_insert(class);
         }
+    }
+
+    /// What is done with a class that was found by value.
+    pub(super) fn by_value(&self, class: ClassId) -> Field {
+        let instead = self.plan.settings.instead(class);
+        Field { class, instead }
     }
 
     pub(super) fn plan(&self) -> &Plan {
@@ -94,30 +99,41 @@ impl Inspector {
 
     fn count(&mut self) -> bool {
         for at in 0..self.hits.len() {
-            self.note(self.hits[at].class);
+            self.note(self.by_value(self.hits[at].class));
         }
         !self.hits.is_empty()
     }
 
     /// Appends `text` with what the last search found replaced.
     pub(super) fn write(&self, text: &[u8], out: &mut Vec<u8>) {
-        self.write_spans(text, self.hits.iter().copied(), out);
+        let hits = self.hits.iter();
+        let found = |hit: &Hit| text.get(hit.start..hit.end).unwrap_or_default();
+        self.write_spans(text, hits.map(|hit| (*hit, found(hit))), out);
     }
 
     /// Appends the source of `view` with what the last search found in its text replaced.
     pub(super) fn write_view(&self, source: &[u8], view: &View, out: &mut Vec<u8>) {
-        self.write_spans(source, self.hits.iter().map(|hit| hit.in_source(view)), out);
+        let hits = self.hits.iter();
+        let found = |hit: &Hit| view.text().get(hit.start..hit.end).unwrap_or_default();
+        let hits = hits.map(|hit| (hit.in_source(view), found(hit)));
+        self.write_spans(source, hits, out);
     }
 
-    fn write_spans(&self, text: &[u8], hits: impl Iterator<Item = Hit>, out: &mut Vec<u8>) {
+    fn write_spans<'a>(
+        &self,
+        source: &[u8],
+        hits: impl Iterator<Item = (Hit, &'a [u8])>,
+        out: &mut Vec<u8>,
+    ) {
         let mut copied = 0;
-        for hit in hits {
-            out.extend_from_slice(text.get(copied..hit.start).unwrap_or_default());
-            let value = text.get(hit.start..hit.end).unwrap_or_default();
-            out.extend_from_slice(self.instead(hit.class, value).as_bytes());
+        for (hit, text) in hits {
+            out.extend_from_slice(source.get(copied..hit.start).unwrap_or_default());
+            let source = source.get(hit.start..hit.end).unwrap_or_default();
+            let instead = self.instead(self.by_value(hit.class), Found::Text { source, text });
+            out.extend_from_slice(instead.as_bytes());
             copied = hit.end;
         }
-        out.extend_from_slice(text.get(copied..).unwrap_or_default());
+        out.extend_from_slice(source.get(copied..).unwrap_or_default());
     }
 
     /// What a name says of its value.
@@ -142,8 +158,12 @@ impl Inspector {
     ) -> bool {
         let class = announced.and_then(|announced| self.announced(announced, value));
         if let Some(class) = class {
-            self.note(class);
-            out.extend_from_slice(self.instead(class, value).as_bytes());
+            let field = self.by_value(class);
+            let found = Found::Text {
+                source: value,
+                text: value,
+            };
+            out.extend_from_slice(self.field(field, found).as_bytes());
         }
         class.is_some()
     }
@@ -163,21 +183,25 @@ impl Inspector {
         self.counts = counts;
     }
 
-    /// A field rule replaces a value.
-    pub(super) fn count_field(&mut self, class: ClassId) {
-        self.note(class);
+    /// A value is replaced, by its place or because its name announced it: counts it; what stands there.
+    pub(super) fn field(&mut self, field: Field, value: Found<'_>) -> String {
+        self.note(field);
+        self.instead(field, value)
     }
 
-    /// What stands in place of a class where nothing of the value is kept.
-    pub(super) fn marker(&self, class: ClassId) -> String {
-        self.instead(class, b"")
+    /// A value is left out.
+    pub(super) fn drop_field(&mut self, field: Field) {
+        self.note(field);
     }
 
-    /// What stands in place of `value`, a finding of this class.
-    pub(super) fn instead(&self, class: ClassId, value: &[u8]) -> String {
-        let settings = &self.plan.settings;
-        match settings.class(class) {
-            Some(name) => settings.instead(class).text(name, value),
+    /// What stands in place of a finding by value that was counted.
+    pub(super) fn found(&self, class: ClassId, value: Found<'_>) -> String {
+        self.instead(self.by_value(class), value)
+    }
+
+    fn instead(&self, Field { class, instead }: Field, value: Found<'_>) -> String {
+        match self.plan.settings.class(class) {
+            Some(name) => instead.text(name, value, self.plan.keys().as_ref()),
             None => "[masked]".to_owned(),
         }
     }

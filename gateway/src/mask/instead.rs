@@ -1,5 +1,5 @@
-//! What stands in place of a finding, by class: a marker, a marker that keeps a part, asterisks; or the
-//! whole answer is withheld.
+//! What stands in place of a finding, by class or by field rule: a marker, a marker that keeps a part or
+//! tells equal values, a token, asterisks, nothing; or the whole answer is withheld.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use super::catalogue;
 use super::class::DataClass;
-use super::config::Fault;
+use super::config::{ClassId, Fault};
 use super::marker::{PART_BYTES_MAX, marker, marker_with};
+use super::tokens::token;
+use super::vault::{Form, Owner, Scope, Vault};
 
 /// What stands in place of data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
@@ -26,8 +28,70 @@ pub enum Instead {
     Fixed,
     /// The whole answer is withheld.
     Block,
+    /// A marker with a name that is the same for the same value, as in
+    /// `[masked:email:p-3f9c0a1b2d4e5f607182]`: rows can be joined and counted, the value stays hidden.
+    /// Needs `mask_keys`; refused for classes of few values.
+    Pseudonym,
+    /// A token that carries the value encrypted, as in `cgtok~email~…~`: sent back to a function for which
+    /// policy permits `detokenise`, it becomes the value again. Needs `mask_keys`.
+    Token,
+    /// Only for a rule under `fields`: the member, item, element or attribute is left out, a cell emptied.
+    Drop,
 }
 
+/// What a field rule does at its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Field {
+    /// What stands there.
+    pub(super) class: ClassId,
+    /// What is put in its place.
+    pub(super) instead: Instead,
+}
+
+/// A value that is replaced, as far as it is in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found<'a> {
+    /// Text, as it stands in the answer and decoded.
+    Text { source: &'a [u8], text: &'a [u8] },
+    /// A number, `true` or `false` of JSON.
+    Scalar(&'a [u8]),
+    /// An object, a list, or what is replaced before it is there.
+    Beyond,
+}
+
+/// Classes of so few values that equal names or tokens would tell them, and last words of names of the
+/// operator's own that mean such a class.
+const FEW: &[&str] = &[
+    "date-of-birth",
+    "postal-code",
+    "card-verification-code",
+    "uk-sort-code",
+    "us-routing-number",
+    "bic",
+];
+const FEW_WORDS: &[&str] = &[
+    "age",
+    "birth",
+    "birthday",
+    "birthdate",
+    "date",
+    "day",
+    "month",
+    "year",
+    "gender",
+    "sex",
+    "pin",
+    "cvc",
+    "cvv",
+    "zip",
+    "postcode",
+    "grade",
+    "score",
+    "flag",
+    "status",
+    "country",
+    "language",
+];
 /// What `fixed` writes.
 const FIXED: &str = "********";
 /// Classes of which a part can be kept.
@@ -44,17 +108,92 @@ const KEPT_BYTES: usize = 4;
 const HIDDEN_BYTES_MIN: usize = 4;
 
 impl Instead {
-    /// What stands in place of `value`, a finding of `class`. `Block` writes a marker as well: what was
-    /// released before the answer is cut must not hold the value.
-    pub(super) fn text(self, class: &DataClass, value: &[u8]) -> String {
+    /// Whether keys are needed.
+    pub(super) const fn is_keyed(self) -> bool {
+        matches!(self, Self::Pseudonym | Self::Token)
+    }
+
+    /// What stands in place of a finding of `class`. `Block` writes a marker as well: what was released
+    /// before the answer is cut must not hold the value. So does whatever cannot be done with this value.
+    pub(super) fn text(
+        self,
+        class: &DataClass,
+        value: Found<'_>,
+        keys: Option<&Keys<'_>>,
+    ) -> String {
         match self {
-            Self::Redact | Self::Block => marker(class),
-            Self::Fixed => FIXED.to_owned(),
-            Self::Partial => match part(class.as_str(), value) {
-                Some(part) => marker_with(class, &part),
-                None => marker(class),
-            },
+            Self::Redact | Self::Block | Self::Drop => None,
+            Self::Fixed => Some(FIXED.to_owned()),
+            Self::Partial => match value {
+                Found::Text { source, .. } | Found::Scalar(source) => part(class.as_str(), source),
+                Found::Beyond => None,
+            }
+            .map(|part| marker_with(class, &part)),
+            Self::Pseudonym => keys.and_then(|keys| keys.pseudonym(class, value)),
+            Self::Token => keys.and_then(|keys| keys.token(class, value)),
         }
+        .unwrap_or_else(|| marker(class))
+    }
+}
+
+/// The keys of one call.
+#[derive(Debug)]
+pub(super) struct Keys<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) scope: Scope,
+    pub(super) owner: Owner<'a>,
+}
+
+impl Keys<'_> {
+    fn pseudonym(&self, class: &DataClass, value: Found<'_>) -> Option<String> {
+        let (Found::Text { text, .. } | Found::Scalar(text)) = value else {
+            return None;
+        };
+        let name = self.vault.pseudonym(self.scope, &self.owner, class, text)?;
+        Some(marker_with(class, &format!("p-{name}")))
+    }
+
+    fn token(&self, class: &DataClass, value: Found<'_>) -> Option<String> {
+        let (text, scalar) = match value {
+            Found::Text { text, .. } => (text, false),
+            Found::Scalar(text) => (text, true),
+            Found::Beyond => return None,
+        };
+        let form = Form {
+            scalar,
+            random: is_few(class.as_str()),
+        };
+        let sealed = self
+            .vault
+            .seal(self.scope, &self.owner, class, text, form)?;
+        Some(token(class, &sealed))
+    }
+}
+
+/// Whether a class has so few values that equal stand-ins would tell them.
+fn is_few(class: &str) -> bool {
+    let last = class.rsplit(['-', '.']).next().unwrap_or(class);
+    FEW.contains(&class) || FEW_WORDS.contains(&last)
+}
+
+/// What is wrong with `instead` for a class, if something is.
+pub(super) fn unfit(class: &str, instead: Instead) -> Option<String> {
+    match instead {
+        Instead::Pseudonym if is_few(class) => Some(format!(
+            "`{class}` has so few values that whoever sees enough pseudonyms learns which is which: write \
+             `redact`, or `token`, which is different each time"
+        )),
+        Instead::Partial if !PARTIAL.contains(&class) => Some(format!(
+            "no part of `{class}` can be kept: `partial` is for {}",
+            PARTIAL.join(", ")
+        )),
+        Instead::Redact
+        | Instead::Partial
+        | Instead::Fixed
+        | Instead::Block
+        | Instead::Pseudonym
+        | Instead::Token
+        | Instead::Drop => None,
     }
 }
 
@@ -113,11 +252,24 @@ pub(super) fn compile(
                 "nothing finds `{name}` here: name a class that `fields`, `detect` or `detectors` has, or \
                  one of the groups {groups}, custom"
             ));
-        } else if *instead == Instead::Partial && !PARTIAL.contains(&name.as_str()) {
-            fault(format!(
-                "no part of `{name}` can be kept: `partial` is for {}",
-                PARTIAL.join(", ")
-            ));
+        } else if *instead == Instead::Drop {
+            fault(
+                "`drop` is for places: write it at a rule, as in `fields: { \"$.email\": { class: email, \
+                 instead: drop } }`"
+                    .to_owned(),
+            );
+        } else if *instead == Instead::Pseudonym {
+            let named = classes
+                .iter()
+                .filter(|class| class.as_str() == name || class.group() == name);
+            let own =
+                |class: &&DataClass| class.as_str() == name || !config.contains_key(class.as_str());
+            named
+                .filter(own)
+                .filter_map(|class| unfit(class.as_str(), *instead))
+                .for_each(fault);
+        } else if let Some(message) = unfit(name, *instead) {
+            fault(message);
         }
     }
     classes

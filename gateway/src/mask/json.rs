@@ -9,6 +9,7 @@ use super::automaton::Walker;
 use super::config::ClassId;
 use super::detect::context::Announced;
 use super::inspector::Inspector;
+use super::instead::{Field, Found, Instead};
 use super::view;
 use super::withheld::Withheld;
 
@@ -26,11 +27,13 @@ pub(super) struct JsonCodec {
 }
 
 impl JsonCodec {
-    pub(super) fn new(documents: Documents) -> Self {
+    /// `drops`: whether some rule leaves out what it names.
+    pub(super) fn new(documents: Documents, drops: bool) -> Self {
         let limits = StreamLimits {
             depth_max: DEPTH_MAX,
             token_bytes_max: TOKEN_BYTES_MAX,
             documents,
+            drops,
         };
         Self {
             scanner: Scanner::new(limits),
@@ -79,10 +82,16 @@ impl Visitor for Masking<'_> {
         match token.kind {
             Kind::Key => {
                 self.name(token);
-                self.string(token)
+                match self.dropped_member() {
+                    Some(field) => {
+                        self.inspector.drop_field(field);
+                        Verdict::Drop
+                    }
+                    None => self.string(token),
+                }
             }
             Kind::ObjectStart | Kind::ArrayStart => match self.rule() {
-                Some(class) => self.replace(class, b""),
+                Some(field) => self.put(field, Found::Beyond),
                 None => {
                     self.open();
                     Verdict::Keep
@@ -94,27 +103,30 @@ impl Visitor for Masking<'_> {
             }
             Kind::String => {
                 let announced = self.announced.take();
-                let rule = self.rule();
-                match rule.or_else(|| self.told(announced, token)) {
-                    Some(class) => self.replace(class, token.inner()),
+                if let Some(field) = self.rule() {
+                    return self.put_text(field, token);
+                }
+                match self.told(announced, token) {
+                    Some(class) => self.put_text(self.inspector.by_value(class), token),
                     None => self.string(token),
                 }
             }
             Kind::Number => {
                 let announced = self.announced.take();
-                let rule = self.rule();
-                match rule.or_else(|| self.inspector.announced(announced?, token.raw)) {
-                    Some(class) => self.replace(class, token.raw),
+                let told = || self.inspector.announced(announced?, token.raw);
+                let told = told().map(|class| self.inspector.by_value(class));
+                match self.rule().or(told) {
+                    Some(field) => self.put(field, Found::Scalar(token.raw)),
                     None => self.number(token.raw),
                 }
             }
             // No value, so nothing to hide; saying that there is one would be a lie.
-            Kind::Literal if token.raw == b"null" => {
-                let _ = self.rule();
-                Verdict::Keep
-            }
+            Kind::Literal if token.raw == b"null" => match self.rule() {
+                Some(field) if field.instead == Instead::Drop => self.put(field, Found::Beyond),
+                Some(_) | None => Verdict::Keep,
+            },
             Kind::Literal => match self.rule() {
-                Some(class) => self.replace(class, token.raw),
+                Some(field) => self.put(field, Found::Scalar(token.raw)),
                 None => Verdict::Keep,
             },
         }
@@ -140,13 +152,29 @@ impl Masking<'_> {
         self.inspector.announced(announced, token.inner())
     }
 
-    fn rule(&mut self) -> Option<ClassId> {
+    fn rule(&mut self) -> Option<Field> {
         let plan = self.inspector.plan();
         let rules = &plan.settings.fields;
         if rules.is_empty() {
             return None;
         }
-        self.walker.value(rules, |class| plan.covers(class))
+        self.walker.value(rules, |field| plan.covers(field.class))
+    }
+
+    /// The rule that leaves out the member whose name was just read. Its value will not be shown.
+    fn dropped_member(&mut self) -> Option<Field> {
+        let plan = self.inspector.plan();
+        let rules = &plan.settings.fields;
+        if rules.is_empty() {
+            return None;
+        }
+        let field = self
+            .walker
+            .member(rules, |field| plan.covers(field.class))
+            .filter(|field| field.instead == Instead::Drop)?;
+        self.walker.value(rules, |_| false);
+        *self.announced = None;
+        Some(field)
     }
 
     fn open(&mut self) {
@@ -162,9 +190,30 @@ impl Masking<'_> {
         }
     }
 
-    fn replace(&mut self, class: ClassId, value: &[u8]) -> Verdict {
-        self.inspector.count_field(class);
-        Verdict::Replace(format!("\"{}\"", self.inspector.instead(class, value)).into_bytes())
+    /// Puts something in place of a value. A whole document cannot be left out: a marker stands for it.
+    fn put(&mut self, field: Field, value: Found<'_>) -> Verdict {
+        if field.instead == Instead::Drop && self.walker.depth() > 0 {
+            self.inspector.drop_field(field);
+            return Verdict::Drop;
+        }
+        let instead = self.inspector.field(field, value);
+        Verdict::Replace(format!("\"{instead}\"").into_bytes())
+    }
+
+    fn put_text(&mut self, field: Field, token: &Token<'_>) -> Verdict {
+        let source = token.inner();
+        if !token.escaped {
+            return self.put(
+                field,
+                Found::Text {
+                    source,
+                    text: source,
+                },
+            );
+        }
+        let view = view::unescape_json(source);
+        let text = view.text();
+        self.put(field, Found::Text { source, text })
     }
 
     fn string(&mut self, token: &Token<'_>) -> Verdict {
@@ -195,10 +244,22 @@ impl Masking<'_> {
         };
         match self.inspector.search_number(&digits) {
             Some(class) => {
-                let instead = self.inspector.instead(class, &digits);
+                let instead = self.inspector.found(class, number(raw, &digits));
                 Verdict::Replace(format!("\"{instead}\"").into_bytes())
             }
             None => Verdict::Keep,
+        }
+    }
+}
+
+/// A number that is a finding: carried as it stands, read by its digits.
+fn number<'a>(raw: &'a [u8], digits: &'a [u8]) -> Found<'a> {
+    if raw == digits {
+        Found::Scalar(raw)
+    } else {
+        Found::Text {
+            source: digits,
+            text: digits,
         }
     }
 }

@@ -32,13 +32,15 @@ mod path;
 mod places;
 mod requests;
 mod text;
+mod tokens;
+mod vault;
 mod view;
 mod withheld;
 mod xml;
 
 pub use class::{ClassError, DataClass};
 pub use coding::{DECODED_BYTES_MAX, RATIO_FREE_BYTES, RATIO_MAX};
-pub use config::{Config, Fault, Mode, Plan, Settings};
+pub use config::{Config, Fault, FieldConfig, FieldRule, Mode, Plan, Settings};
 pub use instead::Instead;
 pub use marker::MarkerGuard;
 pub use masker::{Masker, ResponseFacts, Summary};
@@ -47,4 +49,6 @@ pub use own::OwnConfig;
 pub use requests::{
     RequestFacts, RequestFault, RequestGuard, RequestsConfig, SEARCHED_BODY_BYTES_MAX,
 };
+pub use tokens::{Restorer, TOKENS_MAX, TokenFault, Veil, holds_token};
+pub use vault::{KeysConfig, Owner, Scope, TokenError, Vault};
 pub use withheld::Withheld;

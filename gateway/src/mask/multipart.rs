@@ -5,6 +5,7 @@
 use super::body::Body;
 use super::detect::context::Announced;
 use super::inspector::Inspector;
+use super::instead::Found;
 use super::media::{Charset, FieldRules, Format};
 use super::places::Places;
 use super::text;
@@ -211,8 +212,7 @@ impl MultipartCodec {
         };
         self.state = match class {
             Some(class) => {
-                inspector.count_field(class);
-                out.extend_from_slice(inspector.marker(class).as_bytes());
+                out.extend_from_slice(inspector.field(class, Found::Beyond).as_bytes());
                 State::Hidden
             }
             None => {

@@ -4,8 +4,8 @@
 //! rule is therefore tried from two roots, and masks if it ends at a place from either.
 
 use super::automaton::Walker;
-use super::config::ClassId;
 use super::inspector::Inspector;
+use super::instead::Field;
 
 /// Where a document is, seen from both roots.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Places {
 
 impl Places {
     /// The document begins.
-    pub(super) fn begin(&mut self, inspector: &Inspector) -> Option<ClassId> {
+    pub(super) fn begin(&mut self, inspector: &Inspector) -> Option<Field> {
         let class = step(&mut self.member, inspector);
         self.member.open();
         class
@@ -31,7 +31,7 @@ impl Places {
         &mut self,
         inspector: &Inspector,
         name: Option<&[u8]>,
-    ) -> Option<ClassId> {
+    ) -> Option<Field> {
         if let Some(name) = name {
             self.member
                 .key(&inspector.plan().settings.fields, name, false);
@@ -43,7 +43,7 @@ impl Places {
     }
 
     /// A member of the innermost container begins; it is not opened.
-    pub(super) fn member(&mut self, inspector: &Inspector, name: &[u8]) -> Option<ClassId> {
+    pub(super) fn member(&mut self, inspector: &Inspector, name: &[u8]) -> Option<Field> {
         let rules = &inspector.plan().settings.fields;
         self.record.key(rules, name, false);
         self.member.key(rules, name, false);
@@ -67,7 +67,7 @@ impl Places {
     }
 
     /// The class of a form's field: `a[b]` is the member `b` of `a`.
-    pub(super) fn field(&mut self, inspector: &Inspector, name: &[u8]) -> Option<ClassId> {
+    pub(super) fn field(&mut self, inspector: &Inspector, name: &[u8]) -> Option<Field> {
         let mut class = None;
         let mut opened = 0;
         for part in name.split(|byte| matches!(byte, b'[' | b']')) {
@@ -87,7 +87,7 @@ impl Places {
     }
 }
 
-fn step(walker: &mut Walker, inspector: &Inspector) -> Option<ClassId> {
+fn step(walker: &mut Walker, inspector: &Inspector) -> Option<Field> {
     let plan = inspector.plan();
-    walker.value(&plan.settings.fields, |class| plan.covers(class))
+    walker.value(&plan.settings.fields, |field| plan.covers(field.class))
 }

@@ -2,9 +2,9 @@
 //! by its name without prefix. Only what every reader reads alike is delivered: elements that are closed
 //! in order, no entities of a document's own. Without field rules XML is read as text.
 
-use super::config::ClassId;
 use super::detect::context::Announced;
 use super::inspector::Inspector;
+use super::instead::{Field, Found, Instead};
 use super::media::Charset;
 use super::places::Places;
 use super::text;
@@ -43,6 +43,8 @@ pub(super) struct XmlCodec {
     ended: bool,
     /// How many elements are open around the one whose content is replaced.
     hidden: Option<usize>,
+    /// It is left out with its tags.
+    dropped: bool,
     /// What the name of the element that just began says of the text in it.
     announced: Option<Announced>,
 }
@@ -58,6 +60,7 @@ impl XmlCodec {
             open: Vec::new(),
             ended: false,
             hidden: None,
+            dropped: false,
             announced: None,
         }
     }
@@ -230,6 +233,19 @@ impl XmlCodec {
         }
         clean(name, inspector)?;
         let class = self.enter(name, inspector);
+        // The root element cannot be left out: a marker stands in it.
+        let dropped = |field: &Field| field.instead == Instead::Drop && !self.open.is_empty();
+        if let Some(field) = class.filter(dropped)
+            && self.hidden.is_none()
+        {
+            inspector.drop_field(field);
+            if closed {
+                self.leave(inspector);
+                return Ok(());
+            }
+            self.hidden = Some(self.open.len());
+            self.dropped = true;
+        }
         if self.hidden.is_none() {
             out.push(b'<');
             out.extend_from_slice(name);
@@ -241,8 +257,7 @@ impl XmlCodec {
             return Ok(());
         }
         if let (Some(class), None) = (class, self.hidden) {
-            inspector.count_field(class);
-            out.extend_from_slice(inspector.marker(class).as_bytes());
+            out.extend_from_slice(inspector.field(class, Found::Beyond).as_bytes());
             self.hidden = Some(self.open.len());
         }
         self.announced = inspector.announces(local(name));
@@ -260,10 +275,12 @@ impl XmlCodec {
         if self.open.pop().as_deref() != Some(name.trim_ascii_end()) {
             return Err(Reason::Markup("an element is not closed where it should be").into());
         }
+        let mut dropped = false;
         if self.hidden == Some(self.open.len()) {
             self.hidden = None;
+            dropped = std::mem::take(&mut self.dropped);
         }
-        if self.hidden.is_none() {
+        if self.hidden.is_none() && !dropped {
             out.extend_from_slice(tag);
         }
         self.leave(inspector);
@@ -274,15 +291,15 @@ impl XmlCodec {
     fn attributes(
         &mut self,
         mut rest: &[u8],
-        element: Option<ClassId>,
+        element: Option<Field>,
         inspector: &mut Inspector,
         out: &mut Vec<u8>,
     ) -> Result<(), Withheld> {
         loop {
             let blank = rest.len() - rest.trim_ascii_start().len();
             let (space, after) = rest.split_at(blank);
-            out.extend_from_slice(space);
             if after.is_empty() {
+                out.extend_from_slice(space);
                 return Ok(());
             }
             let Some((name, begin, value, next)) = attribute(after).filter(|_| blank > 0) else {
@@ -290,11 +307,19 @@ impl XmlCodec {
             };
             clean(name, inspector)?;
             let class = self.places.member(inspector, local(name));
+            rest = next;
+            if let Some(field) = class.filter(|field| field.instead == Instead::Drop) {
+                inspector.drop_field(field);
+                continue;
+            }
+            out.extend_from_slice(space);
             out.extend_from_slice(begin);
             match element.or(class) {
-                Some(class) if !value.is_empty() => {
-                    inspector.count_field(class);
-                    out.extend_from_slice(inspector.marker(class).as_bytes());
+                Some(field) if !value.is_empty() => {
+                    let view = view::references(value);
+                    let text = view.as_ref().map_or(value, |view| view.text());
+                    let found = Found::Text { source: b"", text };
+                    out.extend_from_slice(inspector.field(field, found).as_bytes());
                 }
                 Some(_) | None => {
                     let announced = inspector.announces(local(name));
@@ -302,12 +327,11 @@ impl XmlCodec {
                 }
             }
             out.extend(begin.last());
-            rest = next;
         }
     }
 
     /// An element begins.
-    fn enter(&mut self, name: &[u8], inspector: &Inspector) -> Option<ClassId> {
+    fn enter(&mut self, name: &[u8], inspector: &Inspector) -> Option<Field> {
         if self.open.is_empty() {
             let whole = self.places.begin(inspector);
             return self

@@ -9,6 +9,7 @@ mod release;
 mod reply;
 mod request;
 mod snapshot;
+mod tokens;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -237,7 +238,7 @@ impl Pipeline {
         let facts = arrival.facts();
         let respond_async = arrival.respond_async;
         let call = self
-            .decode(&connection, target, arrival, way.id, &who)
+            .decode((&snapshot, &connection), target, arrival, way.id, &who)
             .await?;
         way.function = Some(call.function().id.clone());
         let _place = connection.limits.admit(who.key(), &call.function().id)?;
@@ -541,12 +542,13 @@ impl Pipeline {
 
     async fn decode(
         &self,
-        connection: &Connection,
+        (snapshot, connection): (&Snapshot, &Connection),
         target: wire::http::Target,
         arrival: Arrival,
         id: CallId,
         who: &Principal,
     ) -> Result<HttpCall, Refusal> {
-        request::decode(&self.parts, connection, target, arrival, id, who).await
+        let place = (snapshot, connection);
+        request::decode(&self.parts, place, target, arrival, id, who).await
     }
 }

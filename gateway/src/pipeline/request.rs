@@ -12,6 +12,7 @@ use wire::http::{BodyLength, Target, fields};
 
 use super::Parts;
 use super::snapshot::{Connection, PresentIn, Snapshot};
+use super::tokens::{self, Undecoded};
 use crate::approval::ApprovalId;
 use crate::call::{BodyPlan, CallFault, CallId, Facts, Found, HttpCall, HttpHead, RequestBody};
 use crate::clock::Timestamp;
@@ -142,7 +143,7 @@ fn token(connection: &Connection, headers: &HeaderMap) -> Option<String> {
 /// Find the function, read the body as far as it is judged, and decode.
 pub(super) async fn decode(
     parts: &Parts,
-    connection: &Connection,
+    (snapshot, connection): (&Snapshot, &Connection),
     target: Target,
     arrival: Arrival,
     id: CallId,
@@ -166,8 +167,9 @@ pub(super) async fn decode(
         .filter_map(|function| connection.upstream.mask(function)?.requests())
         .collect();
     // What is to be searched is read whole.
+    let tokens = snapshot.vault.is_some() && snapshot.policies.could_detokenise();
     let plan = match plan {
-        BodyPlan::Stream if !guards.is_empty() => BodyPlan::Buffer {
+        BodyPlan::Stream if tokens || !guards.is_empty() => BodyPlan::Buffer {
             bytes_max: SEARCHED_BODY_BYTES_MAX,
         },
         plan => plan,
@@ -177,6 +179,20 @@ pub(super) async fn decode(
         BodyPlan::Buffer { bytes_max } => buffered(arrival.body, bytes_max).await?,
         BodyPlan::Stream => RequestBody::Stream(arrival.body),
     };
+    let request = Undecoded {
+        method: arrival.method,
+        target,
+        headers,
+        body,
+    };
+    let place = (snapshot, connection);
+    let (request, found, veil) = tokens::restore(place, (who, &facts), request, found)?;
+    let Undecoded {
+        method,
+        target,
+        headers,
+        body,
+    } = request;
     if let RequestBody::Bytes(bytes) = &body
         && MarkerGuard::contains_marker(bytes)
     {
@@ -189,13 +205,14 @@ pub(super) async fn decode(
         searched(guard, &target, &headers, &body)?;
     }
     let head = HttpHead {
-        method: arrival.method,
+        method,
         target,
         headers,
     };
     connection
         .catalogue
         .decode(&found, head, body, id, facts)
+        .map(|call| call.with_veil(veil))
         .map_err(|fault| refused(&fault))
 }
 

@@ -14,6 +14,7 @@ use crate::call::{Catalogue, ConnectionName};
 use crate::credential::Source;
 use crate::gate::Limits;
 use crate::identity::Verifier;
+use crate::mask::Vault;
 use crate::policy::Policies;
 use crate::upstream::{Cookies, Upstream};
 
@@ -98,6 +99,8 @@ pub struct Snapshot {
     pub identity: Verifier,
     /// Hosts that requests may name, lower case, with the port where it is not the default.
     pub hosts: Vec<String>,
+    /// The keys of pseudonyms and tokens.
+    pub vault: Option<Arc<Vault>>,
 }
 
 impl Snapshot {

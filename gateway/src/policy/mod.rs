@@ -6,6 +6,7 @@
 pub mod cases;
 mod decide;
 mod decision;
+mod detokenise;
 mod diff;
 mod explain;
 mod fault;
@@ -36,6 +37,7 @@ use crate::call::{ConnectionName, Effect, FunctionId};
 use crate::clock::Timestamp;
 use crate::identity::ExposedType;
 
+use detokenise::Detokenise;
 use fault::Faults;
 use index::{Filing, Index, Slices};
 use names::Names;
@@ -116,6 +118,7 @@ pub struct Policies {
     index: Index,
     unmask_action: Arc<EntityUID>,
     unmask_slices: Slices,
+    detokenise: Detokenise,
 }
 
 impl fmt::Debug for Policies {
@@ -161,6 +164,7 @@ impl Policies {
             .collect();
         let unmask_action = Arc::new(names.action("unmask"));
         let unmask_slices = index.of_action(&unmask_action);
+        let detokenise = Detokenise::new(vocabulary, &names, &index, &policies);
         let connections = prepare::connections(vocabulary, &names);
         let preparing = prepare::Preparing {
             schema: &schema,
@@ -185,6 +189,7 @@ impl Policies {
             connections,
             unmask_action,
             unmask_slices,
+            detokenise,
             index,
             names,
         })
@@ -274,7 +279,7 @@ fn dormant(vocabulary: &Vocabulary, names: &Names) -> HashSet<EntityUID> {
 
 fn filing(names: &Names) -> Filing<'_> {
     let effects = [Effect::Read, Effect::Write, Effect::Destructive];
-    let mut others = vec![names.action("unmask")];
+    let mut others = vec![names.action("unmask"), names.action("detokenise")];
     others.extend(PersonAction::ALL.map(|action| names.action(action.as_str())));
     Filing {
         call: names.action("call"),

@@ -98,7 +98,7 @@ impl Preparing<'_> {
                 .unwrap_or(&none);
             let unmask = classes
                 .iter()
-                .filter(|class| self.could_unmask(class, &unmask))
+                .filter(|class| could_permit(self.names, class, &unmask))
                 .map(|class| {
                     let uid = self.names.class(class.as_str());
                     (class.clone(), Arc::new(uid))
@@ -139,7 +139,7 @@ impl Preparing<'_> {
             [connection.uid().clone()].into(),
         );
         let mut entities = vec![thing.clone(), connection.clone()];
-        entities.extend(unmask.iter().map(|(class, _)| self.class(class)));
+        entities.extend(unmask.iter().map(|(name, _)| class(names, name)));
         for action in groups.iter().chain([&names.action("call")]) {
             match actions.entity(action) {
                 Dereference::Data(action) => entities.push(action.clone()),
@@ -166,29 +166,30 @@ impl Preparing<'_> {
             unmask,
         })
     }
+}
 
-    fn class(&self, class: &DataClass) -> Entity {
-        let group = load::class_group(class).map(|group| self.names.class(group));
-        let uid = self.names.class(class.as_str());
-        entity(uid, None, group.into_iter().collect())
-    }
+/// A data class in its group.
+pub(super) fn class(names: &Names, class: &DataClass) -> Entity {
+    let group = load::class_group(class).map(|group| names.class(group));
+    let uid = names.class(class.as_str());
+    entity(uid, None, group.into_iter().collect())
+}
 
-    /// Whether some permit's scope covers unmasking a class: without one it is masked for everybody.
-    fn could_unmask(&self, class: &DataClass, unmask: &[&Policy]) -> bool {
-        let covers = |uid: EntityUID| {
-            uid == self.names.class(class.as_str())
-                || load::class_group(class).is_some_and(|group| uid == self.names.class(group))
-        };
-        let permits = |policy: &Policy| match policy.resource_constraint() {
-            ResourceConstraint::Any | ResourceConstraint::Is(_) => true,
-            ResourceConstraint::In(uid)
-            | ResourceConstraint::Eq(uid)
-            | ResourceConstraint::IsIn(_, uid) => covers(uid.into()),
-        };
-        unmask
-            .iter()
-            .any(|policy| policy.effect() == Effect::Permit && permits(policy))
-    }
+/// Whether some permit's scope covers a class: without one the answer is no for everybody.
+pub(super) fn could_permit(names: &Names, class: &DataClass, policies: &[&Policy]) -> bool {
+    let covers = |uid: EntityUID| {
+        uid == names.class(class.as_str())
+            || load::class_group(class).is_some_and(|group| uid == names.class(group))
+    };
+    let permits = |policy: &Policy| match policy.resource_constraint() {
+        ResourceConstraint::Any | ResourceConstraint::Is(_) => true,
+        ResourceConstraint::In(uid)
+        | ResourceConstraint::Eq(uid)
+        | ResourceConstraint::IsIn(_, uid) => covers(uid.into()),
+    };
+    policies
+        .iter()
+        .any(|policy| policy.effect() == Effect::Permit && permits(policy))
 }
 
 /// Check all entities of all functions against the schema, once.

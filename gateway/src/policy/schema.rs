@@ -110,7 +110,7 @@ fn people(out: &mut String) {
     }
     let _ = writeln!(
         out,
-        "action \"unmask\" appliesTo {{ principal: Caller, resource: DataClass, \
+        "action \"unmask\", \"detokenise\" appliesTo {{ principal: Caller, resource: DataClass, \
          context: {{ function: Function, {FACTS} }} }};\n"
     );
 }

@@ -179,7 +179,9 @@ impl Raw {
         let bodiless = self.head_only
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
+        let who = self.ongoing.principal().key();
         let plan = self.settings.plan(self.ongoing.obligations().unmask());
+        let plan = plan.for_caller(&who.issuer, &who.subject);
         let text = |name: HeaderName| joined(&parts.headers, &name);
         let (content_type, content_encoding) =
             (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));

@@ -47,6 +47,7 @@ mod keep_erases;
 mod keep_reads;
 mod keep_rootkey;
 mod mask_answers;
+mod mask_tokens;
 mod named_tests;
 mod notify;
 mod operate_disk;

@@ -12,7 +12,7 @@ fn config(instead: &[(&str, Instead)]) -> Config {
         detect: ["contact", "us-ssn", "bank-account"]
             .map(str::to_owned)
             .to_vec(),
-        fields: BTreeMap::from([("$.card".to_owned(), "payment-card".to_owned())]),
+        fields: BTreeMap::from([("$.card".to_owned(), "payment-card".into())]),
         instead: instead.iter().map(own).collect(),
         ..Config::default()
     }

@@ -9,6 +9,7 @@ mod documents;
 mod events;
 mod formats;
 mod hostile;
+mod keyed;
 mod oracle;
 mod structure;
 
@@ -48,7 +49,7 @@ fn typed(content_type: &'static str) -> Case {
 
 impl Case {
     fn field(mut self, path: &str, class: &str) -> Self {
-        self.config.fields.insert(path.to_owned(), class.to_owned());
+        self.config.fields.insert(path.to_owned(), class.into());
         self
     }
 
@@ -267,11 +268,11 @@ fn every_fault_of_the_settings_is_reported_at_once() {
     let config = Config {
         detect: vec!["phone-home".to_owned()],
         fields: [
-            ("$.a[?@.b]".to_owned(), "email".to_owned()),
-            ("$.a[-1]".to_owned(), "email".to_owned()),
-            ("a.b".to_owned(), "email".to_owned()),
-            ("$.c".to_owned(), "Not A Class".to_owned()),
-            ("$.a-b".to_owned(), "x".to_owned()),
+            ("$.a[?@.b]".to_owned(), "email".into()),
+            ("$.a[-1]".to_owned(), "email".into()),
+            ("a.b".to_owned(), "email".into()),
+            ("$.c".to_owned(), "Not A Class".into()),
+            ("$.a-b".to_owned(), "x".into()),
         ]
         .into(),
         ..Config::default()

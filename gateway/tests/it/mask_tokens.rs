@@ -1,0 +1,210 @@
+//! Tokens through a real gateway: what one function's answer hid, another function receives, if policy says so; the
+//! caller never sees it, nor do the people who are asked.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::support::function::Double;
+use super::support::gateway::{Gateway, Setup, Shared, caller, person};
+use super::support::raw::Answer;
+
+const MAIL: &str = "bob.o-neil@customers.example";
+const CARD: u64 = 4_111_111_111_111_111;
+
+const POLICIES: &str = r#"
+@id("staff") permit (principal in Group::"corp/staff", action in Action::"call", resource);
+@id("mailer-gets-addresses") permit (principal in Group::"corp/staff", action == Action::"detokenise",
+    resource == DataClass::"email") when { context.function in Connection::"mailer" };
+@id("books-get-cards") permit (principal in Group::"corp/staff", action == Action::"detokenise",
+    resource == DataClass::"payment-card") when { context.function == Function::"mailer/charge" };
+@id("no-mail-to-rivals") forbid (principal, action == Action::"mailer/send", resource)
+    when { context.input has body && context.input.body has to && context.input.body.to like "*@rival.example" };
+@id("charges-need-a-lead") @approval("corp/leads") @reason("charges wait")
+forbid (principal, action == Action::"mailer/charge", resource);
+@id("leads-approve") permit (principal in Group::"corp/leads", action == Action::"approve", resource);
+"#;
+
+#[derive(Debug)]
+struct World {
+    gateway: Gateway,
+    double: Double,
+}
+
+static WORLD: Shared<World> = Shared::new();
+
+fn world() -> Arc<World> {
+    WORLD.get(|| {
+        let double = Double::start();
+        let text = |format: Option<&str>| match format {
+            Some(format) => json!({ "type": "string", "format": format }),
+            None => json!({ "type": "string" }),
+        };
+        let post = |properties: Value| {
+            json!({ "schema": { "type": "object", "additionalProperties": false, "properties": properties } })
+        };
+        let mailer = json!({ "inline": {
+            "send": { "method": "POST", "path": "/send", "body": post(json!({ "to": text(Some("email")), "text": text(None) })) },
+            "charge": { "method": "POST", "path": "/charge",
+                "body": post(json!({ "card": { "type": "integer" }, "to": text(None) })) },
+            "show": { "method": "GET", "path": "/show/{who}" },
+            "raw": { "method": "POST", "path": "/raw", "additional": "allow", "body": {} },
+        } });
+        let crm = json!({ "inline": {
+            "get": { "method": "GET", "path": "/{case}" },
+            "note": { "method": "POST", "path": "/note", "additional": "allow", "body": {} },
+        } });
+        let mask = json!({ "detect": ["contact"], "instead": { "email": "token", "payment-card": "token" } });
+        let gateway = Setup::new()
+            .policy(POLICIES)
+            .env("MASK_KEY", "0123456789abcdef0123456789abcdef")
+            .with("mask_keys", json!({ "current": "env:MASK_KEY" }))
+            .with("approvals", json!({ "cooldown_s": 0 }))
+            .connection("crm", double.address, &json!({ "functions": crm, "mask": mask }))
+            .connection("mailer", double.address, &json!({ "functions": mailer, "hold_s": 0 }))
+            .start();
+        let body = json!({ "mail": MAIL, "card": CARD, "rival": "eve@rival.example" }).to_string();
+        double.on("/customer", move |exchange| {
+            let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+            exchange.head(200, &head);
+            exchange.write(&body);
+        });
+        for path in ["/send", "/charge", "/raw", "/note"] {
+            double.on(path, |exchange| {
+                exchange.body();
+                exchange.head(204, "");
+            });
+        }
+        World { gateway, double }
+    })
+}
+
+fn staff(subject: &str) -> String {
+    caller(subject, &["staff"])
+}
+
+impl World {
+    /// The customer, as `token` sees it.
+    fn customer(&self, token: &str) -> Value {
+        let answer = self.gateway.get("/crm/customer", token);
+        let shown = answer.text();
+        assert!(!shown.contains("bob") && !shown.contains("4111"), "{shown}");
+        answer.json()
+    }
+
+    fn last(&self, path: &str) -> Value {
+        let seen = self.double.seen(path);
+        let body = &seen.last().expect("a request").body;
+        serde_json::from_slice(body).expect("JSON")
+    }
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, code: &str, words: &str) {
+    let said = answer.json();
+    assert_eq!(
+        (answer.status, &said["code"], &said["executed"]),
+        (status, &json!(code), &json!("no")),
+        "{said}"
+    );
+    let text = said.to_string();
+    assert!(text.contains(words), "{text}");
+    assert!(!text.contains("cgtok~") && !text.contains("bob"), "{text}");
+}
+
+#[test]
+fn a_value_that_was_hidden_reaches_the_function_that_policy_gives_it_to() {
+    let world = world();
+    let ann = staff("ann");
+    let mail = world.customer(&ann)["mail"].clone();
+    let sent = json!({ "to": mail, "text": "hello" });
+    let answer = world.gateway.post("/mailer/send", &ann, &sent);
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(world.last("/send"), json!({ "to": MAIL, "text": "hello" }));
+    // In a path, which the function's own template matches.
+    let target = format!("/mailer/show/{}", mail.as_str().expect("a token"));
+    world.double.answer(
+        "/show/bob.o-neil%40customers.example",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    );
+    let answer = world.gateway.get(&target, &ann);
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    // Also where the body has no schema and would stream.
+    let answer = world.gateway.post("/mailer/raw", &ann, &json!([mail]));
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(world.last("/raw"), json!([MAIL]));
+}
+
+#[test]
+fn policy_judges_the_value_and_not_the_token() {
+    let world = world();
+    let ann = staff("ann");
+    let rival = world.customer(&ann)["rival"].clone();
+    let answer = world
+        .gateway
+        .post("/mailer/send", &ann, &json!({ "to": rival, "text": "x" }));
+    refused(&answer, 403, "denied", "policy does not allow");
+}
+
+#[test]
+fn a_token_is_worth_nothing_to_another_caller_or_function_or_when_changed() {
+    let world = world();
+    let (ann, eve) = (staff("ann"), staff("eve"));
+    let mail = world.customer(&ann)["mail"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    let send = |token: &str, to: &str| {
+        let body = json!({ "to": to, "text": "x" });
+        world.gateway.post("/mailer/send", token, &body)
+    };
+    let hits = world.double.hits("/send") + world.double.hits("/note");
+    let code = "masked_value_in_request";
+    refused(&send(&eve, &mail), 422, code, "not made for this caller");
+    let mut forged = mail.clone().into_bytes();
+    let at = forged.len() - 10;
+    forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+    let forged = String::from_utf8(forged).expect("ASCII");
+    refused(&send(&ann, &forged), 422, code, "was changed");
+    refused(&send(&ann, &mail[..mail.len() - 1]), 422, code, "not whole");
+    // Of a function that policy does not give addresses to.
+    let answer = world.gateway.post("/crm/note", &ann, &json!({ "a": mail }));
+    refused(&answer, 403, "denied", "may not be given the value");
+    let name = json!({ mail.as_str(): 1 });
+    let answer = world.gateway.post("/mailer/raw", &ann, &name);
+    refused(&answer, 422, code, "none is taken back");
+    assert_eq!(
+        world.double.hits("/send") + world.double.hits("/note"),
+        hits
+    );
+}
+
+#[test]
+fn people_who_are_asked_see_a_marker_and_what_runs_is_the_value() {
+    let world = world();
+    let ann = staff("approved-ann");
+    let customer = world.customer(&ann);
+    let body = json!({ "card": customer["card"], "to": customer["mail"] });
+    let answer = world.gateway.post("/mailer/charge", &ann, &body);
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    let id = answer.json()["approval"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let lead = person("lena", &["leads"]);
+    let (good, shown) = world.gateway.approvals(&lead, &["show", &id]);
+    assert!(good, "{shown}");
+    assert!(
+        shown.contains("[masked:payment-card]") && shown.contains("[masked:email]"),
+        "{shown}"
+    );
+    assert!(!shown.contains("4111") && !shown.contains("bob"), "{shown}");
+    let (good, text) = world
+        .gateway
+        .approvals(&lead, &["approve", &id, "--reason", "seen"]);
+    assert!(good, "{text}");
+    // The same call again joins its approval, whether the value comes as a token or not.
+    let answer = world.gateway.post("/mailer/charge", &ann, &body);
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(world.last("/charge"), json!({ "card": CARD, "to": MAIL }));
+}
