@@ -70,7 +70,10 @@ pub(super) fn restore(
 /// Whether anything was put back.
 fn put_back(restorer: &mut Restorer<'_>, request: &mut Undecoded) -> Result<bool, Refusal> {
     let mut changed = false;
-    if let Some(target) = restorer.target(request.target.as_str()).map_err(told)? {
+    if let Some(target) = restorer
+        .target(request.target.as_str())
+        .map_err(|fault| told(&fault))?
+    {
         let parsed = Target::parse(&target).map_err(|error| unfit(&error.to_string()))?;
         let segments = |target: &Target| target.path().split('/').count();
         if segments(&parsed) != segments(&request.target) {
@@ -82,7 +85,7 @@ fn put_back(restorer: &mut Restorer<'_>, request: &mut Undecoded) -> Result<bool
     for (name, value) in &mut request.headers {
         if let Some(text) = restorer
             .header(name.as_str(), value.as_bytes())
-            .map_err(told)?
+            .map_err(|fault| told(&fault))?
         {
             *value = HeaderValue::try_from(text)
                 .map_err(|_| unfit("its value cannot stand in a header"))?;
@@ -92,7 +95,10 @@ fn put_back(restorer: &mut Restorer<'_>, request: &mut Undecoded) -> Result<bool
     if let RequestBody::Bytes(bytes) = &request.body {
         let content_type = request.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());
-        if let Some(body) = restorer.body(content_type, bytes).map_err(told)? {
+        if let Some(body) = restorer
+            .body(content_type, bytes)
+            .map_err(|fault| told(&fault))?
+        {
             request.body = RequestBody::Bytes(body.into());
             for name in &DIGESTS {
                 request.headers.remove(name);
@@ -103,8 +109,8 @@ fn put_back(restorer: &mut Restorer<'_>, request: &mut Undecoded) -> Result<bool
     Ok(changed)
 }
 
-fn told(fault: TokenFault) -> Refusal {
-    let code = match &fault {
+fn told(fault: &TokenFault) -> Refusal {
+    let code = match fault {
         TokenFault::NotPermitted { .. } => Code::Denied,
         TokenFault::Refused { .. }
         | TokenFault::Misplaced { .. }
