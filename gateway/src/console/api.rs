@@ -14,7 +14,7 @@ use super::cookie::{self, Cookie};
 use super::session::Session;
 use crate::identity::{Plane, Principal, Rejection};
 use crate::listener::Peer;
-use crate::policy::{PersonAction, PersonFacts, PersonResource, Subject};
+use crate::policy::{self, PersonAction, PersonFacts, PersonResource, Subject};
 
 /// RFC 9457 problem details.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -214,7 +214,18 @@ impl Asker {
         action: PersonAction,
         resource: PersonResource<'_>,
     ) -> bool {
-        self.may(parts, action, resource).is_ok()
+        let snapshot = parts.pipeline.snapshot();
+        let subject = Subject::from(self.who.as_ref());
+        let policies = &snapshot.policies;
+        match policies.permits_person(&subject, action, resource, self.facts) {
+            Ok(allowed) => allowed,
+            // The action is none of this resource's: nobody has that right.
+            Err(policy::Error::Request) => false,
+            Err(error) => {
+                tracing::error!(%error, action = action.as_str(), "a right could not be judged: no");
+                false
+            }
+        }
     }
 
     /// Whether policy permits this person to do this.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use super::api::{Asker, Body, Params, Problem};
+use super::etag;
 use crate::approval::{
     self, ApprovalHead, ApprovalId, ApprovalView, Ballot, FunctionFigures, RuleView, Verdict,
     VoteError, VoteNote,
@@ -54,13 +55,16 @@ pub(super) struct Page {
 #[serde(deny_unknown_fields)]
 pub(super) struct VoteBody {
     /// The approval rule's hash, from the approval.
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
     pub(super) rule: String,
     /// `yes` opens the rule; `no` is final.
     pub(super) verdict: Verdict,
-    /// Why, for the record and, on a no, for the caller.
+    /// Why, for the record and, on a no, for the caller; at most 2000 bytes.
     #[serde(default)]
+    #[schemars(length(max = 2000))]
     pub(super) reason: String,
     /// The digest that was shown: the vote counts for exactly that call.
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
     pub(super) digest: String,
 }
 
@@ -145,28 +149,37 @@ async fn show(
     asker: Asker,
     Path(id): Path<String>,
 ) -> Result<axum::Json<ApprovalPage>, Problem> {
-    let (id, view, function) = look(&parts, &asker, &id).await?;
-    seen(&parts, &asker, &view, &function).await?;
+    page(&parts, &asker, &id).await.map(axum::Json)
+}
+
+/// An approval as this person sees it; on the record first, where it must be.
+async fn page(parts: &Parts, asker: &Asker, id: &str) -> Result<ApprovalPage, Problem> {
+    let (id, view, function) = look(parts, asker, id).await?;
+    seen(parts, asker, &view, &function).await?;
     let approvals = &parts.pipeline.parts().approvals;
     let approval = approvals.show_to_decide(&id).await;
     let approval = approval.map_err(|error| failed(&error))?;
     let rules = approval.rules.iter();
     let may_decide = rules
-        .filter(|rule| may_decide(&asker, &parts, rule, &function))
+        .filter(|rule| may_decide(asker, parts, rule, &function))
         .map(|rule| rule.hash.clone())
         .collect();
-    Ok(axum::Json(ApprovalPage {
+    Ok(ApprovalPage {
         approval,
         may_decide,
-    }))
+    })
 }
 
 async fn vote(
     State(parts): State<Arc<Parts>>,
     asker: Asker,
     Path(id): Path<String>,
+    headers: http::HeaderMap,
     Body(body): Body<VoteBody>,
 ) -> Result<axum::Json<Voted>, Problem> {
+    if etag::is_conditional(&headers) {
+        etag::unchanged(&headers, &page(&parts, &asker, &id).await?)?;
+    }
     let state = cast(&parts, &asker, &id, &body).await?;
     Ok(axum::Json(Voted {
         state: state.as_str().to_owned(),

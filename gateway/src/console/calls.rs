@@ -29,7 +29,9 @@ const PAGE_DEFAULT: usize = 50;
 /// Most calls on one page.
 const PAGE_MAX: usize = 200;
 /// Longest filter, in bytes.
-const FILTER_BYTES_MAX: usize = 512;
+pub(super) const FILTER_BYTES_MAX: usize = 512;
+/// Farthest back, in seconds: a century.
+pub(super) const SECONDS_MAX: u64 = 100 * 366 * 24 * 60 * 60;
 
 /// Which calls.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -236,6 +238,11 @@ fn wanted(query: &CallsQuery, now: Timestamp) -> Result<Wanted, Problem> {
     let limit = query.limit.unwrap_or(PAGE_DEFAULT);
     if limit == 0 || limit > PAGE_MAX {
         return Err(bad("`limit` is between 1 and 200"));
+    }
+    if query.last_s.is_some_and(|seconds| seconds > SECONDS_MAX) {
+        return Err(bad(
+            "`last_s` is at most a century: leave it out for all calls",
+        ));
     }
     let since = query.last_s.map(|seconds| {
         let back = seconds.saturating_mul(1_000_000_000);

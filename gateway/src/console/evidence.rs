@@ -64,7 +64,7 @@ impl Evidence {
     pub(super) async fn read<T: Send + 'static>(
         &self,
         parts: &Parts,
-        look: impl FnOnce(&Trail) -> Result<T, record::Error> + Send + 'static,
+        look: impl Fn(&Trail) -> Result<T, record::Error> + Send + 'static,
     ) -> Result<T, Problem> {
         let busy = || {
             Problem::new(
@@ -82,12 +82,18 @@ impl Evidence {
             let _place = place;
             let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
             // What does not refresh is opened anew the next time.
-            let trail = match held.take() {
+            let mut trail = match held.take() {
                 Some(trail) if trail.records() >= records => trail,
                 Some(mut trail) => trail.refresh().map(|()| trail)?,
                 None => Trail::open(&dir, Arc::new(RealDisk))?,
             };
-            let seen = look(&trail);
+            let mut seen = look(&trail);
+            if matches!(seen, Err(record::Error::Rewound { .. })) {
+                // A head that was signed since may cover more than was read: only what is still so
+                // after reading on was cut back.
+                trail.refresh()?;
+                seen = look(&trail);
+            }
             *held = Some(trail);
             seen
         });
@@ -114,7 +120,7 @@ impl Evidence {
         may: May,
     ) -> Result<Page, Problem> {
         self.read(parts, move |trail| {
-            let mut calls = trail.calls(wanted.filter);
+            let mut calls = trail.calls(wanted.filter.clone());
             if let Some(call) = wanted.before {
                 calls = calls.before(call);
             }

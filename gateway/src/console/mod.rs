@@ -10,8 +10,10 @@ mod approve;
 mod calls;
 mod cookie;
 mod deliveries;
+mod etag;
 mod evidence;
 mod functions;
+mod idempotency;
 mod live;
 mod login;
 mod me;
@@ -66,6 +68,7 @@ pub struct Parts {
     site: Site,
     login: Option<Client>,
     sessions: Sessions,
+    keys: idempotency::Keys,
     evidence: Evidence,
     live: live::Places,
 }
@@ -89,6 +92,7 @@ impl Parts {
             site,
             login,
             sessions,
+            keys: idempotency::Keys::default(),
             evidence: Evidence::new(audit),
             live: live::places(),
         }
@@ -130,8 +134,13 @@ impl Console {
             .method_not_allowed_fallback(|| async {
                 Problem::new(405, "bad_request", "the path does not take this method")
             })
-            .with_state(parts)
+            .with_state(Arc::clone(&parts))
             .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(axum::middleware::from_fn(etag::conditional))
+            .layer(axum::middleware::from_fn_with_state(
+                parts,
+                idempotency::once,
+            ))
             .layer(axum::middleware::from_fn(
                 move |request: Request, next: Next| {
                     let hosts = Arc::clone(&hosts);

@@ -1,33 +1,46 @@
 //! The API's OpenAPI 3.1 document, made from the types that the endpoints use. A test holds the
 //! published file against it.
 
+use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::api::Problem;
 use super::approvals::{ApprovalPage, Page, VoteBody, Voted};
-use super::calls::{CallDetail, CallsPage, ReplayView};
+use super::calls::{CallDetail, CallsPage, FILTER_BYTES_MAX, ReplayView, SECONDS_MAX};
 use super::deliveries::DeadView;
 use super::functions::FunctionsView;
 use super::me::Me;
 use super::policies::{Answer, PoliciesView, Question};
 use super::revocations::{NewRevocation, RevocationView};
 use super::status::{HeadView, StatusView, VerifiedView};
+use super::{etag, idempotency};
 use crate::approval::FunctionFigures;
+use crate::store::State as ApprovalState;
 
 /// The document.
 pub fn document() -> Value {
-    let mut generator = schemars::generate::SchemaSettings::openapi3().into_generator();
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        })
+        .into_generator();
+    let state = one_of(
+        "state",
+        "Only this state",
+        &ApprovalState::ALL.map(ApprovalState::as_str),
+    );
     let paths = json!({
         "/api/v1/approvals": { "get": operation("listApprovals", "Approvals that you may decide, newest first",
-            &[query("state", "Only this state"), query("before", "Only older than this approval")],
+            &[state, query("before", "Only older than this approval")],
             None, Some(schema::<Page>(&mut generator)), &mut generator) },
         "/api/v1/approvals/figures": { "get": operation("approvalFigures", "How deciding went in the last 30 days, by function", &[], None,
             Some(schema::<Vec<FunctionFigures>>(&mut generator)), &mut generator) },
         "/api/v1/approvals/{id}": { "get": operation("showApproval", "One approval, with the exact call",
             &[path("id")], None, Some(schema::<ApprovalPage>(&mut generator)), &mut generator) },
         "/api/v1/approvals/{id}/votes": { "post": operation("vote", "Answer one approval rule",
-            &[path("id")], Some(schema::<VoteBody>(&mut generator)), Some(schema::<Voted>(&mut generator)), &mut generator) },
+            &[path("id"), matching()], Some(schema::<VoteBody>(&mut generator)), Some(schema::<Voted>(&mut generator)), &mut generator) },
         "/api/v1/deliveries/dead": { "get": operation("listDeadDeliveries", "Messages that could not be delivered, newest first", &[], None,
             Some(schema::<Vec<DeadView>>(&mut generator)), &mut generator) },
         "/api/v1/deliveries/dead/{id}": { "delete": operation("discardDeadDelivery", "Take an undelivered message off the list",
@@ -47,13 +60,14 @@ pub fn document() -> Value {
     if let (Some(paths), Value::Object(more)) = (paths.as_object_mut(), more) {
         paths.extend(more);
     }
+    shared(&mut paths, &schema::<Problem>(&mut generator));
     let schemas: Value = generator.take_definitions(true).into();
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Callgate console API",
             "version": "1",
-            "description": "Every request needs a bearer token for the console's audience, or the cookie of a session; what it may do is decided by policy actions. With the cookie, unsafe methods also need the header `Callgate-CSRF` with the `csrf` of `/api/v1/me`.",
+            "description": "Every request needs a bearer token for the console's audience, or the cookie of a session; what it may do is decided by policy actions. With the cookie, unsafe methods also need the header `Callgate-CSRF` with the `csrf` of `/api/v1/me`. Refusals are problem details (RFC 9457): one sentence, and a stable `code`.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "security": [{ "token": [] }, { "session": [] }],
@@ -68,22 +82,54 @@ pub fn document() -> Value {
     })
 }
 
-/// What is read and asked: calls, functions, policies, the gateway itself.
-fn reading(generator: &mut SchemaGenerator) -> Value {
-    let call = || path("id");
-    let filters = [
-        query("function", "Only this function"),
-        query("connection", "Only functions of this connection"),
-        query("principal", "Only this caller: `alias/subject`"),
-        query(
+/// An id of a call.
+const UUID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
+
+/// What holds for every read, and for every change.
+fn shared(paths: &mut Value, problem: &Value) {
+    let Some(paths) = paths.as_object_mut() else {
+        return;
+    };
+    for (path, methods) in paths {
+        if let Some(operation) = methods.get_mut("get") {
+            etag::describe(operation);
+        }
+        if let Some(operation) = methods.get_mut("post") {
+            idempotency::describe(path, operation, |text| refusal(text, problem));
+        }
+    }
+}
+
+/// Which calls.
+fn filters() -> Vec<Value> {
+    vec![
+        text("function", "Only this function"),
+        text("connection", "Only functions of this connection"),
+        shaped(
+            "principal",
+            "Only this caller: `alias/subject`",
+            "^[a-z0-9-]{1,64}/[ -~]{1,400}$",
+        ),
+        text(
             "outcome",
             "Only this outcome: `ok`, `denied`, `pending`, `open`, …",
         ),
-        number("last_s", "Only of the last so many seconds", 0, None),
+        number(
+            "last_s",
+            "Only of the last so many seconds",
+            0,
+            Some(SECONDS_MAX),
+        ),
         truth("unknown", "Only calls of functions that nobody declared"),
-        query("cursor", "`next` of the page before"),
+        shaped("cursor", "`next` of the page before", UUID),
         number("limit", "Calls on the page", 1, Some(200)),
-    ];
+    ]
+}
+
+/// What is read and asked: calls, functions, policies, the gateway itself.
+fn reading(generator: &mut SchemaGenerator) -> Value {
+    let call = || path("id");
+    let filters = filters();
     let live = json!({ "get": {
         "operationId": "live", "summary": "Server-sent events `change`, when something happened",
         "parameters": [{ "name": "Last-Event-ID", "in": "header", "required": false, "schema": { "type": "string" } }],
@@ -161,8 +207,30 @@ fn query(name: &str, text: &str) -> Value {
     json!({ "name": name, "in": "query", "required": false, "description": text, "schema": { "type": "string" } })
 }
 
+fn shaped(name: &str, text: &str, pattern: &str) -> Value {
+    let schema = json!({ "type": "string", "pattern": pattern });
+    json!({ "name": name, "in": "query", "required": false, "description": text, "schema": schema })
+}
+
+fn text(name: &str, text: &str) -> Value {
+    let schema = json!({ "type": "string", "maxLength": FILTER_BYTES_MAX });
+    json!({ "name": name, "in": "query", "required": false, "description": text, "schema": schema })
+}
+
+fn one_of(name: &str, text: &str, words: &[&str]) -> Value {
+    let schema = json!({ "type": "string", "enum": words });
+    json!({ "name": name, "in": "query", "required": false, "description": text, "schema": schema })
+}
+
 fn path(name: &str) -> Value {
     json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+}
+
+fn matching() -> Value {
+    json!({
+        "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
+        "description": "The tag of the approval as you read it: the vote counts only while it still reads the same",
+    })
 }
 
 fn operation(
@@ -189,6 +257,10 @@ fn operation(
     }
     if let (Some(responses), true) = (responses.as_object_mut(), id == "replayCall") {
         responses.insert("410".to_owned(), refusal("The content's key was destroyed"));
+    }
+    if let (Some(responses), true) = (responses.as_object_mut(), id == "vote") {
+        let text = "The approval is not what `If-Match` names any more";
+        responses.insert("412".to_owned(), refusal(text));
     }
     let good = match answer {
         Some(schema) => (

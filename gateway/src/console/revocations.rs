@@ -12,10 +12,7 @@ use super::Parts;
 use super::api::{Asker, Body, Problem};
 use crate::policy::{PersonAction, PersonResource};
 use crate::record::{Event, Who};
-use crate::store::{Reach, Revocation, Revoked};
-
-/// Longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 2000;
+use crate::store::{self, REVOCATION_TEXT_BYTES_MAX, Reach, Revocation, Revoked};
 
 /// Whom or what to shut out.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -24,35 +21,43 @@ pub(super) enum Target {
     /// A principal.
     Principal {
         /// Issuer alias.
+        #[schemars(length(min = 1, max = 1024))]
         issuer: String,
         /// Subject.
+        #[schemars(length(min = 1, max = 1024))]
         subject: String,
     },
     /// Everybody of an issuer.
     Issuer {
         /// Issuer alias.
+        #[schemars(length(min = 1, max = 1024))]
         issuer: String,
     },
     /// One token.
     Token {
         /// Issuer alias.
+        #[schemars(length(min = 1, max = 1024))]
         issuer: String,
         /// `jti`.
+        #[schemars(length(min = 1, max = 1024))]
         id: String,
     },
     /// One token, by the SHA-256 of its text, hexadecimal.
     TokenHash {
         /// The hash.
+        #[schemars(length(min = 1, max = 1024))]
         sha256: String,
     },
     /// A connection, for everybody.
     Connection {
         /// Its name.
+        #[schemars(length(min = 1, max = 1024))]
         name: String,
     },
     /// One approval.
     Approval {
         /// Its id.
+        #[schemars(length(min = 1, max = 1024))]
         id: String,
     },
 }
@@ -63,7 +68,8 @@ pub(super) enum Target {
 pub(super) struct NewRevocation {
     /// Whom or what.
     pub(super) target: Target,
-    /// Why, for the record.
+    /// Why, for the record; at most 1024 bytes.
+    #[schemars(length(min = 1, max = 1024))]
     pub(super) reason: String,
     /// For how many seconds; absent: until it is lifted.
     #[serde(default)]
@@ -113,16 +119,18 @@ async fn revoke(
     Body(body): Body<NewRevocation>,
 ) -> Result<axum::Json<RevocationView>, Problem> {
     asker.may(&parts, PersonAction::Revoke, PersonResource::Gateway)?;
-    if body.reason.is_empty() || body.reason.len() > REASON_BYTES_MAX {
-        return Err(Problem::new(
-            400,
-            "bad_request",
-            "`reason` is needed, and at most 2000 bytes long",
-        ));
-    }
     let house = parts.pipeline.parts();
     let at = house.clock.now();
     let what = revoked(&body.target);
+    // Before it is on the record: what cannot be kept must not stand there as done.
+    let (_, issuer, value) = what.parts();
+    for (name, text) in [
+        ("reason", Some(body.reason.as_str())),
+        ("target.issuer", issuer),
+        ("target", Some(value)),
+    ] {
+        fits(name, text)?;
+    }
     let event = Event::Revoked {
         who: Who::from(asker.who.as_ref()),
         target: what.parts().0,
@@ -144,11 +152,8 @@ async fn revoke(
             .for_s
             .map(|seconds| at.plus(std::time::Duration::from_secs(seconds))),
     };
-    parts
-        .store
-        .revoke(row.clone())
-        .await
-        .map_err(|error| Problem::internal(&error))?;
+    let kept = parts.store.revoke(row.clone()).await;
+    kept.map_err(|error| failed(&error))?;
     // In force in this process at once; the store's view follows within a second.
     house
         .approvals
@@ -156,6 +161,26 @@ async fn revoke(
         .await
         .map_err(|error| Problem::internal(&error))?;
     Ok(axum::Json(view(row)))
+}
+
+fn fits(name: &str, text: Option<&str>) -> Result<(), Problem> {
+    let length = text.map_or(1, str::len);
+    if (1..=REVOCATION_TEXT_BYTES_MAX).contains(&length) {
+        return Ok(());
+    }
+    let text = format!(
+        "`{name}` is needed, and at most {REVOCATION_TEXT_BYTES_MAX} bytes long: nothing was revoked"
+    );
+    Err(Problem::new(400, "bad_request", text))
+}
+
+fn failed(error: &store::Error) -> Problem {
+    if matches!(error, store::Error::Full(_)) {
+        let text = "the list of revocations is full, and nothing was revoked: lift those that are not \
+            needed any more";
+        return Problem::new(409, "conflict", text);
+    }
+    Problem::internal(error)
 }
 
 async fn lift(

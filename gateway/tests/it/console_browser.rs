@@ -18,7 +18,7 @@ fn example(name: &str) -> String {
     std::fs::read_to_string(root().join("examples/demo").join(name)).expect("an example")
 }
 
-fn sample_functions(data: &std::path::Path) -> SocketAddr {
+pub(super) fn sample_functions(data: &std::path::Path) -> SocketAddr {
     let (address, folder) = (free_address(), data.to_owned());
     thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -30,7 +30,7 @@ fn sample_functions(data: &std::path::Path) -> SocketAddr {
     address
 }
 
-fn start(issuer: SocketAddr, functions: SocketAddr, data: &std::path::Path) -> Gateway {
+pub(super) fn start(issuer: SocketAddr, functions: SocketAddr, data: &std::path::Path) -> Gateway {
     let key = functions::credential(data).expect("the functions' key");
     setup(issuer)
         .policy(&example("policies/payments.cedar"))

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use callgate::demo::{idp, sign_in};
+use callgate::demo::{Audience, Person, idp, sign_in};
 use serde_json::json;
 
 use super::support::gateway::{Gateway, Setup, Shared};
@@ -19,7 +19,7 @@ pub(super) const SECRET: &str = "demo-console-secret";
 pub(super) struct World {
     pub(super) gateway: Gateway,
     pub(super) issuer: SocketAddr,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl World {
@@ -27,8 +27,13 @@ impl World {
         Self {
             gateway,
             issuer,
-            _data: data,
+            data,
         }
+    }
+
+    /// A token of somebody in the demo.
+    pub(super) fn mint(&self, person: Person, audience: Audience) -> String {
+        callgate::demo::mint(self.data.path(), person, audience).expect("a token")
     }
 }
 

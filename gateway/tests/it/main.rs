@@ -17,6 +17,8 @@ mod calls_secrets;
 mod calls_voters;
 mod compile_fail;
 #[cfg(feature = "demo")]
+mod console_api;
+#[cfg(feature = "demo")]
 mod console_approve;
 #[cfg(feature = "demo")]
 mod console_browser;
