@@ -3,7 +3,8 @@
 #   Breaks: what the patch takes away
 #   Test: arguments of `cargo test` that must fail then
 # Patches are applied one at a time in a scratch worktree of the current commit. A patch that no longer applies or
-# compiles is a fault as well. Arguments: names of patches; none means all.
+# compiles is a fault as well. Arguments (ARGS="…" behind `make sabotage`): names of patches; none means all;
+# `--from NAME` means that one and all after it, to go on with a run that was broken off.
 source "$(dirname "$0")/lib.sh"
 
 # Of its own: what is built from sabotaged sources must never meet anything else.
@@ -17,7 +18,13 @@ git worktree add --detach --quiet "$SCRATCH/tree" HEAD
 for installed in node_modules .venv; do ln -s "$ROOT/tests/peers/$installed" "$SCRATCH/tree/tests/peers/$installed"; done
 export CARGO_TARGET_DIR=$TARGET RUST_BACKTRACE=0
 
-if [ $# -gt 0 ]; then names=("$@"); else mapfile -t names < <(cd tests/sabotage && ls -- *.patch | sed 's/\.patch$//'); fi
+mapfile -t names < <(cd tests/sabotage && LC_ALL=C ls -- *.patch | sed 's/\.patch$//')
+if [ "${1:-}" = --from ]; then
+  [ $# = 2 ] && [ -f "tests/sabotage/$2.patch" ] || die "behind --from stands the name of one patch of tests/sabotage"
+  while [ "${names[0]}" != "$2" ]; do names=("${names[@]:1}"); done
+elif [ $# -gt 0 ]; then
+  names=("$@")
+fi
 
 faults=0
 for name in "${names[@]}"; do
