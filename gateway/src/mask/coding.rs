@@ -305,12 +305,13 @@ fn unzstd(
         let hint = decoder
             .run(&mut input, &mut output)
             .map_err(|_| broken.clone())?;
-        // Frames may follow each other; a hint of 0 says that one is complete.
+        // Frames may follow each other; a hint of 0 says that one is complete, and all of it written.
         *ended = hint == 0;
         let full = output.pos() == BLOCK_BYTES;
         let written = output.pos();
         sink(block.get(..written).unwrap_or_default())?;
-        if input.pos() == step.len() && !full {
+        // Asked once more behind a complete frame, the decoder would begin the next one, which is not there.
+        if input.pos() == step.len() && (*ended || !full) {
             return Ok(());
         }
     }

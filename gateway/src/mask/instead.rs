@@ -9,9 +9,11 @@ use serde::Deserialize;
 use super::catalogue;
 use super::class::DataClass;
 use super::config::{ClassId, Fault};
+use super::detect::is_iban;
 use super::marker::{PART_BYTES_MAX, marker, marker_with};
 use super::tokens::token;
 use super::vault::{Form, Owner, Scope, Vault};
+use super::view::RUN_BYTES_MIN;
 
 /// What stands in place of data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
@@ -225,9 +227,22 @@ fn part(class: &str, value: &[u8]) -> Option<String> {
         .collect();
     let length = compact.len();
     let longest = if letters { 34 } else { 19 };
+    // INVARIANT: nothing is kept of an encoding either. base64 of an IBAN is letters and digits too, hex of
+    // digits is digits.
+    if (letters && !is_iban(&compact)) || is_hex_of_digits(value) {
+        return None;
+    }
     let kept = compact.get(length.checked_sub(KEPT_BYTES)?..)?;
     (length >= KEPT_BYTES + HIDDEN_BYTES_MIN && length <= longest)
         .then(|| String::from_utf8_lossy(kept).into_owned())
+}
+
+/// Whether digits can be the hex of shorter digits: `3` before each, and as long as a run that is decoded.
+fn is_hex_of_digits(value: &[u8]) -> bool {
+    let is_digit = |pair: &[u8]| matches!(pair, [b'3', b'0'..=b'9']);
+    value.len() >= RUN_BYTES_MIN
+        && value.len().is_multiple_of(2)
+        && value.chunks_exact(2).all(is_digit)
 }
 
 /// What stands in place of each of `classes`: by its own name, else by its group.

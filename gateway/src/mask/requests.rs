@@ -73,20 +73,28 @@ impl RequestGuard {
         if block.is_empty() {
             return None;
         }
-        let own = |name: &String| config.detectors.contains_key(name);
-        let built_in: Vec<_> = block.iter().filter(|name| !own(name)).cloned().collect();
-        for name in &built_in {
-            let known = catalogue::entries().any(|e| e.name == name || e.group == name);
-            if !known {
-                let groups = catalogue::groups().join(", ");
-                faults.push(Fault {
-                    place: "requests.block".to_owned(),
-                    message: format!(
+        let known =
+            |name: &&String| catalogue::entries().any(|e| e.name == **name || e.group == **name);
+        let built_in: Vec<_> = block.iter().filter(known).cloned().collect();
+        for name in block.iter().filter(|name| !known(name)) {
+            let message = match config.detectors.get(name) {
+                Some(own) if own.path.is_none() => continue,
+                Some(_) => format!(
+                    "`{name}` finds a place of answers, so it would search nothing of a request: block a \
+                     class, or a detector of yours that has `regex` or `words`"
+                ),
+                None => {
+                    let groups = catalogue::groups().join(", ");
+                    format!(
                         "no detector finds `{name}`: name a class, one of the groups {groups}, or one of your \
                          `detectors`"
-                    ),
-                });
-            }
+                    )
+                }
+            };
+            faults.push(Fault {
+                place: "requests.block".to_owned(),
+                message,
+            });
         }
         // Places of answers say nothing about requests. Examples hold for what is found in answers, and
         // are checked there: beside other detectors another class may win.

@@ -329,6 +329,52 @@ fn only_hosts_of_the_config_are_answered_for() {
     assert_eq!(world.double.hits("/hosts"), 4);
 }
 
+// X1: HTTP/2 lets a caller split its cookies (RFC 9113 section 8.2.3); one line is judged, and that line is sent.
+#[test]
+fn cookies_that_http2_splits_are_one_line_for_the_function_and_two_lines_in_http1_are_refused() {
+    let world = world();
+    let lines = [
+        ("cookie", "a=1"),
+        ("accept", "*/*"),
+        ("cookie", "b=2; c=3"),
+        ("cookie", "d=4"),
+    ];
+    block_on(async {
+        let mut talk = Talk2::to(world.gateway.address).await;
+        for (target, more) in [
+            ("/cookies/split", &lines[..]),
+            ("/cookies/split", &lines[..1]),
+            ("/open/split", &lines[..]),
+        ] {
+            let answer = talk.get_with(target, &staff(), more).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert_eq!(answer.head.status.as_u16(), 200, "{target}: {text}");
+        }
+    });
+    let sent: Vec<Vec<String>> = world
+        .double
+        .seen("/split")
+        .iter()
+        .map(|seen| {
+            seen.header("cookie")
+                .into_iter()
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect();
+    assert_eq!(sent, [vec!["a=1; b=2; c=3; d=4"], vec!["a=1"], vec![]]);
+    let bearer = format!("Bearer {}", staff());
+    let two = [
+        ("Authorization", bearer.as_str()),
+        ("Cookie", "a=1"),
+        ("Cookie", "b=2"),
+    ];
+    let refused = raw::request(world.gateway.address, "GET", "/cookies/two", &two, b"");
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("cookie"), "{}", refused.text());
+    assert_eq!(world.double.hits("/two"), 0);
+}
+
 #[test]
 fn http2_callers_are_held_to_the_same_rules() {
     let world = world();

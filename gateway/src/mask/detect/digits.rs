@@ -322,6 +322,12 @@ fn iban(text: &[u8], group: Group, class: ClassId) -> Option<Hit> {
     (whole && has_form(account, form) && mod_97(&compact)).then_some(Hit { start, end, class })
 }
 
+/// Whether a value is an IBAN, with nothing between its characters.
+pub(in super::super) fn is_iban(compact: &[u8]) -> bool {
+    let group = Group { start: 2, end: 4 };
+    iban(compact, group, 0).is_some_and(|hit| hit.end == compact.len())
+}
+
 /// One random word in a hundred passes the check digits; what is left out by its form is no account.
 fn has_form(mut account: &[u8], form: Form) -> bool {
     for (count, kind) in form {

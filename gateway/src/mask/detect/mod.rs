@@ -25,6 +25,7 @@ use super::own::OwnDetectors;
 use super::view;
 use context::Context;
 use digits::Digits;
+pub(super) use digits::is_iban;
 use forms::FormRule;
 use marks::Marks;
 use secrets::Secrets;

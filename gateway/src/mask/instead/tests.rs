@@ -81,6 +81,20 @@ fn nothing_is_kept_of_what_is_encoded_or_touches_another_value() {
         out,
         r#"{"a":"[masked:payment-card]","b":"[masked:payment-card]"}"#
     );
+    // base64 and hex of an IBAN, hex of a telephone number: letters and digits as well, and not the value's.
+    for (class, encoded) in [
+        ("iban", "REU4OTM3MDQwMDQ0MDUzMjAxMzAwMA"),
+        ("iban", "Tk85Mzg2MDExMTE3OTQ3"),
+        ("iban", "4e4f39333836303131313137393437"),
+        ("bank-account", "3132333435363738"),
+        ("phone", "333036353535313231"),
+    ] {
+        assert_eq!(part(class, encoded.as_bytes()), None, "{encoded}");
+    }
+    let encoded = r#"{"a":"Tk85Mzg2MDExMTE3OTQ3"}"#;
+    let out = run(&config(PARTIAL), "application/json", encoded).unwrap();
+    assert_eq!(out, r#"{"a":"[masked:iban]"}"#);
+    assert_eq!(part("iban", b"no93 8601 1117 947").as_deref(), Some("7947"));
     assert_eq!(part("payment-card", b"4111111111111111ghp_x"), None);
     assert_eq!(part("email", b"a@b@example.com"), None);
     assert_eq!(part("us-ssn", b"123-456"), None);

@@ -85,6 +85,31 @@ fn own_detectors_can_be_blocked_and_modes_make_no_difference() {
 }
 
 #[test]
+fn a_detector_of_a_place_cannot_be_blocked_for_it_would_search_nothing() {
+    let of = |name: &str| {
+        let text = format!(
+            r#"{{ "detectors": {{ "{name}": {{ "path": "$.a" }} }}, "requests": {{ "block": ["{name}"] }} }}"#
+        );
+        Settings::compile(&serde_json::from_str::<Config>(&text).unwrap())
+    };
+    let faults = of("patient").unwrap_err();
+    assert_eq!(
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "`requests.block`: `patient` finds a place of answers, so it would search nothing of a request: \
+             block a class, or a detector of yours that has `regex` or `words`"
+        ]
+    );
+    // A class that is found by value as well is searched for by value.
+    let settings = of("email").unwrap();
+    let facts = RequestFacts {
+        body: br#"{"b":"bob@example.com"}"#,
+        ..JSON
+    };
+    assert!(check(&settings, &facts, &[]).contains("`email`"));
+}
+
+#[test]
 fn a_body_that_cannot_be_searched_is_not_sent() {
     let settings = settings(r#"{ "requests": { "block": ["secret"] } }"#);
     for (content_type, content_encoding, body) in [

@@ -138,6 +138,9 @@ impl Http {
     /// Hold the head to the rules; what comes out is what everything later reads.
     fn arrive(&self, request: http::Request<Incoming>, peer: Peer) -> Result<Arrival, Refusal> {
         let (mut parts, body) = request.into_parts();
+        if parts.version == http::Version::HTTP_2 {
+            join_cookies(&mut parts.headers)?;
+        }
         let head = check(&parts)?;
         // Only a whole offer of `h2c` gets this far; it was not made (docs/adr/0004).
         parts.headers.remove(header::UPGRADE);
@@ -199,6 +202,25 @@ async fn start(pipeline: &Arc<Pipeline>, arrival: Arrival) -> http::Response<Out
         }))
     });
     reply::render(reply)
+}
+
+/// HTTP/2 lets a caller send each of its cookies in a line of its own, and has whoever leaves HTTP/2 join
+/// them (RFC 9113 section 8.2.3). Joined before anything is judged: the line that was judged is the one
+/// that is sent. In HTTP/1 two `Cookie` lines stay what they are, a fault.
+fn join_cookies(headers: &mut http::HeaderMap) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(header::COOKIE).iter();
+    if lines.by_ref().take(2).count() < 2 {
+        return Ok(());
+    }
+    let lines: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let joined = HeaderValue::from_bytes(&lines.join(b"; ".as_slice()))
+        .map_err(|_| bad("the `cookie` lines of the request cannot be joined to one"))?;
+    headers.insert(header::COOKIE, joined);
+    Ok(())
 }
 
 fn check(parts: &http::request::Parts) -> Result<CheckedHead, Refusal> {

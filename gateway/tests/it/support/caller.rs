@@ -208,6 +208,26 @@ impl Talk2 {
         self.sender.send_request(request).await
     }
 
+    /// A whole `GET` with more header lines.
+    pub(crate) async fn get_with(
+        &mut self,
+        target: &str,
+        token: &str,
+        lines: &[(&str, &str)],
+    ) -> Answer2 {
+        let mut request = http::Request::get(format!("http://{}{target}", self.authority))
+            .header("authorization", format!("Bearer {token}"));
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(Bytes::new()).boxed_unsync();
+        self.sender.ready().await.expect("a connection");
+        let answer = self
+            .sender
+            .send_request(request.body(body).expect("a request"));
+        collect(answer.await.expect("an answer")).await
+    }
+
     /// A whole `GET`.
     pub(crate) async fn get(&mut self, target: &str, token: &str) -> Answer2 {
         let answer = self.request("GET", target, token, b"").await;

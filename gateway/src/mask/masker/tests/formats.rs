@@ -44,6 +44,26 @@ fn a_truncated_or_damaged_gzip_stream_is_withheld() {
 
 // M4
 #[test]
+fn a_zstd_answer_of_any_length_is_whole_at_its_end_and_not_before() {
+    // What is decoded is handed on in blocks of 32 KiB: a frame may end just where a block is full, and
+    // without a checksum nothing follows that would say so.
+    for length in [32 * 1024, 64 * 1024, 96 * 1024] {
+        for length in length - 1..=length + 1 {
+            let body = format!("\"{}\"", "lorem ".repeat(length)[..length - 2].to_owned());
+            let packed = zstd(body.as_bytes());
+            for chunk in [packed.len(), 1, 7] {
+                let chunks: Vec<_> = packed.chunks(chunk).collect();
+                let (out, _) = json().coding("zstd").chunks(&chunks).unwrap();
+                assert!(out == body.as_bytes(), "{length} bytes by {chunk}");
+            }
+            let cut = &packed[..packed.len() - 1];
+            assert_eq!(json().coding("zstd").withheld(cut), "broken-coding");
+        }
+    }
+}
+
+// M4
+#[test]
 fn deflate_zstd_and_brotli_are_decoded_from_any_chunks_and_only_whole() {
     let filler = "lorem ipsum dolor sit amet ".repeat(4000);
     let body = format!("{{\"a\":\"bob@example.com\",\"b\":\"{filler}\"}}");
