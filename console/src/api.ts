@@ -196,6 +196,13 @@ export const SIGN_IN_AGAIN = new Set(["sign_in_again", "insufficient_user_authen
 
 let csrf: string | null = null;
 
+// A session is over when nobody used it for a while. What a page asks for by itself is no use: only the first request
+// after somebody did something says so.
+let deed = true;
+for (const kind of ["pointerdown", "keydown", "wheel", "touchstart"]) {
+  addEventListener(kind, () => (deed = true), { capture: true, passive: true });
+}
+
 export function here(): string {
   return location.pathname + location.search;
 }
@@ -206,8 +213,11 @@ export function loginUrl(fresh: boolean): string {
 
 async function ask(path: string, init: RequestInit): Promise<Response> {
   let response: Response;
+  const headers = new Headers(init.headers);
+  if (deed) headers.set("Callgate-Deed", "1");
+  deed = false;
   try {
-    response = await fetch(`/api/v1${path}`, { credentials: "same-origin", ...init });
+    response = await fetch(`/api/v1${path}`, { credentials: "same-origin", ...init, headers });
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new Problem(0, "unreachable", "The gateway cannot be reached. It is asked again by itself.");

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Parts;
 use super::cookie::{self, Cookie};
-use super::session::Session;
+use super::session::{Deed, Session};
 use crate::identity::{Plane, Principal, Rejection};
 use crate::listener::Peer;
 use crate::policy::{self, PersonAction, PersonFacts, PersonResource, Subject};
@@ -75,6 +75,9 @@ impl IntoResponse for Problem {
 /// The header in which the console's pages show that a request is theirs.
 pub(super) const CSRF: &str = "callgate-csrf";
 
+/// The header by which the console's pages say that a person did something since they asked last.
+const DEED: &str = "callgate-deed";
+
 /// Who asks: verified for the console's audience by a token, or signed in with a session.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
@@ -115,7 +118,7 @@ impl FromRequestParts<Arc<Parts>> for Asker {
                 None,
             )
         } else {
-            let session = signed_in(headers, parts)?;
+            let session = signed_in(headers, parts, deed(&request.method, headers))?;
             let shown = headers.get(CSRF).and_then(|shown| shown.to_str().ok());
             let shown = shown.is_some_and(|shown| session.is_shown(shown));
             if unsafe_method && !(shown && parts.site.is_from_here(headers)) {
@@ -138,7 +141,8 @@ impl FromRequestParts<Arc<Parts>> for Visitor {
         request: &mut http::request::Parts,
         parts: &Arc<Parts>,
     ) -> Result<Self, Problem> {
-        let session = signed_in(&request.headers, parts)?;
+        // Pages without a script ask for nothing by themselves.
+        let session = signed_in(&request.headers, parts, Deed::Person)?;
         if !request.method.is_safe() && !parts.site.is_from_here(&request.headers) {
             return Err(elsewhere());
         }
@@ -148,6 +152,16 @@ impl FromRequestParts<Arc<Parts>> for Visitor {
             facts: facts(request, parts)?,
         };
         Ok(Self { asker, session })
+    }
+}
+
+/// Unsafe requests are what people do, and so are those that a page says somebody caused; the rest a page
+/// asks for by itself, and would do so all night.
+fn deed(method: &http::Method, headers: &http::HeaderMap) -> Deed {
+    if !method.is_safe() || headers.contains_key(DEED) {
+        Deed::Person
+    } else {
+        Deed::Page
     }
 }
 
@@ -161,12 +175,12 @@ fn bearer(headers: &http::HeaderMap) -> Option<&str> {
 }
 
 /// The session of a request's cookie, as long as what it was opened with counts.
-fn signed_in(headers: &http::HeaderMap, parts: &Parts) -> Result<Session, Problem> {
+fn signed_in(headers: &http::HeaderMap, parts: &Parts, deed: Deed) -> Result<Session, Problem> {
     let Some(id) = cookie::read(headers, &parts.site, Cookie::Session) else {
         return Err(unknown(parts, &Rejection::Missing));
     };
     let over = || Problem::new(401, "session_over", "the session is over: sign in again");
-    let session = parts.sessions.find(&id).ok_or_else(over)?;
+    let session = parts.sessions.find(&id, deed).ok_or_else(over)?;
     let snapshot = parts.pipeline.snapshot();
     if let Err(rejection) = snapshot.identity.still_counts(&session.who) {
         parts.sessions.close(&id);
@@ -319,4 +333,20 @@ pub(super) async fn metrics(State(parts): State<Arc<Parts>>) -> Response {
         text,
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Method};
+
+    use super::{DEED, Deed, deed};
+
+    #[test]
+    fn what_a_page_asks_by_itself_is_no_deed_of_a_person() {
+        let (none, mut some) = (HeaderMap::new(), HeaderMap::new());
+        some.insert(DEED, HeaderValue::from_static("1"));
+        assert_eq!(deed(&Method::GET, &none), Deed::Page);
+        assert_eq!(deed(&Method::GET, &some), Deed::Person);
+        assert_eq!(deed(&Method::POST, &none), Deed::Person);
+    }
 }

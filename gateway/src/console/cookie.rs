@@ -5,8 +5,10 @@ use std::time::Duration;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 
-/// Longest cookie value that is looked at, in bytes.
-const VALUE_BYTES_MAX: usize = 128;
+/// Longest session cookie that is looked at, in bytes.
+const SESSION_BYTES_MAX: usize = 128;
+/// Longest login cookie that is looked at, in bytes: it holds where the person goes on.
+const LOGIN_BYTES_MAX: usize = 2048;
 
 /// Where people reach the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,11 @@ pub(super) fn read(headers: &HeaderMap, site: &Site, cookie: Cookie) -> Option<S
         .map(|(_, value)| value);
     let value = found.next()?;
     let alone = found.next().is_none();
-    (alone && !value.is_empty() && value.len() <= VALUE_BYTES_MAX).then(|| value.to_owned())
+    let longest = match cookie {
+        Cookie::Session => SESSION_BYTES_MAX,
+        Cookie::Login => LOGIN_BYTES_MAX,
+    };
+    (alone && !value.is_empty() && value.len() <= longest).then(|| value.to_owned())
 }
 
 /// Set the cookie.

@@ -19,6 +19,7 @@ use super::Parts;
 use super::api::{Asker, Problem};
 use super::cookie::{self, Cookie};
 use crate::listener::Drain;
+use crate::policy::{PersonAction, PersonResource};
 
 /// Streams at one time; more are refused.
 const STREAMS_MAX: usize = 256;
@@ -26,6 +27,8 @@ const STREAMS_MAX: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A stream on which nothing happens says so this often: proxies and browsers see that it lives.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+/// How often it is judged anew whether policy still lets the person see anything.
+const JUDGED_EVERY: Duration = Duration::from_secs(15);
 /// After that a stream ends; browsers open the next one by themselves.
 const LIFE_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -40,6 +43,24 @@ pub(super) fn routes() -> Router<Arc<Parts>> {
     Router::new().route("/api/v1/live", get(live))
 }
 
+/// That something happened is told to those who may see something: who may read records of the gateway,
+/// or read or decide calls of one function at least.
+fn may_follow(asker: &Asker, parts: &Parts) -> bool {
+    let may = |action, resource| asker.is_allowed(parts, action, resource);
+    if may(PersonAction::AuditRead, PersonResource::Gateway) {
+        return true;
+    }
+    let snapshot = parts.pipeline.snapshot();
+    let mut functions = snapshot
+        .connections
+        .values()
+        .flat_map(|connection| connection.catalogue.functions());
+    functions.any(|function| {
+        let resource = PersonResource::Function(&function.id);
+        may(PersonAction::Approve, resource) || may(PersonAction::AuditRead, resource)
+    })
+}
+
 /// One stream.
 struct Stream {
     parts: Arc<Parts>,
@@ -50,6 +71,7 @@ struct Stream {
     said: Option<u64>,
     begun: tokio::time::Instant,
     spoke: tokio::time::Instant,
+    judged: tokio::time::Instant,
     drain: Drain,
     _place: OwnedSemaphorePermit,
 }
@@ -60,6 +82,10 @@ async fn live(
     Extension(drain): Extension<Drain>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if !may_follow(&asker, &parts) {
+        let text = "policy permits you nothing here that could be followed: neither `audit.read` nor `approve`";
+        return Err(Problem::new(403, "denied", text));
+    }
     let place = Arc::clone(&parts.live).try_acquire_owned().map_err(|_| {
         let text = "too many pages follow the gateway live: try again, or look without";
         Problem::new(503, "busy", text)
@@ -81,6 +107,7 @@ async fn live(
         said,
         begun: now,
         spoke: now,
+        judged: now,
         drain,
         _place: place,
     };
@@ -110,6 +137,12 @@ impl Stream {
             }
             if self.begun.elapsed() >= LIFE_MAX || !self.goes_on() {
                 return None;
+            }
+            if self.judged.elapsed() >= JUDGED_EVERY {
+                self.judged = tokio::time::Instant::now();
+                if !may_follow(&self.asker, &self.parts) {
+                    return None;
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Refuses an answer without its own browser's cookie, a state twice, an answer of another issuer
 //! (RFC 9207), a token that is not for this login, and every place to go on at that is not ours.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,19 +21,16 @@ use serde_json::Value;
 use super::Parts;
 use super::api::Problem;
 use super::cookie::{self, Cookie};
+use super::discovery::Discovery;
+use super::pending::{LOGIN_MAX, Pending};
 use super::plain::{self, Html};
-use super::session::{self, LOGIN_MAX, NoRandomness, Pending};
-use crate::clock::Timestamp;
+use super::session::{self, Deed, NoRandomness};
 use crate::egress::{self, Limits};
 use crate::identity::{Endpoints, Kind, Login as Expected, Principal, Rejection};
 use crate::secret::{Secret, SecretRef};
 
 /// How long ago a person may have proved themselves when they are asked to do it anew.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long a discovery document is believed.
-const DISCOVERY_MAX: Duration = Duration::from_secs(300);
-/// How long an issuer is left alone after a failure.
-const DISCOVERY_PAUSE: Duration = Duration::from_secs(5);
 /// Limits of the exchange of a code.
 const EXCHANGE: Limits = Limits {
     bytes_max: 64 * 1024,
@@ -69,13 +66,7 @@ fn scopes() -> Vec<String> {
 pub struct Client {
     config: LoginConfig,
     secret: Option<Secret<Vec<u8>>>,
-    known: Mutex<Option<Known>>,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    at: Timestamp,
-    found: Result<Endpoints, String>,
+    discovery: Discovery,
 }
 
 /// Why nobody was signed in.
@@ -105,55 +96,34 @@ enum Refusal {
 
 impl Client {
     /// With its secret, fetched at the start.
-    pub const fn new(config: LoginConfig, secret: Option<Secret<Vec<u8>>>) -> Self {
+    pub fn new(config: LoginConfig, secret: Option<Secret<Vec<u8>>>) -> Self {
         Self {
             config,
             secret,
-            known: Mutex::new(None),
+            discovery: Discovery::default(),
         }
     }
 
     async fn endpoints(&self, parts: &Parts) -> Result<Endpoints, Refusal> {
-        let now = parts.pipeline.parts().clock.now();
-        let known = self.known().clone();
-        let fresh = known.filter(|known| {
-            let limit = if known.found.is_ok() {
-                DISCOVERY_MAX
-            } else {
-                DISCOVERY_PAUSE
+        let alias = self.config.issuer.clone();
+        let provider = parts.pipeline.snapshot().identity.provider(&alias);
+        let ask = || async move {
+            let found = match provider {
+                Some(provider) => provider.discover().await.map_err(|error| error.to_string()),
+                None => Err("the login's issuer is not configured any more".to_owned()),
             };
-            now >= known.at && now.since(known.at) < limit
-        });
-        if let Some(known) = fresh {
-            return known.found.map_err(|_| Refusal::Unavailable);
-        }
-        let provider = parts
-            .pipeline
-            .snapshot()
-            .identity
-            .provider(&self.config.issuer);
-        let found = match provider {
-            Some(provider) => provider.discover().await.map_err(|error| error.to_string()),
-            None => Err("the login's issuer is not configured any more".to_owned()),
+            if let Err(error) = &found {
+                tracing::error!(
+                    error,
+                    identity.issuer = alias,
+                    "the login's issuer cannot be used"
+                );
+            }
+            found
         };
-        if let Err(error) = &found {
-            let issuer = &self.config.issuer;
-            tracing::error!(
-                error,
-                identity.issuer = issuer,
-                "the login's issuer cannot be used"
-            );
-        }
-        let known = Known {
-            at: now,
-            found: found.clone(),
-        };
-        *self.known() = Some(known);
+        let clock = &parts.pipeline.parts().clock;
+        let found = self.discovery.get(clock, ask).await;
         found.map_err(|_| Refusal::Unavailable)
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Exchange a code for what it proves.
@@ -303,13 +273,8 @@ async fn begun(
     fresh: bool,
 ) -> Result<Response, Refusal> {
     let endpoints = client.endpoints(parts).await?;
-    let (state, nonce, verifier, browser) = (
-        session::token()?,
-        session::token()?,
-        session::token()?,
-        session::token()?,
-    );
-    let challenge = URL_SAFE_NO_PAD.encode(session::hash(&verifier));
+    let (browser, pending) = parts.logins.begin(next, fresh)?;
+    let challenge = URL_SAFE_NO_PAD.encode(session::hash(&pending.verifier));
     let scope = format!("openid {}", client.config.scopes.join(" "));
     let callback = callback(parts);
     let mut query = vec![
@@ -317,8 +282,8 @@ async fn begun(
         ("client_id", client.config.client_id.as_str()),
         ("redirect_uri", callback.as_str()),
         ("scope", scope.trim()),
-        ("state", state.as_str()),
-        ("nonce", nonce.as_str()),
+        ("state", pending.state.as_str()),
+        ("nonce", pending.nonce.as_str()),
         ("code_challenge", challenge.as_str()),
         ("code_challenge_method", "S256"),
     ];
@@ -332,15 +297,6 @@ async fn begun(
         '?'
     };
     let to = format!("{}{join}{}", endpoints.authorization, plain::form(&query));
-    let pending = Pending {
-        browser: session::hash(&browser),
-        nonce: nonce.clone(),
-        verifier: verifier.clone(),
-        next,
-        fresh,
-        at: parts.pipeline.parts().clock.now(),
-    };
-    parts.sessions.begin(&state, pending);
     let mut response = Redirect::to(&to).into_response();
     cookie::set(
         &mut response,
@@ -400,7 +356,7 @@ async fn ended(
 ) -> Result<(String, String), Refusal> {
     let browser = cookie::read(headers, &parts.site, Cookie::Login).ok_or(Refusal::NotThisLogin)?;
     let pending = parts
-        .sessions
+        .logins
         .take(&query.state, &browser)
         .ok_or(Refusal::NotThisLogin)?;
     let endpoints = client.endpoints(parts).await?;
@@ -456,7 +412,7 @@ async fn logout(State(parts): State<Arc<Parts>>, headers: HeaderMap, body: Bytes
         return plain::sign_in_first("Nobody was signed in here: nothing was done.", "/")
             .into_response();
     };
-    let session = parts.sessions.find(&id);
+    let session = parts.sessions.find(&id, Deed::Person);
     let form: Option<LogoutForm> = plain::read_form(&body);
     let shown = match (&session, form) {
         (Some(session), Some(form)) => session.is_shown(&form.csrf),

@@ -10,6 +10,7 @@ mod approve;
 mod calls;
 mod cookie;
 mod deliveries;
+mod discovery;
 mod etag;
 mod evidence;
 mod functions;
@@ -19,6 +20,7 @@ mod login;
 mod me;
 mod openapi;
 mod pages;
+mod pending;
 mod plain;
 mod policies;
 mod revocations;
@@ -29,10 +31,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::{StreamExt as _, stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -47,12 +51,15 @@ use crate::pipeline::Pipeline;
 use crate::store::Store;
 use api::Problem;
 use evidence::Evidence;
+use pending::Logins;
 use session::Sessions;
 
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a request head may take.
 const HEAD_READ_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a request body may take, all of it.
+const BODY_READ_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 /// What answers may do in a browser: nothing.
 const CLOSED: &str = "default-src 'none'; frame-ancestors 'none'";
 /// What pages may do: load what the console itself serves, and talk to it.
@@ -69,6 +76,7 @@ pub struct Parts {
     login: Option<Client>,
     sessions: Sessions,
     keys: idempotency::Keys,
+    logins: Logins,
     evidence: Evidence,
     live: live::Places,
 }
@@ -84,7 +92,9 @@ impl Parts {
         login: Option<Client>,
         audit: PathBuf,
     ) -> Self {
-        let sessions = Sessions::new(Arc::clone(&pipeline.parts().clock));
+        let clock = &pipeline.parts().clock;
+        let sessions = Sessions::new(Arc::clone(clock));
+        let logins = Logins::new(Arc::clone(clock));
         Self {
             pipeline,
             store,
@@ -93,6 +103,7 @@ impl Parts {
             login,
             sessions,
             keys: idempotency::Keys::default(),
+            logins,
             evidence: Evidence::new(audit),
             live: live::places(),
         }
@@ -178,6 +189,25 @@ impl Console {
     }
 }
 
+/// A body that came too slowly.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the body took longer than {} s to arrive", BODY_READ_MAX.as_secs())]
+struct TooSlow;
+
+/// The same body, which fails when it has not arrived in time: whoever sends a byte now and then holds
+/// nothing for long.
+fn in_time(body: Body) -> Body {
+    let deadline = tokio::time::Instant::now() + BODY_READ_MAX;
+    let frames = stream::try_unfold(body.into_data_stream(), move |mut body| async move {
+        match tokio::time::timeout_at(deadline, body.next()).await {
+            Ok(Some(data)) => Ok(Some((data?, body))),
+            Ok(None) => Ok(None),
+            Err(_) => Err(axum::Error::new(TooSlow)),
+        }
+    });
+    Body::from_stream(frames)
+}
+
 /// The host must be ours (a page elsewhere could otherwise reach the console through a name of its
 /// own), and every answer is closed to frames, caches and guesses.
 async fn guard(hosts: &[String], request: Request, next: Next) -> Response {
@@ -189,7 +219,7 @@ async fn guard(hosts: &[String], request: Request, next: Next) -> Response {
         .map(str::to_ascii_lowercase);
     let known = host.is_some_and(|host| hosts.contains(&host));
     let mut response = if known {
-        next.run(request).await
+        next.run(request.map(in_time)).await
     } else {
         Problem::new(
             400,

@@ -1,8 +1,8 @@
-//! Sessions of people who signed in, and logins under way. Both live in this process only: a restart
-//! signs everybody out.
+//! Sessions of people who signed in. They live in this process only: a restart signs everybody out.
 //!
-//! Owns 256-bit ids of which only hashes are kept, limits in number and time, and the token that
-//! unsafe requests must carry beside the cookie. Called by `login` and by whatever asks who is there.
+//! Owns 256-bit ids of which only hashes are kept, limits in number and time, what counts as use, and the
+//! token that unsafe requests must carry beside the cookie. Called by `login` and by whatever asks who is
+//! there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,10 +23,6 @@ const PERSON_MAX: usize = 10;
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// So long after signing in a session is over in any case.
 pub(super) const LIFE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
-/// Logins under way at one time; the oldest makes room.
-const LOGINS_MAX: usize = 4096;
-/// How long a person may take to sign in.
-pub(super) const LOGIN_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// No random bytes could be had.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -47,21 +43,13 @@ pub(super) fn hash(text: &str) -> [u8; 32] {
     out
 }
 
-/// A login under way: what must come back for it to count.
-#[derive(Clone, Debug)]
-pub(super) struct Pending {
-    /// Hash of the cookie of the browser that began it.
-    pub(super) browser: [u8; 32],
-    /// What the ID token must repeat.
-    pub(super) nonce: String,
-    /// The PKCE verifier.
-    pub(super) verifier: String,
-    /// Where the person goes on.
-    pub(super) next: String,
-    /// Whether the person was asked to prove themselves anew.
-    pub(super) fresh: bool,
-    /// When it began.
-    pub(super) at: Timestamp,
+/// Who is behind a request: only what a person does keeps a session from being over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Deed {
+    /// A person did something.
+    Person,
+    /// A page that is open asks by itself.
+    Page,
 }
 
 /// Who a session belongs to.
@@ -91,13 +79,9 @@ impl Session {
     }
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    sessions: HashMap<[u8; 32], Session>,
-    logins: HashMap<[u8; 32], Pending>,
-}
+type Held = HashMap<[u8; 32], Session>;
 
-/// All sessions and logins of this process.
+/// All sessions of this process.
 #[derive(Debug)]
 pub(super) struct Sessions {
     held: Mutex<Held>,
@@ -116,58 +100,37 @@ impl Sessions {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remember a login under its state.
-    pub(super) fn begin(&self, state: &str, pending: Pending) {
-        let now = self.clock.now();
-        let mut held = self.held();
-        held.logins
-            .retain(|_, login| now.since(login.at) < LOGIN_MAX);
-        while held.logins.len() >= LOGINS_MAX {
-            let oldest = held.logins.iter().min_by_key(|(_, login)| login.at);
-            let Some(oldest) = oldest.map(|(key, _)| *key) else {
-                break;
-            };
-            held.logins.remove(&oldest);
-        }
-        held.logins.insert(hash(state), pending);
-    }
-
-    /// The login of a state, if this browser began it. A state is good for one answer, also a bad one.
-    pub(super) fn take(&self, state: &str, browser: &str) -> Option<Pending> {
-        let login = self.held().logins.remove(&hash(state))?;
-        let young = self.clock.now().since(login.at) < LOGIN_MAX;
-        (young && login.browser == hash(browser)).then_some(login)
-    }
-
     /// Open a session; answers its id, which is not kept.
     pub(super) fn open(&self, who: Arc<Principal>) -> Result<String, NoRandomness> {
         let (id, csrf) = (token()?, token()?);
         let now = self.clock.now();
         let mut held = self.held();
-        held.sessions.retain(|_, session| !session.is_over(now));
+        held.retain(|_, session| !session.is_over(now));
         let key = who.key().clone();
-        make_room(&mut held.sessions, PERSON_MAX, |s| *s.who.key() == key);
-        make_room(&mut held.sessions, SESSIONS_MAX, |_| true);
+        make_room(&mut held, PERSON_MAX, |s| *s.who.key() == key);
+        make_room(&mut held, SESSIONS_MAX, |_| true);
         let session = Session {
             who,
             csrf,
             opened: now,
             used: now,
         };
-        held.sessions.insert(hash(&id), session);
+        held.insert(hash(&id), session);
         Ok(id)
     }
 
-    /// The session of an id, which counts as used now.
-    pub(super) fn find(&self, id: &str) -> Option<Session> {
+    /// The session of an id, which counts as used now if a person did something.
+    pub(super) fn find(&self, id: &str, deed: Deed) -> Option<Session> {
         let (key, now) = (hash(id), self.clock.now());
         let mut held = self.held();
-        let session = held.sessions.get_mut(&key)?;
+        let session = held.get_mut(&key)?;
         if session.is_over(now) {
-            held.sessions.remove(&key);
+            held.remove(&key);
             return None;
         }
-        session.used = now;
+        if deed == Deed::Person {
+            session.used = now;
+        }
         Some(session.clone())
     }
 
@@ -175,13 +138,13 @@ impl Sessions {
     pub(super) fn goes_on(&self, id: &str) -> bool {
         let now = self.clock.now();
         let held = self.held();
-        let session = held.sessions.get(&hash(id));
+        let session = held.get(&hash(id));
         session.is_some_and(|session| !session.is_over(now))
     }
 
     /// End a session.
     pub(super) fn close(&self, id: &str) {
-        self.held().sessions.remove(&hash(id));
+        self.held().remove(&hash(id));
     }
 }
 
@@ -219,32 +182,38 @@ mod tests {
         Arc::new(Principal::for_tests("corp", subject, Kind::Human, &[]))
     }
 
-    fn pending(at: Timestamp, browser: &str) -> Pending {
-        Pending {
-            browser: hash(browser),
-            nonce: "n".to_owned(),
-            verifier: "v".to_owned(),
-            next: "/".to_owned(),
-            fresh: false,
-            at,
-        }
-    }
-
     #[test]
     fn a_session_ends_when_idle_and_in_any_case() {
         let (clock, sessions) = sessions();
         let id = sessions.open(person("ann")).unwrap();
         clock.advance(IDLE_MAX - Duration::from_secs(1));
-        assert!(sessions.find(&id).is_some());
+        assert!(sessions.find(&id, Deed::Person).is_some());
         clock.advance(IDLE_MAX);
-        assert!(sessions.find(&id).is_none(), "it was idle");
+        assert!(sessions.find(&id, Deed::Person).is_none(), "it was idle");
         let id = sessions.open(person("ann")).unwrap();
         let begun = clock.now();
         while clock.now().since(begun) < LIFE_MAX {
-            assert!(sessions.find(&id).is_some());
+            assert!(sessions.find(&id, Deed::Person).is_some());
             clock.advance(IDLE_MAX - Duration::from_secs(1));
         }
-        assert!(sessions.find(&id).is_none(), "it was used, and yet it ends");
+        assert!(
+            sessions.find(&id, Deed::Person).is_none(),
+            "it was used, and yet it ends"
+        );
+    }
+
+    #[test]
+    fn a_page_that_asks_by_itself_keeps_no_session_open() {
+        let (clock, sessions) = sessions();
+        let id = sessions.open(person("ann")).unwrap();
+        let asked = Duration::from_secs(60);
+        let mut open = Duration::ZERO;
+        while sessions.find(&id, Deed::Page).is_some() {
+            assert!(sessions.goes_on(&id));
+            clock.advance(asked);
+            open += asked;
+        }
+        assert_eq!(open, IDLE_MAX);
     }
 
     #[test]
@@ -256,9 +225,12 @@ mod tests {
             clock.advance(Duration::from_secs(1));
             sessions.open(person("ann")).unwrap();
         }
-        assert!(sessions.find(&first).is_none());
-        assert!(sessions.find(&other).is_some(), "another person's stays");
-        assert_eq!(sessions.held().sessions.len(), PERSON_MAX + 1);
+        assert!(sessions.find(&first, Deed::Person).is_none());
+        assert!(
+            sessions.find(&other, Deed::Person).is_some(),
+            "another person's stays"
+        );
+        assert_eq!(sessions.held().len(), PERSON_MAX + 1);
     }
 
     #[test]
@@ -268,35 +240,6 @@ mod tests {
         assert_eq!(URL_SAFE_NO_PAD.decode(&id).unwrap().len(), 32);
         assert!(!format!("{sessions:?}").contains(&id));
         sessions.close(&id);
-        assert!(sessions.find(&id).is_none() && !sessions.goes_on(&id));
-    }
-
-    #[test]
-    fn a_state_counts_once_for_its_browser_and_not_for_long() {
-        let (clock, sessions) = sessions();
-        sessions.begin("s1", pending(clock.now(), "mine"));
-        assert!(sessions.take("s1", "another's").is_none());
-        assert!(sessions.take("s1", "mine").is_none(), "it was used up");
-        sessions.begin("s2", pending(clock.now(), "mine"));
-        assert!(sessions.take("s2", "mine").is_some());
-        assert!(sessions.take("s2", "mine").is_none());
-        sessions.begin("s3", pending(clock.now(), "mine"));
-        clock.advance(LOGIN_MAX);
-        assert!(sessions.take("s3", "mine").is_none());
-    }
-
-    #[test]
-    fn logins_under_way_are_bounded() {
-        let (clock, sessions) = sessions();
-        for n in 0..=LOGINS_MAX {
-            clock.advance(Duration::from_millis(1));
-            sessions.begin(&format!("s{n}"), pending(clock.now(), "mine"));
-        }
-        assert_eq!(sessions.held().logins.len(), LOGINS_MAX);
-        assert!(
-            sessions.take("s0", "mine").is_none(),
-            "the oldest made room"
-        );
-        assert!(sessions.take(&format!("s{LOGINS_MAX}"), "mine").is_some());
+        assert!(sessions.find(&id, Deed::Person).is_none() && !sessions.goes_on(&id));
     }
 }

@@ -419,6 +419,12 @@ fn whoever_follows_live_learns_that_something_happened_and_not_what() {
     let held = held();
     let token = callgate::demo::mint(&held.data, Person::Bob, Audience::Console).expect("a token");
     assert_eq!(raw::get(held.console(), "/api/v1/live", None).status, 401);
+    // Who may see nothing here is not told when something happens.
+    let alice =
+        callgate::demo::mint(&held.data, Person::Alice, Audience::Console).expect("a token");
+    let refused = raw::get(held.console(), "/api/v1/live", Some(&alice));
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("audit.read"), "{}", refused.text());
     let mut stream = std::net::TcpStream::connect(held.console()).expect("a connection");
     stream
         .set_read_timeout(Some(std::time::Duration::from_secs(30)))

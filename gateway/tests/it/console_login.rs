@@ -270,14 +270,48 @@ fn a_state_counts_once_and_only_in_the_browser_that_began() {
         .insert(key.clone(), "chosen-by-somebody".to_owned());
     assert_eq!(tossed.get(console, &callback).status, 403);
     assert!(tossed.session(&world).is_none());
-    // A second answer for the same state: the bad tries above used it up, so a fresh one is needed.
-    let login = browser.get(console, "/login");
-    let callback = browser.choose(&world, &login, "bob");
+    // Bad tries of others do not use it up; its own answer does.
     let kept = browser.cookies[&key].clone();
     assert_eq!(browser.get(console, &callback).status, 303);
     browser.cookies.insert(key, kept);
     let again = browser.get(console, &callback);
     assert_eq!(again.status, 403, "{}", again.text());
+}
+
+#[test]
+fn a_body_that_comes_by_the_byte_is_given_up_after_ten_seconds() {
+    use std::io::{Read as _, Write as _};
+    let world = world();
+    let console = world.gateway.console;
+    let mut slow = std::net::TcpStream::connect(console).expect("a connection");
+    slow.set_read_timeout(Some(std::time::Duration::from_millis(500)))
+        .expect("a timeout");
+    let head = format!(
+        "POST /logout HTTP/1.1\r\nHost: {console}\r\nCookie: callgate-session=x\r\nContent-Length: 1000\r\n\r\n"
+    );
+    slow.write_all(head.as_bytes()).expect("a head");
+    // Never still for long; whether the answer is there is looked for in between.
+    let mut seen = Vec::new();
+    let mut bytes = [0; 1024];
+    for _ in 0..240 {
+        match slow.read(&mut bytes) {
+            Ok(length) => {
+                seen.extend_from_slice(&bytes[..length]);
+                break;
+            }
+            Err(_) => {
+                if slow.write_all(b"a").is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(seen.starts_with("HTTP/1.1 400 "), "{seen}");
+    assert!(
+        seen.contains("the body took longer than 10 s to arrive"),
+        "{seen}"
+    );
 }
 
 #[test]
