@@ -347,6 +347,13 @@ fn masked_data_is_replaced_unless_policy_unmasks_it() {
     assert_eq!(said["card"], "[masked:payment-card]");
     let end = world.gateway.end_of(&answer);
     assert_eq!(end["masked"]["email"], 2, "{end}");
+    // M27: what is kept of it, and shown again, is what was released.
+    let call = answer.header("callgate-call").expect("the call's id");
+    let replayed = world.gateway.command(&["calls", "replay", call], &[]);
+    assert!(replayed.contains("[masked:payment-card]"), "{replayed}");
+    for hidden in ["someone@corp", "other@corp", "4111 1111"] {
+        assert!(!replayed.contains(hidden), "{replayed}");
+    }
     let auditor = caller("ann", &["staff", "auditors"]);
     let said = world.gateway.get("/masked/customer", &auditor).json();
     assert_eq!(

@@ -14,6 +14,9 @@ use super::support::{begin_job, call, config, noise, open_on};
 use crate::call::{CallId, Durability};
 use crate::disk::Disk;
 
+/// How many cuts of a long run are between two lines that say where it is.
+const PROGRESS_CUTS: u64 = 2000;
+
 fn env(name: &str, default: u64) -> u64 {
     // Read through std: tests only.
     std::env::var(name)
@@ -173,10 +176,15 @@ async fn runs(name: &str, runs: u64, every: u64, faults: bool) {
     let first = env("CALLGATE_CRASH_SEED", 1);
     let wanted = env("CALLGATE_CRASH_CUTS", 0);
     let cuts = || tally.cuts.load(Ordering::Relaxed);
-    let mut seed = first;
+    let (mut seed, mut told) = (first, 0);
     while seed < first + runs || cuts() < wanted {
         run(seed, every, faults, &tally).await;
         seed += 1;
+        // A long run says where it is, and where it began if it is broken off.
+        if wanted > 0 && cuts() >= told + PROGRESS_CUTS {
+            told = cuts();
+            println!("{name}: seeds {first}..{seed}: {told} of {wanted} power cuts, none lost");
+        }
     }
     let (confirmed, states) = (
         tally.confirmed.load(Ordering::Relaxed),
