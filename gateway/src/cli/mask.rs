@@ -1,4 +1,6 @@
-//! `callgate mask`: what masking would do to a file, without a gateway.
+//! `callgate mask`: what masking would do to a file, without a gateway, and what it did, from the record.
+
+mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
@@ -18,8 +20,11 @@ use crate::policy::{Decision, cases};
 /// What to try.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Print a file as a caller would get it.
+    /// Print a file as a caller would get it, and why.
     Try(Try),
+    /// Which data classes each function returned to how many callers, from the record, and where field
+    /// rules would find them. That somebody asked is recorded.
+    Report(report::Report),
 }
 
 /// A file, and whose eyes it is seen with.
@@ -56,21 +61,32 @@ pub(super) struct Try {
 enum Output {
     /// Masked lines, made safe for a terminal, and the counts.
     Text,
-    /// Only lines that differ, before and after, and the counts.
+    /// Only lines that differ, before and after, and what was found and why.
     Sides,
     /// The masked bytes and nothing else.
     Raw,
     /// The counts by class, as JSON.
     Json,
+    /// What was found and why, a line each; values in clear.
+    Why,
 }
 
-pub(super) fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
-    let Command::Try(asked) = command;
+pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Try(asked) => attempt(config, asked),
+        Command::Report(asked) => report::run(config, asked).await,
+    }
+}
+
+fn attempt(config: &Path, asked: &Try) -> anyhow::Result<ExitCode> {
     let body = std::fs::read(&asked.file).with_context(|| asked.file.display().to_string())?;
     let (settings, unmask) = settings(config, asked)?;
     let by_ending = match asked.file.extension().and_then(|ending| ending.to_str()) {
         Some("json") => "application/json",
         Some("ndjson" | "jsonl") => "application/x-ndjson",
+        Some("csv") => "text/csv",
+        Some("xml") => "application/xml",
+        Some("html" | "htm") => "text/html",
         _ => "text/plain; charset=utf-8",
     };
     let facts = ResponseFacts {
@@ -79,7 +95,9 @@ pub(super) fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> 
         content_encoding: asked.content_encoding.as_deref(),
         head_only: false,
     };
-    let mut masker = Masker::new(settings.plan(&unmask), Arc::new(Needles::none()), &facts)?;
+    // Tokens and pseudonyms that no caller has.
+    let plan = settings.plan(&unmask).for_caller("", "mask try");
+    let mut masker = Masker::new(plan, Arc::new(Needles::none()), &facts)?.explained();
     let mut out = Vec::new();
     for piece in body.chunks(usize::try_from(asked.chunk_bytes)?) {
         masker.push(piece, &mut out)?;
@@ -102,7 +120,9 @@ pub(super) fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> 
         Output::Sides => {
             print_sides(&body, &out);
             print_counts(&summary);
+            print_whys(&summary);
         }
+        Output::Why => print_whys(&summary),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -169,6 +189,23 @@ fn counts(summary: &Summary) -> BTreeMap<&str, u64> {
 fn print_counts(summary: &Summary) {
     for (class, count) in counts(summary) {
         print(&format!("# {class}: {count}"));
+    }
+}
+
+/// Most findings that are explained.
+const WHYS_MAX: usize = 200;
+
+fn print_whys(summary: &Summary) {
+    for why in summary.whys.iter().take(WHYS_MAX) {
+        let (class, value) = (why.class.as_str(), terminal_safe(&why.value));
+        print(&format!(
+            "# {class} `{value}` {}",
+            terminal_safe(&why.text())
+        ));
+    }
+    let more = summary.whys.len().saturating_sub(WHYS_MAX);
+    if more > 0 {
+        print(&format!("# and {more} more"));
     }
 }
 

@@ -140,7 +140,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Approvals(command) => block_on(approvals::run(&command)),
         Command::Revocations(command) => block_on(revoke::run(&command)),
         Command::Witness(command) => block_on(witness::run(&command)),
-        Command::Mask(command) => mask::run(&config, &command),
+        Command::Mask(command) => block_on(mask::run(&config, &command)),
         #[cfg(feature = "demo")]
         Command::Demo(args) => block_on(demo::run(args)),
     }

@@ -10,7 +10,7 @@ use super::automaton::Automaton;
 use super::catalogue;
 use super::class::DataClass;
 use super::detect::Detectors;
-use super::instead::{self, Field, Instead, Keys};
+use super::instead::{self, BY_VALUE, Field, Instead, Keys};
 use super::own::{self, OwnConfig};
 use super::path::Path;
 use super::requests::{RequestGuard, RequestsConfig};
@@ -135,6 +135,8 @@ pub struct Settings {
     scope: Scope,
     /// The keys, and the connection that they are used for.
     vault: Option<(Arc<Vault>, Arc<str>)>,
+    /// The rules' paths, by number.
+    paths: Vec<String>,
     pub(super) fields: Automaton,
     pub(super) detectors: Detectors,
 }
@@ -160,13 +162,21 @@ impl Settings {
             ClassId::try_from(at).ok()
         };
         let instead = instead::compile(&config.instead, &classes, &mut faults);
+        let mut texts = Vec::new();
         let numbered = rules
             .into_iter()
             .filter_map(|(path, class, own)| {
                 let class = number(class.as_str())?;
                 let shared = instead.get(usize::from(class)).copied();
                 let instead = own.or(shared).unwrap_or_default();
-                Some((path, Field { class, instead }))
+                let rule = u16::try_from(texts.len()).unwrap_or(BY_VALUE);
+                texts.push(path.1);
+                let field = Field {
+                    class,
+                    instead,
+                    rule,
+                };
+                Some((path.0, field))
             })
             .collect();
         let fields = match Automaton::new(numbered) {
@@ -192,6 +202,7 @@ impl Settings {
             requests,
             scope: config.scope,
             vault: None,
+            paths: texts,
             fields,
             detectors,
         };
@@ -274,6 +285,11 @@ impl Settings {
         instead.copied().unwrap_or_default()
     }
 
+    /// The path of a rule; `None` for what is no rule's.
+    pub(super) fn path(&self, rule: u16) -> Option<&str> {
+        self.paths.get(usize::from(rule)).map(String::as_str)
+    }
+
     pub(super) fn class(&self, id: ClassId) -> Option<&DataClass> {
         self.classes.get(usize::from(id))
     }
@@ -331,7 +347,7 @@ fn rules(
     config: &Config,
     classes: &mut BTreeSet<DataClass>,
     faults: &mut Vec<Fault>,
-) -> Vec<(Path, DataClass, Option<Instead>)> {
+) -> Vec<((Path, String), DataClass, Option<Instead>)> {
     let mut rules = Vec::new();
     let fields = config.fields.iter().map(|(path, field)| {
         let place = format!("fields.\"{path}\"");
@@ -357,11 +373,11 @@ fn rules(
         };
         match class.parse::<DataClass>() {
             Ok(class) => match path.parse::<Path>() {
-                Ok(path) => {
+                Ok(parsed) => {
                     let unfit = instead.and_then(|instead| instead::unfit(class.as_str(), instead));
                     unfit.into_iter().for_each(&mut fault);
                     classes.insert(class.clone());
-                    rules.push((path, class, instead));
+                    rules.push(((parsed, path.clone()), class, instead));
                 }
                 Err(error) => fault(error.to_string()),
             },

@@ -133,6 +133,7 @@ impl CsvCodec {
             }
         }
         self.places.close(inspector);
+        inspector.forget_name();
         self.names = Some(names);
         out.extend_from_slice(end);
         Ok(())

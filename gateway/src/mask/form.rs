@@ -86,6 +86,7 @@ impl FormCodec {
                 written(rule, plain.text(), value, inspector, out);
             }
             out.extend_from_slice(end);
+            inspector.forget_name();
         }
         Ok(())
     }

@@ -7,12 +7,36 @@ use super::config::Mode;
 use super::config::{ClassId, Plan};
 use super::detect::context::Announced;
 use super::detect::{self, Hit};
-use super::instead::{Field, Found, Instead};
+use super::explain::{self, How, Why};
+use super::instead::{BY_VALUE, Field, Found, Instead};
 use super::view::View;
 
 /// Text that stands for a fault in a detector.
 #[cfg(test)]
 pub(super) const BROKEN: &[u8] = b"this text breaks a detector";
+
+/// Longest name of a member, column, field or element that is kept with what was found there, and most of
+/// them of one answer.
+const NAME_BYTES_MAX: usize = 40;
+const PLACES_MAX: usize = 32;
+
+/// The name in front of the value that is read now.
+#[derive(Debug)]
+struct Name {
+    bytes: [u8; NAME_BYTES_MAX],
+    length: usize,
+}
+
+impl Name {
+    /// The name, if it is a plain word: others may be data themselves.
+    fn plain(&self) -> Option<&str> {
+        let name = self.bytes.get(..self.length)?;
+        let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        let digits = name.iter().filter(|byte| byte.is_ascii_digit()).count();
+        (self.length > 0 && digits <= 4 && name.iter().all(word))
+            .then(|| std::str::from_utf8(name).ok())?
+    }
+}
 
 /// One call's detectors and counters.
 #[derive(Debug)]
@@ -22,6 +46,11 @@ pub(super) struct Inspector {
     counts: Vec<u64>,
     /// A finding because of which the answer is withheld.
     blocked: Option<ClassId>,
+    name: Name,
+    /// Names of what was found by value, and how often.
+    places: BTreeMap<(ClassId, String), u64>,
+    /// Why, if somebody asks.
+    whys: Option<Vec<Why>>,
 }
 
 impl Inspector {
@@ -32,6 +61,12 @@ impl Inspector {
             hits: Vec::new(),
             counts,
             blocked: None,
+            name: Name {
+                bytes: [0; NAME_BYTES_MAX],
+                length: 0,
+            },
+            places: BTreeMap::new(),
+            whys: None,
         }
     }
 
@@ -40,8 +75,20 @@ impl Inspector {
         self.plan.settings.class(self.blocked?)
     }
 
-    fn note(&mut self, Field { class, instead }: Field) {
+    fn note(&mut self, field: Field) {
+        let Field { class, instead, .. } = field;
         bump(&mut self.counts, class);
+        if field.rule == BY_VALUE
+            && let Some(name) = self.name.plain()
+        {
+            let key = (class, name.to_owned());
+            let room = self.places.len() < PLACES_MAX;
+            match self.places.get_mut(&key) {
+                Some(count) => *count = count.saturating_add(1),
+                None if room => drop(self.places.insert(key, 1)),
+                None => {}
+            }
+        }
         if instead == Instead::Block && self.plan.mode() == Mode::On {
             self.blocked.get_or_insert(class);
         }
@@ -50,7 +97,56 @@ impl Inspector {
     /// What is done with a class that was found by value.
     pub(super) fn by_value(&self, class: ClassId) -> Field {
         let instead = self.plan.settings.instead(class);
-        Field { class, instead }
+        Field {
+            class,
+            instead,
+            rule: BY_VALUE,
+        }
+    }
+
+    /// Keeps why each value was found.
+    pub(super) fn trace(&mut self) {
+        self.whys = Some(Vec::new());
+    }
+
+    /// What was kept of that.
+    pub(super) fn whys(&mut self) -> Vec<Why> {
+        self.whys.take().unwrap_or_default()
+    }
+
+    /// The names of what was found by value, and how often, by class.
+    pub(super) fn places(&self) -> BTreeMap<DataClass, BTreeMap<String, u64>> {
+        let mut places: BTreeMap<DataClass, BTreeMap<String, u64>> = BTreeMap::new();
+        for ((class, name), count) in &self.places {
+            if let Some(class) = self.plan.settings.class(*class) {
+                let names = places.entry(class.clone()).or_default();
+                names.insert(name.clone(), *count);
+            }
+        }
+        places
+    }
+
+    /// What is read from now on has no name.
+    pub(super) fn forget_name(&mut self) {
+        self.name.length = 0;
+    }
+
+    /// Keeps why the last search of `text` found what it did.
+    fn explain(&mut self, text: &[u8]) {
+        let Some(whys) = &mut self.whys else { return };
+        let settings = &self.plan.settings;
+        for hit in &self.hits {
+            let span = text.get(hit.start..hit.end).unwrap_or_default();
+            let how = How::Value {
+                encoded: settings.detectors.encoding(span),
+                before: explain::before(text, hit.start),
+            };
+            whys.extend(settings.class(hit.class).map(|class| Why {
+                class: class.clone(),
+                value: explain::value(span),
+                how,
+            }));
+        }
     }
 
     pub(super) fn plan(&self) -> &Plan {
@@ -65,6 +161,7 @@ impl Inspector {
         plan.settings
             .detectors
             .inspect(text, |class| plan.covers(class), hits);
+        self.explain(text);
         self.count()
     }
 
@@ -74,6 +171,7 @@ impl Inspector {
         plan.settings.detectors.inspect_number(digits, hits);
         hits.retain(|hit| plan.covers(hit.class));
         hits.truncate(1);
+        self.explain(digits);
         self.count();
         self.hits.first().map(|hit| hit.class)
     }
@@ -94,6 +192,7 @@ impl Inspector {
             class: hit.class,
         }));
         detect::merge(hits);
+        self.explain(text.get(from..).unwrap_or_default());
         self.count()
     }
 
@@ -137,7 +236,12 @@ impl Inspector {
     }
 
     /// What a name says of its value.
-    pub(super) fn announces(&self, name: &[u8]) -> Option<Announced> {
+    pub(super) fn announces(&mut self, name: &[u8]) -> Option<Announced> {
+        self.name.length = 0;
+        if let Some(kept) = self.name.bytes.get_mut(..name.len()) {
+            kept.copy_from_slice(name);
+            self.name.length = name.len();
+        }
         let context = self.plan.settings.detectors.context.as_ref()?;
         context.announced(name)
     }
@@ -186,12 +290,35 @@ impl Inspector {
     /// A value is replaced, by its place or because its name announced it: counts it; what stands there.
     pub(super) fn field(&mut self, field: Field, value: Found<'_>) -> String {
         self.note(field);
+        self.explain_field(field, value);
         self.instead(field, value)
     }
 
     /// A value is left out.
     pub(super) fn drop_field(&mut self, field: Field) {
         self.note(field);
+        self.explain_field(field, Found::Beyond);
+    }
+
+    fn explain_field(&mut self, field: Field, value: Found<'_>) {
+        let Some(whys) = &mut self.whys else { return };
+        let settings = &self.plan.settings;
+        let value = match value {
+            Found::Text { text, .. } | Found::Scalar(text) => explain::value(text),
+            Found::Beyond => "…".to_owned(),
+        };
+        let how = match settings.path(field.rule) {
+            Some(path) => How::Rule(path.to_owned()),
+            None => {
+                let name = self.name.bytes.get(..self.name.length);
+                How::Name(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
+            }
+        };
+        whys.extend(settings.class(field.class).map(|class| Why {
+            class: class.clone(),
+            value,
+            how,
+        }));
     }
 
     /// What stands in place of a finding by value that was counted.
@@ -199,7 +326,8 @@ impl Inspector {
         self.instead(self.by_value(class), value)
     }
 
-    fn instead(&self, Field { class, instead }: Field, value: Found<'_>) -> String {
+    fn instead(&self, field: Field, value: Found<'_>) -> String {
+        let Field { class, instead, .. } = field;
         match self.plan.settings.class(class) {
             Some(name) => instead.text(name, value, self.plan.keys().as_ref()),
             None => "[masked]".to_owned(),

@@ -48,7 +48,12 @@ pub(super) struct Field {
     pub(super) class: ClassId,
     /// What is put in its place.
     pub(super) instead: Instead,
+    /// Which rule; [`BY_VALUE`] for what is no rule's.
+    pub(super) rule: u16,
 }
+
+/// In place of a rule's number: found by value or by name.
+pub(super) const BY_VALUE: u16 = u16::MAX;
 
 /// A value that is replaced, as far as it is in memory.
 #[derive(Clone, Copy, Debug)]

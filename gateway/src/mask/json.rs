@@ -66,7 +66,9 @@ impl JsonCodec {
             walker: &mut self.walker,
             announced: &mut self.announced,
         };
-        Ok(self.scanner.finish(&mut masking, out)?)
+        let ended = self.scanner.finish(&mut masking, out);
+        inspector.forget_name();
+        Ok(ended?)
     }
 }
 
@@ -87,7 +89,7 @@ impl Visitor for Masking<'_> {
                         self.inspector.drop_field(field);
                         Verdict::Drop
                     }
-                    None => self.string(token),
+                    None => self.key(token),
                 }
             }
             Kind::ObjectStart | Kind::ArrayStart => match self.rule() {
@@ -184,6 +186,7 @@ impl Masking<'_> {
     }
 
     fn close(&mut self) {
+        self.inspector.forget_name();
         let rules = &self.inspector.plan().settings.fields;
         if !rules.is_empty() {
             self.walker.close(rules);
@@ -214,6 +217,15 @@ impl Masking<'_> {
         let view = view::unescape_json(source);
         let text = view.text();
         self.put(field, Found::Text { source, text })
+    }
+
+    /// A name that is data itself is kept nowhere.
+    fn key(&mut self, token: &Token<'_>) -> Verdict {
+        let verdict = self.string(token);
+        if verdict != Verdict::Keep {
+            self.inspector.forget_name();
+        }
+        verdict
     }
 
     fn string(&mut self, token: &Token<'_>) -> Verdict {

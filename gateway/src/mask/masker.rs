@@ -8,6 +8,7 @@ use super::body::Body;
 use super::class::DataClass;
 use super::coding::{Caps, Coding, Decoder};
 use super::config::{Mode, Plan};
+use super::explain::Why;
 use super::inspector::Inspector;
 use super::media::{FieldRules, Format};
 use super::needles::{Needles, Scrubber};
@@ -33,6 +34,11 @@ pub struct Summary {
     pub hits: BTreeMap<DataClass, u64>,
     /// Findings that were only counted (mode `observe`).
     pub observed: BTreeMap<DataClass, u64>,
+    /// Names of members, columns, fields and elements under which something was found by value, and how
+    /// often, by class: plain words of at most 40 bytes, at most 32 of them.
+    pub places: BTreeMap<DataClass, BTreeMap<String, u64>>,
+    /// Why, if that was asked for.
+    pub whys: Vec<Why>,
     /// Secrets that were overwritten.
     pub scrubbed: u64,
     /// Why the rest was not looked at (mode `observe` only; in mode `on` it is not delivered).
@@ -111,6 +117,14 @@ impl Masker {
         })
     }
 
+    /// The same, keeping why each value was found: for whoever tries masking, never for an answer that is
+    /// delivered.
+    #[must_use]
+    pub fn explained(mut self) -> Self {
+        self.inspector.trace();
+        self
+    }
+
     /// Whether the body's length may change: `Content-Length` is then not to be forwarded.
     #[must_use]
     pub fn changes_length(&self) -> bool {
@@ -140,6 +154,7 @@ impl Masker {
     }
 
     fn look_at_value(&mut self, name: &str, value: &[u8]) -> Result<Option<Vec<u8>>, Withheld> {
+        self.inspector.forget_name();
         let scrubbed = self.scrubber.whole(value);
         let text = scrubbed.as_deref().unwrap_or(value);
         let searched = self.mode != Mode::Off && !is_length(name);
@@ -180,17 +195,22 @@ impl Masker {
         guarded(|| self.end(out))?;
         self.allowed()?;
         let counts = self.inspector.counts();
+        let (places, whys) = (self.inspector.places(), self.inspector.whys());
         let scrubbed = self.scrubber.count();
         let uninspected = self.uninspected;
         Ok(match self.mode {
             Mode::On | Mode::Off => Summary {
                 hits: counts,
+                places,
+                whys,
                 scrubbed,
                 uninspected,
                 ..Summary::default()
             },
             Mode::Observe => Summary {
                 observed: counts,
+                places,
+                whys,
                 scrubbed,
                 uninspected,
                 ..Summary::default()

@@ -268,9 +268,10 @@ impl XmlCodec {
     fn end_tag(
         &mut self,
         tag: &[u8],
-        inspector: &Inspector,
+        inspector: &mut Inspector,
         out: &mut Vec<u8>,
     ) -> Result<(), Withheld> {
+        inspector.forget_name();
         let name = tag.get(2..tag.len() - 1).unwrap_or_default();
         if self.open.pop().as_deref() != Some(name.trim_ascii_end()) {
             return Err(Reason::Markup("an element is not closed where it should be").into());

@@ -218,6 +218,8 @@ pub struct End {
     pub trailers: Option<Value>,
     /// How many values were masked, by data class.
     pub masked: BTreeMap<String, u64>,
+    /// Under which names values were found, by data class; sealed.
+    pub places: Option<Value>,
     /// How many times the credential was scrubbed out of the answer.
     pub scrubbed: u64,
     /// Milliseconds until the function's answer ended, or failed.
@@ -237,6 +239,7 @@ impl End {
             response_head: None,
             trailers: None,
             masked: BTreeMap::new(),
+            places: None,
             scrubbed: 0,
             upstream_ms: None,
             total_ms: 0,

@@ -443,15 +443,15 @@ impl Sealer {
         }
         let head = job.end.response_head.as_ref().map(raw);
         let trailers = job.end.trailers.as_ref().map(raw);
+        let places = job.end.places.as_ref().map(raw);
         if head.is_some() || trailers.is_some() {
             let null = RawValue::NULL.to_owned();
-            let ending = document(
-                &serde_json::json!({}),
-                &[
-                    ("head", head.as_ref().unwrap_or(&null)),
-                    ("trailers", trailers.as_ref().unwrap_or(&null)),
-                ],
-            );
+            let or_null =
+                |part: &Option<Box<RawValue>>| part.clone().unwrap_or_else(|| null.clone());
+            let (head, trailers) = (or_null(&head), or_null(&trailers));
+            let mut members = vec![("head", head.as_ref()), ("trailers", trailers.as_ref())];
+            members.extend(places.as_deref().map(|places| ("places", places)));
+            let ending = document(&serde_json::json!({}), &members);
             self.seal_all(&mut frames, &key, Part::Ending, 0, ending.as_bytes());
         }
         let mut leaf = self.fields("call.end");

@@ -348,6 +348,7 @@ impl Masked {
                 .iter()
                 .map(|(class, count)| (class.to_string(), *count))
                 .collect(),
+            places: places_json(&self.summary),
             scrubbed: self.summary.scrubbed,
             upstream_ms: Some(millis(self.upstream)),
             total_ms: millis(whole),
@@ -355,6 +356,15 @@ impl Masked {
         };
         self.ongoing.close(end, kept).await.map(|_| ())
     }
+}
+
+/// Under which names values were found, for the record's sealed part.
+fn places_json(summary: &Summary) -> Option<serde_json::Value> {
+    let classes = summary
+        .places
+        .iter()
+        .map(|(class, names)| (class.to_string(), serde_json::json!(names)));
+    (!summary.places.is_empty()).then(|| serde_json::Value::Object(classes.collect()))
 }
 
 fn response_withheld(operator: String) -> Refusal {

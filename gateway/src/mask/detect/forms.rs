@@ -16,6 +16,13 @@ pub(super) struct FormRule {
     valid: fn(&[u8]) -> bool,
 }
 
+impl FormRule {
+    /// How it looks.
+    pub(super) const fn forms(&self) -> &'static [&'static str] {
+        self.forms
+    }
+}
+
 const fn rule(
     class: &'static str,
     forms: &'static [&'static str],

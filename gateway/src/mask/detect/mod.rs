@@ -14,11 +14,14 @@ mod network;
 mod numbers;
 mod phones;
 mod places;
+mod proof;
 mod rules;
 pub(super) mod secrets;
 mod values;
 pub(super) mod wallets;
 mod words;
+
+pub(super) use proof::{proof, told_by_name};
 
 use super::config::ClassId;
 use super::own::OwnDetectors;
@@ -224,6 +227,24 @@ impl Detectors {
         hits.clear();
         self.digits.scan(digits, hits);
         self.own.scan(digits, hits);
+    }
+
+    /// How a finding is encoded in its span, if it is.
+    pub(super) fn encoding(&self, span: &[u8]) -> Option<&'static str> {
+        let found = |text: &[u8]| {
+            let mut hits = Vec::new();
+            self.scan(text, Marks::of(text), &mut hits);
+            !hits.is_empty()
+        };
+        if found(span) {
+            return None;
+        }
+        if view::unescape(span).is_some_and(|view| found(view.text())) {
+            return Some("behind escapes");
+        }
+        let mut runs = false;
+        view::encoded_runs(span, &mut |_, _, decoded| runs |= found(decoded));
+        runs.then_some("inside base64 or hexadecimal")
     }
 
     /// The first byte of what may still grow with the text that follows, if there is such: a

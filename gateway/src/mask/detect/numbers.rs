@@ -18,6 +18,18 @@ pub(super) struct NumberRule {
     valid: fn(&[u8]) -> bool,
 }
 
+impl NumberRule {
+    /// How its digits are grouped, in words.
+    pub(super) fn layout(&self) -> String {
+        let layout = |groups: &&[usize]| {
+            let groups: Vec<_> = groups.iter().map(ToString::to_string).collect();
+            groups.join("-")
+        };
+        let layouts: Vec<_> = self.layouts.iter().map(layout).collect();
+        layouts.join(" or ")
+    }
+}
+
 const fn rule(
     class: &'static str,
     layouts: &'static [&'static [usize]],

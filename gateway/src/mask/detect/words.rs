@@ -15,6 +15,13 @@ pub(super) struct WordRule {
     valid: fn(&[u8]) -> bool,
 }
 
+impl WordRule {
+    /// How it looks.
+    pub(super) const fn form(&self) -> &'static str {
+        self.form
+    }
+}
+
 const fn rule(class: &'static str, form: &'static str, valid: fn(&[u8]) -> bool) -> WordRule {
     WordRule { class, form, valid }
 }
