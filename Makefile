@@ -8,9 +8,9 @@ bench: ; @scripts/bench.sh $(ARGS)
 bench-mask: ; @scripts/bench-mask.sh $(ARGS)
 eval-mask: ; @scripts/eval-mask.sh $(ARGS)
 mask-oracle: ; @scripts/mask-oracle.sh
-crash: ; @scripts/crash.sh
+crash: ; @scripts/crash.sh $(ARGS)
 gen: ; @scripts/gen.sh
 console: ; @scripts/console.sh
 screenshots: ; @scripts/screenshots.sh
-fuzz-smoke: ; @scripts/fuzz-smoke.sh
+fuzz-smoke: ; @scripts/fuzz-smoke.sh $(ARGS)
 sabotage: ; @scripts/sabotage.sh $(ARGS)
