@@ -35,7 +35,7 @@ fn begun(n: u64, noise: u64) -> Seen {
         id,
         index: 2 * n,
         start: place(2 * n, noise),
-        at: place(2 * n, noise + (3 << 40)),
+        at: place(2 * n, noise.wrapping_add(3 << 40)),
         ms: 1_700_000_000_000 + n * 3 + (noise >> 50) % 3,
         what: What::Begin(Facts {
             function: Some(format!("fn/call-{}", (noise >> 20) % FUNCTIONS)),
