@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::call::{CallId, Effect, FunctionId, Sameness};
 use crate::clock::Timestamp;
 use crate::identity::{Actor, Kind, Principal, PrincipalKey};
-use crate::policy::Terms;
-use crate::store::{self, AskLimits, Asked, Full, NewApproval};
+use crate::policy::{GRANT_USES_MAX, Terms};
+use crate::store::{self, AskLimits, Asked, Full, GrantRow, NewApproval, StandingYes};
 
+use super::grant::Standing;
 use super::seal::{Broken, Fields, Part, hex};
 use super::{
     ApprovalId, Approvals, CHANGES_MAX, Error, FROZEN_BYTES_MAX, INPUT_BYTES_MAX, OWNER_CLAIM,
@@ -69,6 +70,19 @@ pub struct Ticket {
     pub retry_after: Duration,
     /// The keyed hash that votes are bound to, hexadecimal; for the record.
     pub binding: String,
+    /// The grants that cover it and were asked to stand; for the record. A grant whose last use another
+    /// call took at this moment stands here and gave no vote.
+    pub grants: Vec<String>,
+}
+
+const fn bound_of(full: Full) -> &'static str {
+    match full {
+        Full::Principal => "of this caller",
+        Full::Rate => "asked by this caller in the last hour",
+        Full::Total => "in all",
+        Full::Bytes => "by their size",
+        Full::Changes => "the audit record is behind",
+    }
 }
 
 /// Why a question was not taken. In every case nothing was executed by it.
@@ -142,6 +156,19 @@ impl Apart {
         apart
     }
 
+    /// Whether this one's grant must not stand.
+    pub(super) fn keeps_grant(&self, grant: &GrantRow) -> bool {
+        let key = PrincipalKey {
+            issuer: grant.issuer.clone(),
+            subject: grant.subject.clone(),
+        };
+        self.principals.contains(&key)
+            || grant
+                .handle
+                .as_ref()
+                .is_some_and(|person| self.people.contains(person))
+    }
+
     /// Whether this one must not vote.
     pub(super) fn keeps(&self, voter: &Principal) -> bool {
         self.principals.contains(voter.key())
@@ -173,54 +200,71 @@ impl Approvals {
     pub async fn ask(&self, question: Question<'_>) -> Result<Ticket, AskError> {
         let now = self.now();
         let new = self.freeze(&question, now)?;
-        let id = ApprovalId::of(&new.id)?;
+        let apart = Apart::of(question.principal, &question.apart);
+        let mut of = Standing {
+            id: new.id.clone(),
+            binding: new.binding.clone(),
+            caller: new.caller.clone(),
+            function: new.function.clone(),
+        };
+        let mut standing = self.standing(&of, &question, &apart).await?;
         let expires = new.decide_by;
-        let binding = hex(&new.binding);
-        let asked = self.inner.store.ask(new, self.limits(), now).await?;
-        match asked {
+        let limits = self.limits(&standing);
+        let asked = self.inner.store.ask(new, limits, now).await?;
+        let (state, joined, expires) = match asked {
             Asked::New => {
-                self.woken(id.as_str());
-                Ok(Ticket {
-                    id,
-                    state: State::Pending,
-                    joined: false,
-                    expires,
-                    retry_after: RETRY_AFTER,
-                    binding,
-                })
+                self.woken(&of.id);
+                (State::Pending, false, expires)
             }
-            Asked::Joined(row) => Ok(Ticket {
-                id: ApprovalId::of(&row.id)?,
-                state: row.state.at(row.expires, now),
-                joined: true,
-                expires: row.expires,
-                retry_after: RETRY_AFTER,
-                binding: hex(&row.binding),
-            }),
-            Asked::Indeterminate(id) => Err(AskError::Indeterminate(ApprovalId::of(&id)?)),
-            Asked::Denied { id, until } => Err(AskError::Denied {
-                id: ApprovalId::of(&id)?,
-                until,
-            }),
-            Asked::Conflict(id) => Err(AskError::Conflict(ApprovalId::of(&id)?)),
-            Asked::CoolingDown(until) => Err(AskError::CoolingDown(until)),
-            Asked::Full(full) => Err(AskError::TooManyPending(match full {
-                Full::Principal => "of this caller",
-                Full::Rate => "asked by this caller in the last hour",
-                Full::Total => "in all",
-                Full::Bytes => "by their size",
-                Full::Changes => "the audit record is behind",
-            })),
+            Asked::Joined(row) => {
+                of.id.clone_from(&row.id);
+                of.binding.clone_from(&row.binding);
+                if !standing.is_empty() {
+                    standing = self.standing(&of, &question, &apart).await?;
+                }
+                (row.state.at(row.expires, now), true, row.expires)
+            }
+            Asked::Indeterminate(id) => {
+                return Err(AskError::Indeterminate(ApprovalId::of(&id)?));
+            }
+            Asked::Denied { id, until } => {
+                let id = ApprovalId::of(&id)?;
+                return Err(AskError::Denied { id, until });
+            }
+            Asked::Conflict(id) => return Err(AskError::Conflict(ApprovalId::of(&id)?)),
+            Asked::CoolingDown(until) => return Err(AskError::CoolingDown(until)),
+            Asked::Full(full) => return Err(AskError::TooManyPending(bound_of(full))),
+        };
+        let mut ticket = Ticket {
+            id: ApprovalId::of(&of.id)?,
+            state,
+            joined,
+            expires,
+            retry_after: RETRY_AFTER,
+            binding: hex(&of.binding),
+            grants: Vec::new(),
+        };
+        if state == State::Pending && !standing.is_empty() {
+            ticket.grants = standing.iter().map(|yes| yes.grant.clone()).collect();
+            ticket.state = self.stand(&ticket.id, standing).await?;
         }
+        Ok(ticket)
     }
 
-    fn limits(&self) -> AskLimits {
+    /// Bounds of a question. They keep people from being flooded, so what grants answer counts by the
+    /// grants' own number; bounds of memory hold for all.
+    fn limits(&self, standing: &[StandingYes]) -> AskLimits {
         let config = &self.inner.config;
+        let more = if standing.is_empty() {
+            0
+        } else {
+            i64::from(GRANT_USES_MAX)
+        };
         AskLimits {
-            open_per_principal_max: i64::from(config.pending_per_principal_max),
+            open_per_principal_max: i64::from(config.pending_per_principal_max) + more,
             open_max: i64::from(PENDING_MAX),
             bytes_max: i64::try_from(config.pending_bytes_max).unwrap_or(i64::MAX),
-            asks_per_hour_max: i64::from(config.asks_per_hour_max),
+            asks_per_hour_max: i64::from(config.asks_per_hour_max) + more,
             changes_max: CHANGES_MAX,
             cooldown: Duration::from_secs(config.cooldown_s),
             indeterminate_kept: RESULT_KEPT,

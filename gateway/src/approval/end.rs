@@ -158,6 +158,7 @@ impl Approvals {
                 expires: new.decide_by,
                 retry_after: std::time::Duration::from_secs(5),
                 binding: hex(&new.binding),
+                grants: Vec::new(),
             }),
             None => None,
         };

@@ -31,8 +31,10 @@
 mod ask;
 mod end;
 mod figures;
+mod grant;
 mod id;
 mod open;
+mod pattern;
 mod run;
 mod seal;
 mod shown;
@@ -52,7 +54,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{SharedClock, Timestamp};
 use crate::identity::Principal;
 use crate::secret::Secret;
-use crate::store::{self, Change, Revoked, Store};
+use crate::store::{self, Change, GrantsOf, Revoked, Store};
 
 use seal::{Broken, Fields, Keys};
 
@@ -60,7 +62,9 @@ pub use crate::store::State;
 pub use ask::{AskError, Question, Ticket};
 pub use end::{Outcome, Voided};
 pub use figures::{FunctionFigures, RUBBER_STAMP};
+pub use grant::{GrantNote, GrantView, Widening, WideningError};
 pub use id::ApprovalId;
+pub use pattern::PatternError;
 pub use run::{Execution, TakeError, Voter};
 pub use shown::{Difference, Place, PlaceKind, RecentView, Shown, ShownText, SinceLast};
 pub use terminal::terminal_safe;
@@ -316,6 +320,10 @@ impl Approvals {
                 .await?;
             changed.extend(reopened);
         }
+        for which in grants_hit(what) {
+            let by = "a revocation".to_owned();
+            self.inner.store.end_grants(which, by, now).await?;
+        }
         for id in &changed {
             self.woken(id);
         }
@@ -424,6 +432,26 @@ impl Approvals {
                 .add(actor.subject.as_bytes());
         }
         self.inner.keys.hash(&fields)
+    }
+}
+
+/// The grants that a revocation ends: by and for whoever it hits. The granter's token is looked up when
+/// a call runs.
+fn grants_hit(what: &Revoked) -> Vec<GrantsOf> {
+    match what {
+        Revoked::Principal { issuer, subject } => {
+            let subject = Some(subject.clone());
+            vec![
+                GrantsOf::Granter(issuer.clone(), subject.clone()),
+                GrantsOf::Asker(issuer.clone(), subject),
+            ]
+        }
+        Revoked::Issuer(alias) => vec![
+            GrantsOf::Granter(alias.clone(), None),
+            GrantsOf::Asker(alias.clone(), None),
+        ],
+        Revoked::Approval(id) => vec![GrantsOf::Approval(id.clone())],
+        Revoked::Token { .. } | Revoked::TokenHash(_) | Revoked::Connection(_) => Vec::new(),
     }
 }
 

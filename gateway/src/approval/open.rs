@@ -60,6 +60,7 @@ impl Approvals {
                 handle: vote.handle.clone(),
                 groups: groups_of(vote)?,
                 snapshot: self.snapshot(vote)?,
+                grant: vote.grant.clone(),
             });
         }
         Ok(counted)

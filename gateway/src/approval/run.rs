@@ -55,6 +55,8 @@ pub struct Voter {
     pub groups: Vec<String>,
     /// The person as verified for the vote; `None` when an older version kept none.
     pub snapshot: Option<VoterSnapshot>,
+    /// The grant that the yes comes from.
+    pub grant: Option<String>,
 }
 
 /// An approved call that this instance holds, alone, to run it once. It is spent by
@@ -133,6 +135,12 @@ impl Execution {
     /// Whose yes opened them, to be checked against revocations ([`Approvals::void`]).
     pub fn voters(&self) -> &[Voter] {
         &self.voters
+    }
+
+    /// The grants that opened it.
+    pub fn grants(&self) -> Vec<String> {
+        let grants = self.voters.iter();
+        grants.filter_map(|voter| voter.grant.clone()).collect()
     }
 
     /// How often this approval has been taken, this time included: for the begin record.
@@ -230,6 +238,7 @@ fn execution(
             rule: yes.rule,
             groups: yes.groups,
             snapshot: yes.snapshot,
+            grant: yes.grant,
         })
         .collect();
     Ok(Execution {

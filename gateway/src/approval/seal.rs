@@ -33,6 +33,8 @@ pub(super) enum Part {
     Voter,
     /// The typed input, for comparison.
     Input,
+    /// The arguments that a grant covers.
+    Pattern,
 }
 
 impl Part {
@@ -44,6 +46,7 @@ impl Part {
             Self::Result => b"result",
             Self::Voter => b"voter",
             Self::Input => b"input",
+            Self::Pattern => b"pattern",
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Yes {
     pub(super) groups: Vec<String>,
     /// The voter as verified for the vote; `None` in votes of older versions.
     pub(super) snapshot: Option<VoterSnapshot>,
+    /// The grant that it comes from.
+    pub(super) grant: Option<String>,
 }
 
 /// The rules that are opened.

@@ -70,6 +70,8 @@ pub struct VoteView {
     pub at: String,
     /// When it was voided, RFC 3339; such a vote does not count.
     pub voided_at: Option<String>,
+    /// The grant that it comes from; absent when the person cast it on this very call.
+    pub grant: Option<String>,
 }
 
 /// One approval rule and how far it is.
@@ -89,6 +91,10 @@ pub struct RuleView {
     pub acr: Vec<String>,
     /// A yes needs a sign-in at most so many seconds ago, by the token's `auth_time`.
     pub max_age_s: Option<u64>,
+    /// For how many later calls a yes may be widened; absent: it is for this call only.
+    pub grant_uses_max: Option<u32>,
+    /// For how many seconds at most.
+    pub grant_within_max_s: Option<u64>,
     /// Whether it is opened.
     pub open: bool,
     /// Its votes, oldest first.
@@ -246,6 +252,8 @@ impl Approvals {
             reason: rule.reason.clone(),
             acr: rule.step_up.acr.clone(),
             max_age_s: rule.step_up.max_age.map(|age| age.as_secs()),
+            grant_uses_max: rule.grant.map(|grant| grant.uses),
+            grant_within_max_s: rule.grant.map(|grant| grant.within.as_secs()),
             open: open.contains(&rule.hash),
             votes,
         })
@@ -263,6 +271,7 @@ impl Approvals {
             reason: String::from_utf8(reason).map_err(|_| Broken)?,
             at: vote.at.to_string(),
             voided_at: vote.voided.map(|at| at.to_string()),
+            grant: vote.grant.clone(),
         })
     }
 }

@@ -15,7 +15,10 @@ use crate::store::{self, VoteRow, Voted};
 use super::ask::Apart;
 use super::seal::{Broken, Fields, Part, random_hex};
 use super::voter::VoterSnapshot;
-use super::{ApprovalId, Approvals, Error, REASON_BYTES_MAX, SKEW_MAX, State};
+use super::{
+    ApprovalId, Approvals, Error, GrantNote, REASON_BYTES_MAX, SKEW_MAX, State, Widening,
+    WideningError,
+};
 
 /// Yes or no.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +48,8 @@ pub struct Ballot<'a> {
     pub seen: Option<&'a str>,
     /// When and from where the voter acts.
     pub facts: PersonFacts,
+    /// Widen the yes to later calls.
+    pub widen: Option<&'a Widening>,
 }
 
 /// What must be on the audit record before the vote counts.
@@ -72,6 +77,8 @@ pub struct VoteNote {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+    /// The grant that it gives.
+    pub grant: Option<GrantNote>,
 }
 
 /// Why a vote did not count.
@@ -107,6 +114,9 @@ pub enum VoteError {
     /// What the page showed is not what is stored.
     #[error("the approval is not the one that was shown: load it again")]
     NotWhatWasShown,
+    /// It cannot be widened like that.
+    #[error(transparent)]
+    Widening(#[from] WideningError),
     /// Too long a reason.
     #[error("the reason is longer than 2000 bytes")]
     ReasonTooLong,
@@ -195,7 +205,13 @@ impl Approvals {
         if !allowed(rule) {
             return Err(VoteError::NotAllowed);
         }
-        let (vote, note) = self.written(&ballot, &row, rule, &groups)?;
+        let (vote, mut note) = self.written(&ballot, &row, rule, &groups)?;
+        let mut grant = None;
+        if let Some(widening) = ballot.widen {
+            let given = self.granted(widening, &row, rule, &vote, &opened.summary)?;
+            note.grant = Some(given.1);
+            grant = Some(given.0);
+        }
         let again =
             |v: &VoteRow| v.voided.is_none() && v.rule == vote.rule && v.person == vote.person;
         if votes.iter().any(again) {
@@ -204,7 +220,12 @@ impl Approvals {
         record(note)
             .await
             .map_err(|error| VoteError::NotRecorded(Box::new(error)))?;
-        self.count(ballot.approval, vote).await
+        let state = self.count(ballot.approval, vote).await?;
+        if let Some(grant) = grant {
+            // The yes counts whether or not it can stand for more.
+            self.inner.store.add_grant(grant, self.now()).await?;
+        }
+        Ok(state)
     }
 
     /// The vote is on record: write it and let it count.
@@ -295,6 +316,7 @@ impl Approvals {
             at: self.now(),
             mac: Vec::new(),
             voided: None,
+            grant: None,
         };
         vote.mac = keys.sign_vote(&vote_fields(&row.binding, &vote));
         let note = VoteNote {
@@ -309,6 +331,7 @@ impl Approvals {
             verdict: ballot.verdict,
             reason: ballot.reason.to_owned(),
             at: vote.at,
+            grant: None,
         };
         Ok((vote, note))
     }
@@ -368,10 +391,14 @@ pub(super) fn vote_fields(binding: &[u8], vote: &VoteRow) -> Fields {
         .add(&vote.at.millis().to_be_bytes())
         .add(&vote.reason);
     // Votes of older versions have no snapshot; one that is taken away leaves a seal that fails.
-    if vote.voter.is_empty() {
+    let fields = if vote.voter.is_empty() {
         fields
     } else {
         fields.add(&vote.voter)
+    };
+    match &vote.grant {
+        Some(grant) => fields.add(b"grant").add(grant.as_bytes()),
+        None => fields,
     }
 }
 

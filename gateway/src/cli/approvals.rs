@@ -39,6 +39,19 @@ pub(super) enum Command {
         /// Only this rule; by default every rule that is not open yet.
         #[arg(long)]
         rule: Option<String>,
+        #[command(flatten)]
+        widen: Widen,
+    },
+    /// Yeses that stand for later calls, newest first.
+    Grants {
+        #[command(flatten)]
+        remote: Remote,
+        /// Also those that are used up, ended or past their time.
+        #[arg(long)]
+        all: bool,
+        /// End this one before its time.
+        #[arg(long, value_name = "ID", conflicts_with = "all")]
+        end: Option<String>,
     },
     /// How deciding went in the last 30 days, by function.
     Figures {
@@ -68,6 +81,43 @@ pub(super) enum Command {
     },
 }
 
+/// Let the yes stand for later calls of the same caller with the same arguments as well, where the rule
+/// offers it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Widen {
+    /// For how many later calls.
+    #[arg(long, value_name = "CALLS", requires = "grant_for")]
+    grant_uses: Option<u32>,
+    /// For how long, such as 30m or 8h.
+    #[arg(long, value_name = "TIME", requires = "grant_uses", value_parser = super::span::duration)]
+    grant_for: Option<std::time::Duration>,
+    /// An argument that may be anything, by its name as shown, such as body.note.
+    #[arg(long, value_name = "NAME", requires = "grant_uses")]
+    any: Vec<String>,
+    /// An argument that is a number, and the most that it may be, such as body.amount=100.
+    #[arg(long, value_name = "NAME=MOST", requires = "grant_uses", value_parser = at_most)]
+    at_most: Vec<(String, String)>,
+}
+
+fn at_most(text: &str) -> Result<(String, String), String> {
+    let parts = text
+        .rsplit_once('=')
+        .filter(|(name, most)| !name.is_empty() && !most.is_empty());
+    let (name, most) = parts.ok_or("write NAME=MOST, such as body.amount=100")?;
+    Ok((name.to_owned(), most.to_owned()))
+}
+
+impl Widen {
+    /// As the API takes it; `None` when it was not asked for.
+    fn json(&self) -> Option<Value> {
+        let (uses, within) = (self.grant_uses?, self.grant_for?);
+        let at_most: std::collections::BTreeMap<_, _> = self.at_most.iter().cloned().collect();
+        Some(
+            json!({ "uses": uses, "within_s": within.as_secs(), "any": self.any, "at_most": at_most }),
+        )
+    }
+}
+
 pub(super) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { remote, state } => list(remote, state).await,
@@ -83,8 +133,13 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
             id,
             reason,
             rule,
-        } => vote(remote, id, "yes", reason, rule.as_deref()).await,
-        Command::Deny { remote, id, reason } => vote(remote, id, "no", reason, None).await,
+            widen,
+        } => {
+            let grant = widen.json();
+            vote(remote, id, ("yes", reason), rule.as_deref(), grant).await
+        }
+        Command::Deny { remote, id, reason } => vote(remote, id, ("no", reason), None, None).await,
+        Command::Grants { remote, all, end } => grants(remote, *all, end.as_deref()).await,
         Command::Figures { remote } => figures(remote).await,
         Command::Undelivered {
             remote,
@@ -299,9 +354,9 @@ fn made_visible(value: &Value) -> u64 {
 async fn vote(
     remote: &Remote,
     id: &str,
-    verdict: &str,
-    reason: &str,
+    (verdict, reason): (&str, &str),
     only: Option<&str>,
+    grant: Option<Value>,
 ) -> anyhow::Result<ExitCode> {
     let view = remote
         .send(Method::GET, &format!("/api/v1/approvals/{id}"), None)
@@ -323,10 +378,17 @@ async fn vote(
         !wanted.is_empty(),
         "no rule of this approval is left to answer"
     );
+    if let Some(grant) = &grant {
+        widened(remote, id, &view, grant).await?;
+    }
     let mut state = String::new();
     let mut last = None;
+    let mut given = Vec::new();
     for rule in &wanted {
-        let body = json!({ "rule": rule.get("hash"), "verdict": verdict, "reason": reason, "digest": digest });
+        let mut body = json!({ "rule": rule.get("hash"), "verdict": verdict, "reason": reason, "digest": digest });
+        if let (Some(members), Some(grant)) = (body.as_object_mut(), &grant) {
+            members.insert("grant".to_owned(), grant.clone());
+        }
         let answer = remote
             .send(
                 Method::POST,
@@ -335,7 +397,15 @@ async fn vote(
             )
             .await;
         match answer {
-            Ok(answer) => state = text(&answer, "state"),
+            Ok(answer) => {
+                state = text(&answer, "state");
+                given.extend(
+                    answer
+                        .get("grant")
+                        .and_then(Value::as_str)
+                        .map(terminal_safe),
+                );
+            }
             // With several rules a person may be named by one only.
             Err(error) => last = Some(error),
         }
@@ -347,9 +417,71 @@ async fn vote(
         Some(error) if state.is_empty() => Err(error),
         Some(_) | None => {
             print(&format!("voted {verdict}; the approval is now {state}"));
+            for grant in given {
+                print(&format!(
+                    "granted   {grant}; see `callgate approvals grants`, end it with `--end {grant}`"
+                ));
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// What the yes will stand for, before it is given.
+async fn widened(remote: &Remote, id: &str, view: &Value, grant: &Value) -> anyhow::Result<()> {
+    let body = json!({ "any": grant.get("any"), "at_most": grant.get("at_most") });
+    let path = format!("/api/v1/approvals/{id}/pattern");
+    let answer = remote.send(Method::POST, &path, Some(&body)).await?;
+    let number = |key: &str| grant.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let function = view.pointer("/head/function").and_then(Value::as_str);
+    print(&format!(
+        "grant     up to {} later calls of {} by the same caller, within {} seconds, where",
+        number("uses"),
+        terminal_safe(function.unwrap_or("")),
+        number("within_s"),
+    ));
+    for line in members(&answer, "pattern") {
+        print(&format!("  {}", terminal_safe(line.as_str().unwrap_or(""))));
+    }
+    Ok(())
+}
+
+async fn grants(remote: &Remote, all: bool, end: Option<&str>) -> anyhow::Result<ExitCode> {
+    if let Some(id) = end {
+        remote
+            .send(Method::DELETE, &format!("/api/v1/grants/{id}"), None)
+            .await?;
+        print("it has ended");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = format!("/api/v1/grants?all={all}");
+    let grants = remote.send(Method::GET, &path, None).await?;
+    let grants = grants.as_array().cloned().unwrap_or_default();
+    if grants.is_empty() {
+        print("no yes stands for later calls");
+    }
+    for one in &grants {
+        let count = |key: &str| one.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let stands = one.get("stands").and_then(Value::as_bool) == Some(true);
+        let ended = match text(one, "ended_by") {
+            by if !by.is_empty() => format!("ended by {by} at {}", text(one, "ended_at")),
+            _ if stands => format!("until {}", text(one, "until")),
+            _ => "used up, or past its time".to_owned(),
+        };
+        print(&format!(
+            "{}  {}  for {}, granted by {}; {} of {} calls; {ended}",
+            text(one, "id"),
+            text(one, "function"),
+            text(one, "caller"),
+            text(one, "granter"),
+            count("used"),
+            count("uses_max"),
+        ));
+        for line in members(one, "pattern") {
+            print(&format!("  {}", terminal_safe(line.as_str().unwrap_or(""))));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn undelivered(

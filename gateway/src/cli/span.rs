@@ -57,6 +57,13 @@ pub(super) fn time(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
         })
 }
 
+/// How long a text means, for an argument.
+pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let seconds = seconds(text).filter(|seconds| *seconds > 0);
+    let seconds = seconds.ok_or("write how long, such as `90s`, `30m`, `8h`, `7d`")?;
+    Ok(std::time::Duration::from_secs(seconds))
+}
+
 fn seconds(text: &str) -> Option<u64> {
     let unit = text.chars().last()?;
     let number = text.strip_suffix(unit)?;

@@ -1,6 +1,8 @@
 //! Approvals for people: list, look, vote.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -12,8 +14,8 @@ use super::Parts;
 use super::api::{Asker, Body, Params, Problem};
 use super::etag;
 use crate::approval::{
-    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, FunctionFigures, RuleView, Verdict,
-    VoteError, VoteNote,
+    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, FunctionFigures, GrantNote, RuleView,
+    Verdict, VoteError, VoteNote, Widening,
 };
 use crate::call::FunctionId;
 use crate::policy::{
@@ -66,6 +68,27 @@ pub(super) struct VoteBody {
     /// The digest that was shown: the vote counts for exactly that call.
     #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
     pub(super) digest: String,
+    /// Let the yes stand for later calls of the same caller to the same function as well, where the rule
+    /// offers it.
+    #[serde(default)]
+    pub(super) grant: Option<GrantBody>,
+}
+
+/// For which later calls a yes stands: those with the same arguments, but for what is named here, by the
+/// names in `shown.input`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GrantBody {
+    /// For how many calls, at most the rule's `grant_uses_max`.
+    pub(super) uses: u32,
+    /// For how many seconds, at most the rule's `grant_within_max_s`.
+    pub(super) within_s: u64,
+    /// Arguments that may be anything, or missing.
+    #[serde(default)]
+    pub(super) any: Vec<String>,
+    /// Arguments that are numbers, with the greatest value that they may have, as decimal text.
+    #[serde(default)]
+    pub(super) at_most: BTreeMap<String, String>,
 }
 
 /// One approval, and what whoever asks may do about it.
@@ -78,11 +101,32 @@ pub(super) struct ApprovalPage {
     pub(super) may_decide: Vec<String>,
 }
 
+/// Which arguments of later calls may be otherwise.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PatternBody {
+    /// Arguments that may be anything, or missing.
+    #[serde(default)]
+    pub(super) any: Vec<String>,
+    /// Arguments that are numbers, with the greatest value that they may have, as decimal text.
+    #[serde(default)]
+    pub(super) at_most: BTreeMap<String, String>,
+}
+
+/// What a grant would cover.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct PatternView {
+    /// The arguments in words, a line each, safe to show.
+    pub(super) pattern: Vec<String>,
+}
+
 /// What a vote led to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Voted {
     /// The approval's state now.
     pub(super) state: String,
+    /// The grant that the yes gave.
+    pub(super) grant: Option<String>,
 }
 
 pub(super) fn routes() -> Router<Arc<Parts>> {
@@ -91,6 +135,7 @@ pub(super) fn routes() -> Router<Arc<Parts>> {
         .route("/api/v1/approvals/figures", get(figures))
         .route("/api/v1/approvals/{id}", get(show))
         .route("/api/v1/approvals/{id}/votes", post(vote))
+        .route("/api/v1/approvals/{id}/pattern", post(pattern))
 }
 
 async fn list(
@@ -170,6 +215,24 @@ async fn page(parts: &Parts, asker: &Asker, id: &str) -> Result<ApprovalPage, Pr
     })
 }
 
+/// Nothing changes: what is shown here can be given with a vote.
+async fn pattern(
+    State(parts): State<Arc<Parts>>,
+    asker: Asker,
+    Path(id): Path<String>,
+    Body(body): Body<PatternBody>,
+) -> Result<axum::Json<PatternView>, Problem> {
+    let (id, view, function) = look(&parts, &asker, &id).await?;
+    if !decides(&asker, &parts, &view, &function) {
+        let text = "only who may answer one of its rules can widen a yes";
+        return Err(Problem::new(403, "denied", text));
+    }
+    let approvals = &parts.pipeline.parts().approvals;
+    let pattern = approvals.widened(&id, &body.any, &body.at_most).await;
+    let pattern = pattern.map_err(|error| refused(&error))?;
+    Ok(axum::Json(PatternView { pattern }))
+}
+
 async fn vote(
     State(parts): State<Arc<Parts>>,
     asker: Asker,
@@ -180,9 +243,10 @@ async fn vote(
     if etag::is_conditional(&headers) {
         etag::unchanged(&headers, &page(&parts, &asker, &id).await?)?;
     }
-    let state = cast(&parts, &asker, &id, &body).await?;
+    let (state, grant) = cast(&parts, &asker, &id, &body).await?;
     Ok(axum::Json(Voted {
         state: state.as_str().to_owned(),
+        grant,
     }))
 }
 
@@ -192,8 +256,13 @@ pub(super) async fn cast(
     asker: &Asker,
     id: &str,
     body: &VoteBody,
-) -> Result<ApprovalState, Problem> {
+) -> Result<(ApprovalState, Option<String>), Problem> {
     let (id, view, function) = look(parts, asker, id).await?;
+    let widening = body.grant.clone().map(|grant| {
+        let within = Duration::from_secs(grant.within_s);
+        Widening::new(grant.any, grant.at_most, grant.uses, within)
+    });
+    let widening = widening.transpose().map_err(|error| failed(&error))?;
     let rule = view
         .rules
         .iter()
@@ -213,6 +282,7 @@ pub(super) async fn cast(
         reason: &body.reason,
         seen: Some(&body.digest),
         facts: asker.facts(),
+        widen: widening.as_ref(),
     };
     let allowed = |rule: &RuleTerms| allowed(asker, parts, rule, &function);
     let record = &parts.pipeline.parts().record;
@@ -228,7 +298,9 @@ pub(super) async fn cast(
                 Verdict::No => Vote::Deny,
             },
             binding: note.digest,
-            content: serde_json::json!({ "reason": note.reason, "vote": note.vote }),
+            grant: note.grant.as_ref().map(|grant| grant.id.clone()),
+            content: serde_json::json!({ "reason": note.reason, "vote": note.vote,
+                "grant": note.grant.as_ref().map(GrantNote::json) }),
         };
         record.note(event).await.map(|_| ())
     };
@@ -238,7 +310,8 @@ pub(super) async fn cast(
         .approvals
         .vote(ballot, allowed, on_record)
         .await;
-    state.map_err(|error| refused(&error))
+    let state = state.map_err(|error| refused(&error))?;
+    Ok((state, widening.map(|widening| widening.id().to_owned())))
 }
 
 /// An approval that this person may see.
@@ -314,6 +387,7 @@ pub(super) fn may_decide(
         decide_within: std::time::Duration::ZERO,
         reason: None,
         step_up: StepUp::default(),
+        grant: None,
     };
     allowed(asker, parts, &terms, function)
 }
@@ -355,6 +429,7 @@ fn refused(error: &VoteError) -> Problem {
         VoteError::AlreadyVoted | VoteError::NotWhatWasShown | VoteError::Closed(_) => {
             Problem::new(409, "conflict", text)
         }
+        VoteError::Widening(_) => Problem::new(422, "cannot_be_widened", text),
         VoteError::ReasonTooLong => Problem::new(400, "bad_request", text),
         VoteError::NotRecorded(_) => Problem::new(503, "audit_unavailable", text),
         VoteError::Failed(error) => failed(error),

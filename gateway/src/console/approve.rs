@@ -304,6 +304,7 @@ async fn decide(
         verdict: decision.verdict,
         reason: decision.reason.replace("\r\n", "\n"),
         digest: decision.digest,
+        grant: None,
     };
     match approvals::cast(&parts, &visitor.asker, &id, &vote).await {
         Ok(_) => Redirect::to(&format!("/approve/{}", plain::query(&id))).into_response(),

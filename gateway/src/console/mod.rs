@@ -14,6 +14,7 @@ mod discovery;
 mod etag;
 mod evidence;
 mod functions;
+mod grants;
 mod idempotency;
 mod live;
 mod login;
@@ -131,6 +132,7 @@ impl Console {
             )
             .merge(approvals::routes())
             .merge(deliveries::routes())
+            .merge(grants::routes())
             .merge(revocations::routes())
             .merge(calls::routes())
             .merge(functions::routes())

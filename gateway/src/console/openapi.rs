@@ -6,7 +6,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::api::Problem;
-use super::approvals::{ApprovalPage, Page, VoteBody, Voted};
+use super::approvals::{ApprovalPage, Page, PatternBody, PatternView, VoteBody, Voted};
 use super::calls::{CallDetail, CallsPage, FILTER_BYTES_MAX, ReplayView, SECONDS_MAX};
 use super::deliveries::DeadView;
 use super::functions::FunctionsView;
@@ -15,7 +15,7 @@ use super::policies::{Answer, PoliciesView, Question};
 use super::revocations::{NewRevocation, RevocationView};
 use super::status::{HeadView, StatusView, VerifiedView};
 use super::{etag, idempotency};
-use crate::approval::FunctionFigures;
+use crate::approval::{FunctionFigures, GrantView};
 use crate::store::State as ApprovalState;
 
 /// The document.
@@ -41,11 +41,18 @@ pub fn document() -> Value {
             &[path("id")], None, Some(schema::<ApprovalPage>(&mut generator)), &mut generator) },
         "/api/v1/approvals/{id}/votes": { "post": operation("vote", "Answer one approval rule",
             &[path("id"), matching()], Some(schema::<VoteBody>(&mut generator)), Some(schema::<Voted>(&mut generator)), &mut generator) },
+        "/api/v1/approvals/{id}/pattern": { "post": operation("widen", "The later calls that a grant out of this approval would cover",
+            &[path("id")], Some(schema::<PatternBody>(&mut generator)), Some(schema::<PatternView>(&mut generator)), &mut generator) },
         "/api/v1/deliveries/dead": { "get": operation("listDeadDeliveries", "Messages that could not be delivered, newest first", &[], None,
             Some(schema::<Vec<DeadView>>(&mut generator)), &mut generator) },
         "/api/v1/deliveries/dead/{id}": { "delete": operation("discardDeadDelivery", "Take an undelivered message off the list",
             &[path("id")], None, None, &mut generator) },
         "/api/v1/deliveries/dead/{id}/retry": { "post": operation("retryDeadDelivery", "Try to deliver it again",
+            &[path("id")], None, None, &mut generator) },
+        "/api/v1/grants": { "get": operation("listGrants", "Yeses that stand for later calls, newest first",
+            &[truth("all", "Also those that are used up, ended or past their time")], None,
+            Some(schema::<Vec<GrantView>>(&mut generator)), &mut generator) },
+        "/api/v1/grants/{id}": { "delete": operation("endGrant", "End a grant before its time",
             &[path("id")], None, None, &mut generator) },
         "/api/v1/revocations": {
             "get": operation("listRevocations", "Revocations in force", &[], None,

@@ -301,6 +301,7 @@ impl Gate {
             rules: execution.rules(),
             binding: hex(execution.digest()),
             expires: execution.decide_by(),
+            grants: execution.grants(),
         };
         self.question_on_record(who, held, question).await
     }
@@ -375,6 +376,7 @@ impl Gate {
             binding: question.binding,
             expires: question.expires,
             shadowed: held.shadowed,
+            grants: question.grants,
             content,
         };
         self.record
@@ -397,6 +399,7 @@ impl Gate {
             id: execution.id().to_string(),
             rules: execution.opened().iter().map(ToString::to_string).collect(),
             fence: execution.fence(),
+            grants: execution.grants(),
         });
         let begin = Begin {
             call: call.id(),
@@ -525,6 +528,7 @@ struct Recorded<'a> {
     rules: Vec<String>,
     binding: String,
     expires: Timestamp,
+    grants: Vec<String>,
 }
 
 impl<'a> Recorded<'a> {
@@ -534,6 +538,7 @@ impl<'a> Recorded<'a> {
             rules: terms.rules.iter().map(|rule| rule.id.clone()).collect(),
             binding: ticket.binding.clone(),
             expires: ticket.expires,
+            grants: ticket.grants.clone(),
         }
     }
 }

@@ -52,6 +52,8 @@ fn message(requester: &str, reason: &str) -> Message {
             reason: Some(reason.to_owned()),
             acr: Vec::new(),
             max_age_s: None,
+            grant_uses_max: None,
+            grant_within_max_s: None,
             open: false,
             votes: Vec::new(),
         }],

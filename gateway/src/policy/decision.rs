@@ -108,6 +108,18 @@ pub struct RuleTerms {
     /// How the approver must have signed in, beyond what every vote needs.
     #[serde(default, skip_serializing_if = "StepUp::is_none")]
     pub step_up: StepUp,
+    /// How far a yes may be widened to later calls; `None`: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantTerms>,
+}
+
+/// How far a yes may be widened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GrantTerms {
+    /// Most later calls that one grant opens.
+    pub uses: u32,
+    /// How long a grant may last.
+    pub within: Duration,
 }
 
 /// What a rule asks of the sign-in behind a vote.

@@ -45,8 +45,8 @@ use prepare::Prepared;
 use value::Values;
 
 pub use decision::{
-    Decision, Denial, DenialReason, GroupExpr, Obligations, RuleHash, RuleTerms, Shadowed, StepUp,
-    Terms,
+    Decision, Denial, DenialReason, GrantTerms, GroupExpr, Obligations, RuleHash, RuleTerms,
+    Shadowed, StepUp, Terms,
 };
 pub use diff::PolicyDiff;
 pub use explain::{Explanation, Failed, Matched, NearMiss};
@@ -56,8 +56,8 @@ pub use person::{PersonAction, PersonFacts, PersonResource};
 pub use recorded::{Recorded, Unjudged};
 pub use request::{Request, Subject};
 pub use rule::{
-    DECIDE_WITHIN_DEFAULT, DECIDE_WITHIN_MAX, QUORUM_MAX, Rule, RuleEffect, SHADOW_DAYS_MAX,
-    Shadow, ShadowStands,
+    DECIDE_WITHIN_DEFAULT, DECIDE_WITHIN_MAX, GRANT_USES_MAX, GRANT_WITHIN_MAX, QUORUM_MAX, Rule,
+    RuleEffect, SHADOW_DAYS_MAX, Shadow, ShadowStands,
 };
 pub use schema::{ConnectionFacts, Vocabulary};
 pub use starter::starter;

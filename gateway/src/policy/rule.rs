@@ -8,13 +8,17 @@ use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
 
-use super::decision::{GroupExpr, RuleHash, RuleTerms, StepUp};
+use super::decision::{GrantTerms, GroupExpr, RuleHash, RuleTerms, StepUp};
 use super::fault::Place;
 
 /// How long people have to decide when the rule does not say.
 pub const DECIDE_WITHIN_DEFAULT: Duration = Duration::from_secs(15 * 60);
 /// Longest time to decide.
 pub const DECIDE_WITHIN_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Most later calls that one grant may open.
+pub const GRANT_USES_MAX: u32 = 1_000;
+/// Longest time that a grant may last.
+pub const GRANT_WITHIN_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Largest quorum.
 pub const QUORUM_MAX: u32 = 20;
 /// Longest `@id`, in bytes.
@@ -31,7 +35,7 @@ const ACR_BYTES_MAX: usize = 1024;
 const MAX_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// The annotations that a policy may carry.
-pub(super) const ANNOTATIONS: [&str; 8] = [
+pub(super) const ANNOTATIONS: [&str; 10] = [
     "id",
     "approval",
     "quorum",
@@ -39,6 +43,8 @@ pub(super) const ANNOTATIONS: [&str; 8] = [
     "reason",
     "acr",
     "max_age",
+    "grant_uses",
+    "grant_within",
     "shadow",
 ];
 
@@ -183,7 +189,15 @@ pub(super) fn read(
     let terms = match annotations.get("approval") {
         Some(who) => terms(&id, hash, who, &annotations, issuers, &mut mistakes),
         None => {
-            for name in ["quorum", "decide_within", "reason", "acr", "max_age"] {
+            for name in [
+                "quorum",
+                "decide_within",
+                "reason",
+                "acr",
+                "max_age",
+                "grant_uses",
+                "grant_within",
+            ] {
                 if annotations.contains_key(name) {
                     let help = "add @approval(\"alias/group\"), or remove it".to_owned();
                     mistakes.push((format!("`@{name}` without `@approval`"), help));
@@ -260,6 +274,7 @@ fn terms(
             .ok(),
     };
     let step_up = step_up(annotations, mistakes);
+    let grant = grant(annotations, &step_up, mistakes);
     let reason = annotations.get("reason").cloned();
     if reason.as_ref().is_some_and(|r| r.len() > REASON_BYTES_MAX) {
         let help = format!("at most {REASON_BYTES_MAX} bytes");
@@ -273,6 +288,54 @@ fn terms(
         decide_within: decide_within?,
         reason,
         step_up,
+        grant,
+    })
+}
+
+/// Both or neither: a grant without an end, in calls or in time, is a permit that nobody wrote.
+fn grant(
+    annotations: &BTreeMap<String, String>,
+    step_up: &StepUp,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<GrantTerms> {
+    let (uses, within) = match (
+        annotations.get("grant_uses"),
+        annotations.get("grant_within"),
+    ) {
+        (None, None) => return None,
+        (Some(uses), Some(within)) => (uses, within),
+        (Some(_), None) | (None, Some(_)) => {
+            mistakes.push((
+                "one of `@grant_uses` and `@grant_within` without the other".to_owned(),
+                "say how many calls and how long, such as @grant_uses(\"20\") @grant_within(\"8h\")"
+                    .to_owned(),
+            ));
+            return None;
+        }
+    };
+    if !step_up.is_none() {
+        mistakes.push((
+            "`@grant_uses` beside `@acr` or `@max_age`".to_owned(),
+            "a rule that asks for a stronger or fresher sign-in asks for a person each time: remove one"
+                .to_owned(),
+        ));
+    }
+    let uses = match uses.parse() {
+        Ok(uses @ 1..=GRANT_USES_MAX) if !annotations["grant_uses"].starts_with('+') => Some(uses),
+        Ok(_) | Err(_) => {
+            mistakes.push((
+                format!("`@grant_uses` is `{uses}`"),
+                format!("a whole number from 1 to {GRANT_USES_MAX}, such as @grant_uses(\"20\")"),
+            ));
+            None
+        }
+    };
+    let within = duration("grant_within", within, GRANT_WITHIN_MAX)
+        .map_err(|mistake| mistakes.push(mistake))
+        .ok();
+    Some(GrantTerms {
+        uses: uses?,
+        within: within?,
     })
 }
 

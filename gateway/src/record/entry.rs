@@ -114,6 +114,8 @@ pub struct ApprovalRef {
     pub rules: Vec<String>,
     /// The number that makes its execution happen at most once.
     pub fence: u64,
+    /// Ids of the grants out of which it was opened, whole or in part.
+    pub grants: Vec<String>,
 }
 
 /// The credential that the call goes up with; never its value.
@@ -326,6 +328,8 @@ pub enum Event {
         expires: Timestamp,
         /// What would be decided with the shadow policies that matched.
         shadowed: Option<Shadowed>,
+        /// Ids of the grants that cover it.
+        grants: Vec<String>,
         /// The stored call's request, for who may see it; sealed.
         content: Value,
     },
@@ -343,7 +347,9 @@ pub enum Event {
         vote: Vote,
         /// The binding that the vote is for, as in the question.
         binding: String,
-        /// The person's comment; sealed.
+        /// The grant that it gives for later calls.
+        grant: Option<String>,
+        /// The person's comment, and what the grant covers; sealed.
         content: Value,
     },
     /// An approved call was let through, once.

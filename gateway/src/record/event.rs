@@ -283,9 +283,13 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
             binding,
             expires,
             shadowed,
+            grants,
             ..
         } => {
             leaf.shadowed(shadowed.as_ref());
+            if !grants.is_empty() {
+                leaf.words("grants", grants);
+            }
             leaf.word("approval", approval);
             leaf.word("function", &function.to_string());
             leaf.words("rules", rules);
@@ -298,8 +302,10 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
             rule,
             vote,
             binding,
+            grant,
             ..
         } => {
+            leaf.maybe_word("grant", grant.as_deref());
             leaf.word("approval", approval);
             leaf.word("rule", rule);
             leaf.word("vote", vote.as_str());

@@ -333,14 +333,15 @@ impl Sealer {
         leaf.shadowed(job.shadowed.as_ref());
         if let Some(approval) = &job.approval {
             let rules = approval.rules.as_slice();
-            leaf.object(
-                "approval",
-                vec![
-                    ("id", approval.id.as_str().into()),
-                    ("rules", rules.into()),
-                    ("fence", approval.fence.into()),
-                ],
-            );
+            let mut members = vec![
+                ("id", approval.id.as_str().into()),
+                ("rules", rules.into()),
+                ("fence", approval.fence.into()),
+            ];
+            if !approval.grants.is_empty() {
+                members.push(("grants", approval.grants.as_slice().into()));
+            }
+            leaf.object("approval", members);
         }
         if let Some(credential) = &job.credential {
             let version = credential.version.as_str();

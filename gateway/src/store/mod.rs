@@ -18,6 +18,7 @@
 //!
 //! Called by `approval` and, for revocations, by `app`.
 
+mod grants;
 pub mod machine;
 mod outbox;
 mod rows;
@@ -31,6 +32,7 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Timestamp;
 
+pub use grants::{GRANTS_LIST_MAX, GRANTS_MAX, GrantFilter, GrantRow, GrantsOf, StandingYes};
 pub use machine::{Edge, State, UnknownState};
 pub use outbox::{
     DEAD_KEPT, Delivery, FAILURE_BYTES_MAX, OUTBOX_BATCH_MAX, OUTBOX_MAX, Outbox, Retry,
@@ -151,6 +153,27 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>>;
+
+    /// Write a standing yes.
+    fn add_grant(&self, grant: GrantRow, now: Timestamp) -> Answer<'_, ()>;
+
+    /// Standing yeses, newest first, at most [`GRANTS_LIST_MAX`].
+    fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>>;
+
+    /// End standing yeses before their time; answers the ids of those that ended by it.
+    fn end_grants(&self, which: GrantsOf, by: String, now: Timestamp) -> Answer<'_, Vec<String>>;
+
+    /// Count standing yeses on a pending approval: each that still stands loses one use and becomes a
+    /// vote, unless its person has voted on the rule. Approves when `opens` says so, as
+    /// [`Self::vote`] does.
+    fn stand<'a>(
+        &'a self,
+        approval: &str,
+        yeses: Vec<StandingYes>,
+        run_by: Timestamp,
+        now: Timestamp,
+        opens: Opens<'a>,
+    ) -> Answer<'a, Voted>;
 
     /// Approved → executing, once.
     fn take(&self, taking: Taking, now: Timestamp) -> Answer<'_, Moved>;

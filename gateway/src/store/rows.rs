@@ -166,6 +166,8 @@ pub struct VoteRow {
     pub mac: Vec<u8>,
     /// When it was voided, if it was.
     pub voided: Option<Timestamp>,
+    /// The grant that it comes from; `None` when the person cast it on this very approval.
+    pub grant: Option<String>,
 }
 
 /// A result that is kept for its caller, sealed.

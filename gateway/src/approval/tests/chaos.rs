@@ -12,9 +12,9 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Timestamp;
 use crate::store::{
-    Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Error, Filter, MemoryStore,
-    Moved, NewApproval, NewResult, Opens, Revocation, Revoked, State, Step, Store, Swept, Taking,
-    VoteRow, Voted,
+    Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Error, Filter, GrantFilter,
+    GrantRow, GrantsOf, MemoryStore, Moved, NewApproval, NewResult, Opens, Revocation, Revoked,
+    StandingYes, State, Step, Store, Swept, Taking, VoteRow, Voted,
 };
 
 /// A seeded stream of numbers (splitmix64) that tasks share.
@@ -194,6 +194,31 @@ impl Store for Chaos {
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>> {
         self.around(move |s| s.void_votes(on, voters, now, opens))
+            .boxed()
+    }
+
+    fn add_grant(&self, grant: GrantRow, now: Timestamp) -> Answer<'_, ()> {
+        self.around(move |s| s.add_grant(grant, now)).boxed()
+    }
+
+    fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>> {
+        self.around(move |s| s.grants(filter, now)).boxed()
+    }
+
+    fn end_grants(&self, which: GrantsOf, by: String, now: Timestamp) -> Answer<'_, Vec<String>> {
+        self.around(move |s| s.end_grants(which, by, now)).boxed()
+    }
+
+    fn stand<'a>(
+        &'a self,
+        approval: &str,
+        yeses: Vec<StandingYes>,
+        run_by: Timestamp,
+        now: Timestamp,
+        opens: Opens<'a>,
+    ) -> Answer<'a, Voted> {
+        let approval = approval.to_owned();
+        self.around(move |s| s.stand(&approval, yeses, run_by, now, opens))
             .boxed()
     }
 

@@ -3,6 +3,7 @@
 mod asks;
 mod chaos;
 mod figures;
+mod grants;
 mod kill;
 mod outages;
 mod people;
@@ -103,6 +104,7 @@ pub(super) fn rule(name: &str, any_of: &[&[&str]], quorum: u32) -> RuleTerms {
         decide_within: Duration::from_secs(900),
         reason: None,
         step_up: StepUp::default(),
+        grant: None,
     }
 }
 
@@ -180,6 +182,7 @@ pub(super) async fn cast(
         reason: "because",
         seen: None,
         facts: here(),
+        widen: None,
     };
     approvals
         .vote(ballot, |_| true, |_| async { Ok::<(), Infallible>(()) })

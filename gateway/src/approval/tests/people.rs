@@ -183,6 +183,7 @@ async fn a_voter_is_named_by_the_rule_and_permitted_by_policy() {
         reason: "",
         seen: None,
         facts: here(),
+        widen: None,
     };
     let vote = bench
         .approvals
@@ -324,6 +325,7 @@ fn vote_of(name: &str, handle: Option<&str>, groups: &[&str]) -> Yes {
         handle: handle.map(str::to_owned),
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         snapshot: None,
+        grant: None,
     }
 }
 

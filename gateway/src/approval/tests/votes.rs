@@ -15,6 +15,7 @@ fn ballot<'a>(id: &'a ApprovalId, rule: &'a RuleHash, voter: &'a Principal) -> B
         reason: "checked with the customer",
         seen: None,
         facts: here(),
+        widen: None,
     }
 }
 
@@ -92,6 +93,7 @@ async fn a_vote_is_for_what_was_shown() {
     let swapped = Ballot {
         seen: Some(&shown),
         facts: here(),
+        widen: None,
         ..ballot(&id, &rule, &ann)
     };
     let vote = bench
@@ -103,6 +105,7 @@ async fn a_vote_is_for_what_was_shown() {
     let right = Ballot {
         seen: Some(&shown),
         facts: here(),
+        widen: None,
         ..ballot(&id, &rule, &ann)
     };
     let vote = bench

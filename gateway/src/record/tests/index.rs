@@ -57,6 +57,7 @@ async fn run(recorder: &Recorder, n: usize, approval: Option<&str>, id: CallId) 
         id: id.to_owned(),
         rules: vec!["leads".to_owned()],
         fence: 1,
+        grants: Vec::new(),
     });
     let mut record = recorder.begin_job(job).await.unwrap();
     record.released(b"answer").await.unwrap();
@@ -102,6 +103,7 @@ async fn asked(recorder: &Recorder, n: usize) {
         binding: "b".to_owned(),
         expires: Timestamp::from_secs(1_900_000_000),
         shadowed: n.is_multiple_of(3).then(|| shadowed("deny")),
+        grants: Vec::new(),
         content: json!({ "amount": n }),
     };
     recorder.note(ask).await.unwrap();
@@ -112,6 +114,7 @@ async fn asked(recorder: &Recorder, n: usize) {
         binding: "b".to_owned(),
         who: who("bob"),
         vote: Vote::Allow,
+        grant: None,
         content: json!({}),
     };
     recorder.note(vote).await.unwrap();

@@ -158,6 +158,7 @@ pub(crate) async fn asked_and_answered(
             binding: "b1".to_owned(),
             shadowed: None,
             expires: Timestamp::from_secs(1_800_000_900),
+            grants: Vec::new(),
             content: json!({ "input": { "amount": 7 } }),
         },
         Event::ApprovalVoted {
@@ -167,6 +168,7 @@ pub(crate) async fn asked_and_answered(
             who: who("bob"),
             vote: Vote::Allow,
             binding: "b1".to_owned(),
+            grant: None,
             content: json!({ "reason": "looks \u{202e}right" }),
         },
         Event::ApprovalExecuted {
@@ -185,6 +187,7 @@ pub(crate) async fn asked_and_answered(
         id: approval,
         rules: vec!["large-refunds".to_owned()],
         fence: 1,
+        grants: Vec::new(),
     });
     let mut record = recorder.begin_job(job).await.unwrap();
     record.released(bodies.1).await.unwrap();

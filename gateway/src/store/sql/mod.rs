@@ -7,6 +7,7 @@
 mod ask;
 mod edges;
 mod engine;
+mod grants;
 mod migrate;
 mod outbox;
 mod read;
@@ -24,7 +25,7 @@ use super::rows::{
     ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Filter, Moved, NewApproval, NewResult,
     Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
 };
-use super::{Answer, Error, Opens, State, Store};
+use super::{Answer, Error, GrantFilter, GrantRow, GrantsOf, Opens, StandingYes, State, Store};
 use engine::{Pool, query};
 
 /// The state in a database.
@@ -96,6 +97,30 @@ impl Store for SqlStore {
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>> {
         self.do_void_votes(on, voters, now, opens).boxed()
+    }
+
+    fn add_grant(&self, grant: GrantRow, now: Timestamp) -> Answer<'_, ()> {
+        self.do_add_grant(grant, now).boxed()
+    }
+
+    fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>> {
+        self.do_grants(filter, now).boxed()
+    }
+
+    fn end_grants(&self, which: GrantsOf, by: String, now: Timestamp) -> Answer<'_, Vec<String>> {
+        self.do_end_grants(which, by, now).boxed()
+    }
+
+    fn stand<'a>(
+        &'a self,
+        approval: &str,
+        yeses: Vec<StandingYes>,
+        run_by: Timestamp,
+        now: Timestamp,
+        opens: Opens<'a>,
+    ) -> Answer<'a, Voted> {
+        self.do_stand(approval.to_owned(), yeses, run_by, now, opens)
+            .boxed()
     }
 
     fn take(&self, taking: Taking, now: Timestamp) -> Answer<'_, Moved> {

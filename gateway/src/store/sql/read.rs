@@ -77,6 +77,7 @@ pub(super) fn vote_of(row: &Row) -> Result<VoteRow, Error> {
         at: time(row.try_get("at_ms")?),
         mac: row.try_get("mac")?,
         voided: row.try_get::<Option<i64>>("voided_ms")?.map(time),
+        grant: row.try_get("grant_id")?,
     })
 }
 

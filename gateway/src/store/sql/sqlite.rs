@@ -25,6 +25,7 @@ const MIGRATIONS: Migrations = &[
     (2, include_str!("../migrations/sqlite/0002_voter.sql")),
     (3, include_str!("../migrations/sqlite/0003_input.sql")),
     (4, include_str!("../migrations/sqlite/0004_outbox.sql")),
+    (5, include_str!("../migrations/sqlite/0005_grants.sql")),
 ];
 
 impl SqlStore {

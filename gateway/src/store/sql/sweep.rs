@@ -145,6 +145,10 @@ impl SqlStore {
         .bind(i64::from(SWEEP_BATCH_MAX))
         .execute(&mut tx)
         .await?;
+        query("DELETE FROM grants WHERE until_ms < $1")
+            .bind(ms(forget_before))
+            .execute(&mut tx)
+            .await?;
         tx.commit().await?;
         Ok(swept)
     }

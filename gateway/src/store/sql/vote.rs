@@ -64,7 +64,7 @@ impl SqlStore {
     }
 }
 
-async fn row(tx: &mut Tx, id: &str) -> Result<Option<ApprovalRow>, Error> {
+pub(super) async fn row(tx: &mut Tx, id: &str) -> Result<Option<ApprovalRow>, Error> {
     query(select(false, "WHERE id = $1"))
         .bind(id)
         .fetch_optional(&mut *tx)
@@ -124,10 +124,11 @@ async fn vote(
     }
 }
 
-async fn insert(tx: &mut Tx, vote: &VoteRow) -> Result<(), Error> {
+pub(super) async fn insert(tx: &mut Tx, vote: &VoteRow) -> Result<(), Error> {
     query(
         "INSERT INTO votes (id, approval, rule, person, issuer, subject, handle, groups, verdict, \
-         reason, at_ms, mac, voter) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         reason, at_ms, mac, voter, grant_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(&vote.id)
     .bind(&vote.approval)
@@ -142,6 +143,7 @@ async fn insert(tx: &mut Tx, vote: &VoteRow) -> Result<(), Error> {
     .bind(ms(vote.at))
     .bind(&vote.mac)
     .bind(&vote.voter)
+    .bind(&vote.grant)
     .execute(&mut *tx)
     .await?;
     Ok(())

@@ -10,9 +10,9 @@ use futures_util::future::{BoxFuture, ready};
 use crate::clock::Timestamp;
 use crate::store::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
 use crate::store::{
-    Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Edge, Filter, Moved,
-    NewApproval, NewResult, Opens, REOPENED, Revocation, Revoked, State, Step, Store, Swept,
-    Taking, VoteRow, Voted,
+    Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Edge, Filter, GrantFilter,
+    GrantRow, GrantsOf, Moved, NewApproval, NewResult, Opens, REOPENED, Revocation, Revoked,
+    StandingYes, State, Step, Store, Swept, Taking, VoteRow, Voted,
 };
 
 /// Everything, behind one lock: each method is a transaction.
@@ -26,6 +26,7 @@ pub(crate) struct Book {
     results: BTreeMap<String, NewResult>,
     pub(crate) changes: Vec<Change>,
     inputs: BTreeMap<String, Vec<u8>>,
+    pub(super) grants: BTreeMap<String, GrantRow>,
     seq: i64,
 }
 
@@ -47,7 +48,7 @@ impl Book {
         });
     }
 
-    fn moved(
+    pub(super) fn moved(
         &mut self,
         id: &str,
         edge: Edge,
@@ -249,7 +250,7 @@ impl Book {
         counts
     }
 
-    fn counting(&self, id: &str) -> Vec<VoteRow> {
+    pub(super) fn counting(&self, id: &str) -> Vec<VoteRow> {
         let counts = |vote: &&VoteRow| vote.approval == id && vote.voided.is_none();
         self.votes.iter().filter(counts).cloned().collect()
     }
@@ -483,6 +484,30 @@ impl Store for MemoryStore {
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>> {
         answer(self.book().void(on, &voters, now, opens))
+    }
+
+    fn add_grant(&self, grant: GrantRow, _: Timestamp) -> Answer<'_, ()> {
+        self.book().add_grant(grant);
+        answer(())
+    }
+
+    fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>> {
+        answer(self.book().granted(&filter, now))
+    }
+
+    fn end_grants(&self, which: GrantsOf, by: String, now: Timestamp) -> Answer<'_, Vec<String>> {
+        answer(self.book().end_grants(&which, &by, now))
+    }
+
+    fn stand<'a>(
+        &'a self,
+        approval: &str,
+        yeses: Vec<StandingYes>,
+        run_by: Timestamp,
+        now: Timestamp,
+        opens: Opens<'a>,
+    ) -> Answer<'a, Voted> {
+        answer(self.book().stand(approval, yeses, run_by, now, opens))
     }
 
     fn take(&self, taking: Taking, now: Timestamp) -> Answer<'_, Moved> {

@@ -1,6 +1,7 @@
 //! Tests of the store.
 
 mod database;
+mod grants;
 mod machine;
 mod memory;
 mod model;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::store::{
-    ApprovalRow, AskLimits, Change, Edge, Filter, MemoryStore, NewApproval, NewResult, Revoked,
-    SqlStore, State, Step, Store, Taking, VoteRow,
+    ApprovalRow, AskLimits, Change, Edge, Filter, GrantFilter, GrantRow, GrantsOf, MemoryStore,
+    NewApproval, NewResult, Revoked, SqlStore, StandingYes, State, Step, Store, Taking, VoteRow,
 };
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -89,6 +89,7 @@ fn vote(dice: &mut Dice, id: String, approval: &str, now: Timestamp) -> VoteRow 
         at: now,
         mac: vec![4],
         voided: None,
+        grant: None,
     }
 }
 
@@ -98,7 +99,7 @@ async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String
     let id = dice.pick(ids).clone();
     let held = format!("lease-{id}");
     let lease = Some(held.clone());
-    match dice.below(14) {
+    match dice.below(18) {
         0..=3 => {
             let new = question(&mut dice, &format!("apr_{n:04}"), now);
             format!("{:?}", store.ask(new, LIMITS, now).await)
@@ -150,6 +151,7 @@ async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String
             let voters = vec![("corp".to_owned(), Some("v1".to_owned()))];
             format!("{:?}", store.void_votes(on, voters, now, &two_people).await)
         }
+        14..=17 => granted(store, &mut dice, (n, &id), now).await,
         12 if dice.below(2) == 0 => format!("{:?}", store.earlier(&id).await),
         12 => result(store, &mut dice, &id, now).await,
         _ => match dice.below(4) {
@@ -160,6 +162,89 @@ async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String
             }
             _ => format!("{:?}", store.sweep(START, now).await),
         },
+    }
+}
+
+fn grant(dice: &mut Dice, (n, id): (u64, &str), now: Timestamp) -> GrantRow {
+    let vote = vote(dice, String::new(), id, now);
+    GrantRow {
+        id: format!("grt_{n}"),
+        approval: id.to_owned(),
+        rule: vote.rule,
+        person: vote.person,
+        issuer: vote.issuer,
+        subject: vote.subject,
+        handle: None,
+        groups: vote.groups,
+        voter: vote.voter,
+        caller: dice.pick(&["ann", "bob"]).as_bytes().to_vec(),
+        asker_issuer: "corp".to_owned(),
+        asker_subject: (*dice.pick(&["ann", "bob"])).to_owned(),
+        function: (*dice.pick(&["payments/x", "payments/y"])).to_owned(),
+        pattern: vec![7],
+        uses_max: i64::try_from(1 + dice.below(3)).unwrap(),
+        used: 0,
+        at: now,
+        until: now.plus(Duration::from_secs(30 + dice.below(300))),
+        ended: None,
+        ended_by: None,
+        mac: vec![8],
+    }
+}
+
+/// Something about standing yeses.
+async fn granted(
+    store: &dyn Store,
+    dice: &mut Dice,
+    (n, id): (u64, &str),
+    now: Timestamp,
+) -> String {
+    let which = |dice: &mut Dice| format!("grt_{}", dice.below(12));
+    match dice.below(8) {
+        0..=2 => {
+            let grant = grant(dice, (n, id), now);
+            format!("{:?}", store.add_grant(grant, now).await)
+        }
+        3..=5 => {
+            let standing = GrantFilter {
+                of: None,
+                standing: dice.below(4) > 0,
+            };
+            let grants = store.grants(standing, now).await.unwrap();
+            let yes = |(number, grant): (usize, &GrantRow)| StandingYes {
+                grant: grant.id.clone(),
+                vote: VoteRow {
+                    id: format!("vote_{n}_{number}"),
+                    approval: id.to_owned(),
+                    person: grant.person.clone(),
+                    grant: Some(grant.id.clone()),
+                    yes: true,
+                    ..vote(&mut Dice(n), String::new(), id, now)
+                },
+            };
+            let yeses = grants.iter().take(3).enumerate().map(yes).collect();
+            let run_by = now.plus(Duration::from_secs(20));
+            let stood = store.stand(id, yeses, run_by, now, &two_people).await;
+            format!("{grants:?} {stood:?}")
+        }
+        6 => {
+            let of = match dice.below(4) {
+                0 => GrantsOf::One(which(dice)),
+                1 => GrantsOf::Approval(id.to_owned()),
+                2 => GrantsOf::Granter("corp".to_owned(), Some("v1".to_owned())),
+                _ => GrantsOf::Asker("corp".to_owned(), Some("ann".to_owned())),
+            };
+            let mut ended = store.end_grants(of, "eve".to_owned(), now).await.unwrap();
+            ended.sort_unstable();
+            format!("{ended:?}")
+        }
+        _ => {
+            let of = GrantFilter {
+                of: Some((b"ann".to_vec(), "payments/x".to_owned())),
+                standing: dice.below(2) == 0,
+            };
+            format!("{:?}", store.grants(of, now).await)
+        }
     }
 }
 

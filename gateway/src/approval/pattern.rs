@@ -1,0 +1,397 @@
+//! Which later calls a grant is for: the typed input of the call that was approved, member by member,
+//! with those members named that may be otherwise.
+//!
+//! Everything that is not named must be equal, also what is not there. What policy cannot see (a body
+//! without a declared shape) must be the same to the byte.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::seal::hex;
+use super::terminal_safe;
+
+/// Most members of a pattern.
+const MEMBERS_MAX: usize = 1_000;
+/// Digits behind the point that two numbers are compared with: those of Cedar's `decimal`.
+const FRACTION: u32 = 4;
+
+/// What a member of a later call may be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum May {
+    /// Exactly this JSON.
+    Be(String),
+    /// A number of the same form, at most this.
+    BeAtMost(String),
+}
+
+/// Arguments that a grant covers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pattern {
+    /// By JSON pointer (RFC 6901).
+    members: BTreeMap<String, May>,
+    /// Pointers of members that may be anything, with all that is below them, or missing.
+    any: Vec<String>,
+    /// SHA-256 of the body, where no typed input stands for it.
+    body: Option<String>,
+}
+
+/// Why a pattern cannot be made.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PatternError {
+    /// The call was not kept in a form that can be compared.
+    #[error("this call's arguments cannot be compared with those of later calls")]
+    Opaque,
+    /// Too many members.
+    #[error("the call has more than {MEMBERS_MAX} arguments")]
+    TooMany,
+    /// No such member, or two of that name.
+    #[error("`{0}` is not one of the call's arguments (or stands for two of them); they are: {1}")]
+    NotAMember(String, String),
+    /// A bound on something that is no number.
+    #[error("`{0}` is not a number, so it cannot have a greatest value")]
+    NotANumber(String),
+    /// A bound that is no number, or below the value that was approved.
+    #[error(
+        "the greatest value of `{0}` must be a number with at most four digits behind the point, not below this call's {1}"
+    )]
+    BadBound(String, String),
+}
+
+impl Pattern {
+    /// A pattern out of a call's summary: equal to it but for what `any` and `at_most` name, by the
+    /// names that approvers see (`body.amount`).
+    pub(super) fn of(
+        summary: &Value,
+        any: &[String],
+        at_most: &BTreeMap<String, String>,
+    ) -> Result<Self, PatternError> {
+        let input = summary.get("input").ok_or(PatternError::Opaque)?;
+        let flat = flat(input);
+        if flat.len() > MEMBERS_MAX {
+            return Err(PatternError::TooMany);
+        }
+        let mut members: BTreeMap<String, May> = flat
+            .iter()
+            .map(|(pointer, value)| (pointer.clone(), May::Be(value.clone())))
+            .collect();
+        let pointer = |name: &String, whole: bool| {
+            pointer(&flat, name, whole).ok_or_else(|| {
+                let names: Vec<String> = flat.keys().map(|pointer| named(pointer)).collect();
+                PatternError::NotAMember(terminal_safe(name), names.join(", "))
+            })
+        };
+        for (name, bound) in at_most {
+            let at = pointer(name, true)?;
+            let is = flat.get(&at).map(String::as_str).unwrap_or_default();
+            let number = number(is).ok_or_else(|| PatternError::NotANumber(terminal_safe(name)))?;
+            if self::number(bound).is_none_or(|bound| bound < number) {
+                return Err(PatternError::BadBound(terminal_safe(name), is.to_owned()));
+            }
+            members.insert(at, May::BeAtMost(bound.clone()));
+        }
+        let any = any
+            .iter()
+            .map(|name| pointer(name, false))
+            .collect::<Result<Vec<_>, _>>()?;
+        members.retain(|pointer, _| !below_any(&any, pointer));
+        Ok(Self {
+            members,
+            any,
+            body: body(summary),
+        })
+    }
+
+    /// Whether a call is one of those.
+    pub(super) fn covers(&self, summary: &Value) -> bool {
+        let Some(input) = summary.get("input") else {
+            return false;
+        };
+        let flat = flat(input);
+        self.body == body(summary)
+            && flat.len() <= MEMBERS_MAX
+            && self
+                .members
+                .keys()
+                .all(|pointer| flat.contains_key(pointer))
+            && flat.iter().all(|(pointer, value)| {
+                below_any(&self.any, pointer)
+                    || self
+                        .members
+                        .get(pointer)
+                        .is_some_and(|may| may.cover(value))
+            })
+    }
+
+    /// The pattern in words, one line a member, safe to show.
+    pub(super) fn in_words(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .members
+            .iter()
+            .map(|(pointer, may)| match may {
+                May::Be(value) => format!("{} is {}", named(pointer), terminal_safe(value)),
+                May::BeAtMost(bound) => {
+                    format!("{} is at most {}", named(pointer), terminal_safe(bound))
+                }
+            })
+            .collect();
+        let anything = |pointer: &String| format!("{} is anything, or missing", named(pointer));
+        lines.extend(self.any.iter().map(anything));
+        lines.push(match &self.body {
+            Some(_) => "nothing else, and the same body to the byte".to_owned(),
+            None => "nothing else".to_owned(),
+        });
+        lines
+    }
+}
+
+impl May {
+    fn cover(&self, value: &str) -> bool {
+        match self {
+            Self::Be(same) => same == value,
+            Self::BeAtMost(bound) => match (number(bound), number(value)) {
+                (Some(bound), Some(value)) => (0..=bound).contains(&value),
+                (_, _) => false,
+            },
+        }
+    }
+}
+
+/// The digest of a body that no member of the typed input stands for.
+fn body(summary: &Value) -> Option<String> {
+    let typed = summary.get("input").and_then(|input| input.get("body"));
+    let body = summary.get("body").filter(|body| !body.is_null())?;
+    if typed.is_some() {
+        return None;
+    }
+    let digest = digest::digest(&digest::SHA256, body.to_string().as_bytes());
+    Some(hex(digest.as_ref()))
+}
+
+/// Every member that holds a value, by its JSON pointer, as JSON; a list stands as a whole.
+fn flat(input: &Value) -> BTreeMap<String, String> {
+    fn walk(at: &str, value: &Value, all: &mut BTreeMap<String, String>) {
+        match value {
+            Value::Object(members) if !members.is_empty() => {
+                for (name, member) in members {
+                    let name = name.replace('~', "~0").replace('/', "~1");
+                    walk(&format!("{at}/{name}"), member, all);
+                }
+            }
+            // No arguments at all.
+            Value::Object(_) if at.is_empty() => {}
+            Value::Object(_)
+            | Value::Array(_)
+            | Value::String(_)
+            | Value::Number(_)
+            | Value::Bool(_)
+            | Value::Null => {
+                all.insert(at.to_owned(), value.to_string());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    walk("", input, &mut all);
+    all
+}
+
+fn below_any(any: &[String], pointer: &str) -> bool {
+    any.iter().any(|over| {
+        pointer
+            .strip_prefix(over.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// A pointer as approvers see it: `body.amount`.
+fn named(pointer: &str) -> String {
+    let name = pointer.trim_start_matches('/').replace('/', ".");
+    terminal_safe(&name.replace("~1", "/").replace("~0", "~"))
+}
+
+/// The one member (or, unless `whole`, what is over members) that approvers see under this name.
+fn pointer(flat: &BTreeMap<String, String>, name: &str, whole: bool) -> Option<String> {
+    let mut found = None;
+    for member in flat.keys() {
+        let ends = member.match_indices('/').map(|(at, _)| at).skip(1);
+        for end in ends.chain([member.len()]) {
+            let over = member.get(..end)?;
+            let meant = named(over) == name && (!whole || end == member.len());
+            match &found {
+                _ if !meant => {}
+                None => found = Some(over.to_owned()),
+                Some(before) if before == over => {}
+                // Two members look the same to a person: neither is meant for certain.
+                Some(_) => return None,
+            }
+        }
+    }
+    found
+}
+
+/// A JSON number, or a decimal in a JSON string or bare, in units of the last digit that is compared.
+fn number(text: &str) -> Option<i128> {
+    let text = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or(text);
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 18 || !plain(whole) || !plain(fraction) {
+        return None;
+    }
+    if digits.ends_with('.') || fraction.len() > FRACTION as usize {
+        return None;
+    }
+    let mut units = whole
+        .parse::<i128>()
+        .ok()?
+        .checked_mul(10_i128.pow(FRACTION))?;
+    if !fraction.is_empty() {
+        let missing = FRACTION - u32::try_from(fraction.len()).ok()?;
+        units = units.checked_add(
+            fraction
+                .parse::<i128>()
+                .ok()?
+                .checked_mul(10_i128.pow(missing))?,
+        )?;
+    }
+    Some(sign * units)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn call(input: &Value) -> Value {
+        json!({ "request": { "method": "POST" }, "body": { "text": "{}" }, "input": input })
+    }
+
+    fn refund(amount: impl Into<Value>, note: &str) -> Value {
+        let amount: Value = amount.into();
+        call(&json!({ "path": { "id": "c1" }, "body": { "amount": amount, "note": note } }))
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn bound(name: &str, most: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(name.to_owned(), most.to_owned())])
+    }
+
+    #[test]
+    fn what_is_not_named_must_be_equal() {
+        let first = refund(10, "broken");
+        let exact = Pattern::of(&first, &[], &BTreeMap::new()).unwrap();
+        assert!(exact.covers(&first));
+        for other in [
+            refund(11, "broken"),
+            refund(10, "Broken"),
+            refund("10", "broken"),
+            call(&json!({ "path": { "id": "c2" }, "body": { "amount": 10, "note": "broken" } })),
+            call(&json!({ "path": { "id": "c1" }, "body": { "amount": 10 } })),
+            call(
+                &json!({ "path": { "id": "c1" }, "body": { "amount": 10, "note": "broken", "to": "x" } }),
+            ),
+            call(
+                &json!({ "path": { "id": "c1" }, "query": { "a": 1 }, "body": { "amount": 10, "note": "broken" } }),
+            ),
+            call(&json!({})),
+            json!({}),
+        ] {
+            assert!(!exact.covers(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn named_members_may_be_otherwise_and_no_others() {
+        let first = refund(10, "broken");
+        let wide =
+            Pattern::of(&first, &names(&["body.note"]), &bound("body.amount", "100")).unwrap();
+        assert!(wide.covers(&refund(100, "late")));
+        assert!(wide.covers(&refund(0, "")));
+        let without = call(&json!({ "path": { "id": "c1" }, "body": { "amount": 5 } }));
+        assert!(wide.covers(&without));
+        for other in [
+            refund(101, "late"),
+            refund(-1, "late"),
+            refund("x", "late"),
+            refund(json!([5]), "late"),
+            call(&json!({ "path": { "id": "c1" }, "body": { "note": "no amount" } })),
+            call(&json!({ "path": { "id": "c1" }, "body": { "amount": 5, "notes": "x" } })),
+        ] {
+            assert!(!wide.covers(&other), "{other}");
+        }
+        assert_eq!(
+            wide.in_words(),
+            [
+                "body.amount is at most 100",
+                "path.id is \"c1\"",
+                "body.note is anything, or missing",
+                "nothing else"
+            ]
+        );
+    }
+
+    #[test]
+    fn decimals_are_compared_as_numbers_and_not_as_text() {
+        let first = refund("9.50", "");
+        let wide = Pattern::of(&first, &[], &bound("body.amount", "100.0")).unwrap();
+        assert!(wide.covers(&refund("99.9999", "")));
+        assert!(wide.covers(&refund("100.00", "")));
+        for over in [
+            "100.0001", "1000", "1e2", "", "+5", " 5", "5.", ".5", "0x5", "5.00001",
+        ] {
+            assert!(!wide.covers(&refund(over, "")), "{over}");
+        }
+    }
+
+    #[test]
+    fn a_body_without_a_declared_shape_must_be_the_same() {
+        let with =
+            |text: &str| json!({ "body": { "text": text }, "input": { "path": { "id": 1 } } });
+        let pattern = Pattern::of(&with("a"), &names(&["path"]), &BTreeMap::new()).unwrap();
+        assert!(pattern.covers(&with("a")));
+        assert!(!pattern.covers(&with("b")));
+        assert!(!pattern.covers(&json!({ "body": null, "input": { "path": { "id": 1 } } })));
+    }
+
+    #[test]
+    fn names_that_mean_nothing_or_two_things_are_refused() {
+        let first = call(&json!({ "body": { "a.b": 1, "a": { "b": 2 }, "n": "x" } }));
+        let of = |any: &[&str], at_most| Pattern::of(&first, &names(any), &at_most);
+        let none = BTreeMap::new();
+        assert!(matches!(
+            of(&["body.c"], none.clone()),
+            Err(PatternError::NotAMember(..))
+        ));
+        assert!(matches!(
+            of(&["body.a.b"], none.clone()),
+            Err(PatternError::NotAMember(..))
+        ));
+        assert!(matches!(
+            of(&[""], none.clone()),
+            Err(PatternError::NotAMember(..))
+        ));
+        assert!(of(&["body.a"], none).is_ok());
+        assert!(matches!(
+            of(&[], bound("body.n", "5")),
+            Err(PatternError::NotANumber(_))
+        ));
+        let number = refund(10, "");
+        for bad in ["9", "ten", ""] {
+            let made = Pattern::of(&number, &[], &bound("body.amount", bad));
+            assert!(matches!(made, Err(PatternError::BadBound(..))), "{bad}");
+        }
+    }
+}
