@@ -123,6 +123,11 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, SecretError> {
     if meta.permissions().mode() & 0o077 != 0 {
         return Err(SecretError::Permissions(path.to_owned()));
     }
+    // A pipe or a device would never end, and to open it may be to wait.
+    if !meta.is_file() {
+        let odd = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file");
+        return Err(failed(odd));
+    }
     if meta.len() > SECRET_BYTES_MAX {
         return Err(SecretError::TooLarge(path.to_owned()));
     }

@@ -12,6 +12,7 @@ use super::definition::{Body, Codec, Definition, Form, In, Parameter, When, is_f
 use super::fault::Fault;
 use super::schema::{Compiler, Dialect, Kinds, NodeId};
 use super::{Effect, NAME_BYTES_MAX};
+use crate::disk::read_named;
 
 /// Largest document, in bytes.
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -27,13 +28,8 @@ pub(super) fn read(path: &Path) -> Result<Json, Fault> {
     let place = path.display().to_string();
     let failed =
         |what: String| Fault::new(&place, what, "give a readable OpenAPI 3.0 or 3.1 document");
-    let size = std::fs::metadata(path)
-        .map_err(|error| failed(error.to_string()))?
-        .len();
-    if size > DOCUMENT_BYTES_MAX {
-        return Err(failed("is larger than 32 MiB".to_owned()));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let bytes = read_named(path, DOCUMENT_BYTES_MAX).map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| failed("not UTF-8".to_owned()))?;
     if path
         .extension()
         .is_some_and(|extension| extension == "json")

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Config, Fault};
+use crate::disk::read_named;
 use crate::policy::PolicyFile;
 
 /// Largest config file, in bytes.
@@ -97,14 +98,12 @@ fn yaml(shown: &str, error: &serde_saphyr::Error) -> Fault {
 
 fn read_limited(path: &Path, most: u64) -> Result<String, Fault> {
     let shown = path.display().to_string();
-    let meta = std::fs::metadata(path).map_err(|error| {
-        Fault::new(&shown, error)
-            .help("give the config with `--config FILE`; `callgate init` writes a first one")
+    let bytes = read_named(path, most).map_err(|error| {
+        let help = "give the config with `--config FILE`; `callgate init` writes a first one";
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let fault = Fault::new(&shown, error);
+        if missing { fault.help(help) } else { fault }
     })?;
-    if meta.len() > most {
-        return Err(Fault::new(shown, "larger than 1 MiB"));
-    }
-    let bytes = std::fs::read(path).map_err(|error| Fault::new(&shown, error))?;
     String::from_utf8(bytes).map_err(|_| Fault::new(shown, "not UTF-8"))
 }
 

@@ -9,6 +9,7 @@ use tlog::note::{Kind, VerifierKey};
 use tlog::policy::{POLICY_BYTES_MAX, Policy};
 
 use super::{Fault, Loaded};
+use crate::disk::read_named;
 use crate::egress::{Egress, Target};
 use crate::record::{CosignSettings, WITNESSES_MAX, WitnessTarget};
 
@@ -113,13 +114,7 @@ fn witness(
 fn policy(loaded: &Loaded, path: &std::path::Path) -> Result<Policy, String> {
     let path = loaded.base.join(path);
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let length = std::fs::metadata(&path)
-        .map_err(|error| told(&error))?
-        .len();
-    if length > POLICY_BYTES_MAX as u64 {
-        return Err(told(&"larger than 256 KiB"));
-    }
-    let bytes = std::fs::read(&path).map_err(|error| told(&error))?;
+    let bytes = read_named(&path, POLICY_BYTES_MAX as u64).map_err(|error| told(&error))?;
     Policy::parse(&bytes).map_err(|error| told(&error))
 }
 

@@ -1,9 +1,10 @@
-//! File operations of the evidence, behind a seam.
+//! File operations of the evidence, behind a seam; and the one way to read a file that an operator names.
 //!
 //! Owns what the audit log may do to files, and nothing more: create, write, read, sync, rename, list.
 //! Refuses symbolic links and devices in place of directories and files. Called by `record`; tests
 //! put a simulated disk in its place that tears, loses and reorders what was not synced.
 
+mod named;
 mod real;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+pub use named::read_named;
 pub use real::RealDisk;
 
 /// What stands at a path, without following a symbolic link.

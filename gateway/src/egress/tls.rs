@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{Error, Target};
+use crate::disk::read_named;
 
 /// Largest authority file, in bytes.
 const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -23,13 +24,7 @@ pub(super) fn config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
             path: path.to_owned(),
             why,
         };
-        let length = std::fs::metadata(path)
-            .map_err(|e| fault(e.to_string()))?
-            .len();
-        if length > CA_BYTES_MAX {
-            return Err(fault("it is larger than 4 MiB".to_owned()));
-        }
-        let pem = std::fs::read(path).map_err(|e| fault(e.to_string()))?;
+        let pem = read_named(path, CA_BYTES_MAX).map_err(|e| fault(e.to_string()))?;
         let mut found = 0;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|e| fault(format!("it is not PEM: {e}")))?;

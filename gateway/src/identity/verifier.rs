@@ -17,7 +17,11 @@ use super::principal::{Facts, Method};
 use super::rules::{Evidence, Rules};
 use super::{Principal, Rejection, Revocations, algorithm};
 use crate::clock::SharedClock;
+use crate::disk::read_named;
 use crate::egress::{Egress, Target};
+
+/// Largest file with authorities, in bytes.
+const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Where a token is presented.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -352,7 +356,7 @@ fn issuer(
     let rules = Rules::compile(alias, config)
         .ok_or_else(|| fault("", "a claim's path cannot be read".to_owned()))?;
     let ca_file = config.ca.as_ref().map(|ca| context.base.join(ca));
-    let read = |path: &PathBuf| std::fs::read(path).map(|pem| sha256(&pem));
+    let read = |path: &PathBuf| read_named(path, CA_BYTES_MAX).map(|pem| sha256(&pem));
     let ca = ca_file
         .as_ref()
         .map(read)

@@ -8,7 +8,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsFiles;
+use crate::disk::read_named;
 use crate::secret::{SecretError, read_private};
+
+/// Largest file with the listener's certificates, in bytes.
+const CHAIN_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Why certificate and key are unusable.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +113,7 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
         path: path.to_owned(),
         why,
     };
-    let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let pem = read_named(path, CHAIN_BYTES_MAX).map_err(|error| bad(error.to_string()))?;
     let chain = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| bad(error.to_string()))?;

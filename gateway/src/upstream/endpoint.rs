@@ -11,6 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
+use crate::disk::read_named;
+
+/// Largest file with authorities, in bytes.
+const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long connecting (and the TLS handshake, each) may take by default.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long the first byte of an answer may take by default.
@@ -360,7 +364,7 @@ fn client_config(tls: &TlsConfig, base: &Path) -> Result<Arc<rustls::ClientConfi
                 path: path.clone(),
                 why,
             };
-            let pem = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;
+            let pem = read_named(&path, CA_BYTES_MAX).map_err(|error| bad(error.to_string()))?;
             for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| bad(error.to_string()))?;
                 roots

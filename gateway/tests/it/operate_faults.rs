@@ -122,6 +122,10 @@ fn faults_of_the_file() -> Vec<Case> {
             "two connections of one route",
             format!("{}{second}", GOOD.trim_end()),
         ),
+        case(
+            "an API description without an end",
+            with("functions: {", "functions: { openapi: /dev/zero, "),
+        ),
         Case {
             secret: false,
             ..case("a secret that is not there", GOOD)
