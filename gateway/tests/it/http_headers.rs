@@ -329,6 +329,33 @@ fn only_hosts_of_the_config_are_answered_for() {
     assert_eq!(world.double.hits("/hosts"), 4);
 }
 
+// X1: which of two media types counts is read differently by others, also where a body is passed on unread.
+#[test]
+fn a_second_media_type_is_refused_also_where_the_body_streams() {
+    let world = world();
+    let bearer = format!("Bearer {}", staff());
+    for (method, second) in [
+        ("PUT", "application/json"),
+        ("PUT", "text/plain"),
+        ("POST", ""),
+    ] {
+        let lines = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "text/plain"),
+            ("Content-Type", second),
+        ];
+        let at = world.gateway.address;
+        let refused = raw::request(at, method, "/open/two-types", &lines, b"{}");
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert!(
+            refused.text().contains("content-type"),
+            "{}",
+            refused.text()
+        );
+    }
+    assert_eq!(world.double.hits("/two-types"), 0);
+}
+
 // X1: HTTP/2 lets a caller split its cookies (RFC 9113 section 8.2.3); one line is judged, and that line is sent.
 #[test]
 fn cookies_that_http2_splits_are_one_line_for_the_function_and_two_lines_in_http1_are_refused() {
