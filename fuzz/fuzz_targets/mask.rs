@@ -36,7 +36,7 @@ const TYPES: [&str; 9] = [
 fn settings(mode: Mode, index: &str) -> Arc<Settings> {
     let detect = ["secret", "payment", "contact", "identity", "health", "device", "wallet"].map(str::to_owned).to_vec();
     let fields = [("$..a".to_owned(), "x".into()), (index.to_owned(), "y".into())].into();
-    Arc::new(Settings::compile(&Config { mode, fields, detect, ..Config::default() }).expect("fixed settings"))
+    Arc::new(Settings::compile(&Config { mode: mode.into(), fields, detect, ..Config::default() }).expect("fixed settings"))
 }
 
 static ON: LazyLock<Arc<Settings>> = LazyLock::new(|| settings(Mode::On, "$[1:3]"));

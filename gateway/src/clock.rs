@@ -47,6 +47,14 @@ impl Timestamp {
         )
     }
 
+    /// When a day in UTC (`2026-12-31`) is over; `None` when the text is no day.
+    pub fn end_of_day(text: &str) -> Option<Self> {
+        let format = time::macros::format_description!("[year]-[month]-[day]");
+        let day = time::Date::parse(text, &format).ok()?.next_day()?;
+        let end = day.midnight().assume_utc().unix_timestamp();
+        u64::try_from(end).ok().map(Self::from_secs)
+    }
+
     /// How long after `earlier` this time is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -11,6 +11,7 @@ use super::schema::{Arena, DEPTH_MAX, Kinds, MEMBERS_MAX, NodeId, Shaper};
 use super::shape::{Member, Record};
 use super::template::Template;
 use super::{ConnectionName, Function, FunctionId};
+use crate::mask::{ClassError, DataClass};
 
 /// One function and the form of its requests. Immutable.
 #[derive(Debug)]
@@ -119,6 +120,7 @@ pub(super) fn bind(
     }
     let parameters = bind_parameters(&mut definition, template.as_ref().ok(), arena, &mut faults);
     let input = shape(&definition, &parameters, arena, &mut faults);
+    let classes = classes(&definition, &input, &mut faults);
     let (Ok(id), Ok(template), true) = (id, template, faults.is_empty()) else {
         return Err(faults);
     };
@@ -129,6 +131,7 @@ pub(super) fn bind(
         durability: definition.durability,
         summary: definition.summary,
         mask: definition.mask,
+        classes,
     };
     Ok(Binding {
         function: Arc::new(function),
@@ -140,6 +143,32 @@ pub(super) fn bind(
         additional: definition.additional,
         arena: Arc::clone(arena),
     })
+}
+
+/// The data classes of input members. One that policies do not see cannot be noticed in a call.
+fn classes(
+    definition: &Definition,
+    input: &Record,
+    faults: &mut Vec<Fault>,
+) -> Vec<(String, DataClass)> {
+    let mut classes = Vec::new();
+    for (member, class) in &definition.classes {
+        let place = format!("{}.classes.{member}", definition.place);
+        if !input.declares(member) {
+            let text = format!("`{member}` is no input member that policies see");
+            let hint = "name it as in `query.email` or `body.customer.email`, and declare it";
+            faults.push(Fault::new(place, text, hint));
+            continue;
+        }
+        match class.parse() {
+            Ok(class) => classes.push((member.clone(), class)),
+            Err(error) => {
+                let error: ClassError = error;
+                faults.push(Fault::new(place, error.to_string(), "rename the class"));
+            }
+        }
+    }
+    classes
 }
 
 fn bind_parameters(
@@ -156,6 +185,7 @@ fn bind_parameters(
             required,
             schema,
             explode,
+            class: _,
         } = parameter;
         let is_list = arena.kinds(schema).solid() == Kinds::ARRAY && !arena.is_union(schema);
         let list = match (is_list, explode) {

@@ -201,6 +201,7 @@ fn add_path_parameters<'d>(
                     place,
                     name,
                     required: true,
+                    class: None,
                     schema,
                     explode: false,
                 });

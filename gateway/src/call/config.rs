@@ -161,6 +161,11 @@ pub struct FunctionConfig {
     /// then hold numbers of any precision.
     #[serde(default)]
     pub opaque: Vec<String>,
+    /// Data classes of input members, as in `{ query.email: email }`: whoever filters or sorts by such a member
+    /// learns of it, so a call that gives it needs `unmask` on the class. In OpenAPI: `x-callgate-class` at a
+    /// parameter.
+    #[serde(default)]
+    pub classes: BTreeMap<String, String>,
     /// Mask settings of this function alone; they replace the connection's.
     #[serde(default)]
     pub mask: Option<crate::mask::Config>,
@@ -219,6 +224,10 @@ pub struct OverrideConfig {
     /// Names of input members that policies need not see, as in `[body.position.latitude]`: they may
     /// then hold numbers of any precision.
     pub opaque: Vec<String>,
+    /// Data classes of input members, as in `{ query.email: email }`: whoever filters or sorts by such a member
+    /// learns of it, so a call that gives it needs `unmask` on the class. In OpenAPI: `x-callgate-class` at a
+    /// parameter.
+    pub classes: BTreeMap<String, String>,
     /// Mask settings of this function alone; they replace the connection's.
     pub mask: Option<crate::mask::Config>,
 }

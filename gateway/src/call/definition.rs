@@ -25,6 +25,8 @@ pub(super) struct Definition {
     pub(super) body: Body,
     pub(super) when: When,
     pub(super) opaque: Vec<String>,
+    /// Data classes of input members, by place.
+    pub(super) classes: BTreeMap<String, String>,
     pub(super) mask: Option<crate::mask::Config>,
 }
 
@@ -57,6 +59,8 @@ pub(super) struct Parameter {
     pub(super) schema: NodeId,
     /// Lists in queries: one parameter an element (`a=1&a=2`); otherwise commas (`a=1,2`).
     pub(super) explode: bool,
+    /// Its data class, if it has one.
+    pub(super) class: Option<String>,
 }
 
 /// A declared body.
@@ -234,6 +238,7 @@ pub(super) fn inline<'d>(
             .as_ref()
             .map_or_else(When::default, |when| conditions(when, place, compiler)),
         opaque: config.opaque.clone(),
+        classes: config.classes.clone(),
         mask: config.mask.clone(),
     }
 }
@@ -248,6 +253,7 @@ fn parameter(place: In, name: &str, required: bool, schema: NodeId) -> Parameter
         name: name.to_owned(),
         required,
         schema,
+        class: None,
         explode: explode(place),
     }
 }

@@ -25,3 +25,30 @@ pub struct Input {
     /// By member name.
     pub members: BTreeMap<String, Value>,
 }
+
+impl Input {
+    /// Whether the call gives the member at a place such as `query.email` or `body.customer.email`.
+    pub fn gives(&self, place: &str) -> bool {
+        gives(&self.members, place)
+    }
+}
+
+fn gives(members: &BTreeMap<String, Value>, place: &str) -> bool {
+    members.iter().any(|(name, value)| {
+        let Some(rest) = place.strip_prefix(name.as_str()) else {
+            return false;
+        };
+        match (value, rest.strip_prefix('.')) {
+            (_, None) => rest.is_empty(),
+            (Value::Record(members), Some(rest)) => gives(members, rest),
+            (
+                Value::Bool(_)
+                | Value::Long(_)
+                | Value::Decimal(_)
+                | Value::String(_)
+                | Value::Set(_),
+                Some(_),
+            ) => false,
+        }
+    })
+}

@@ -28,7 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::mask::Veil;
+use crate::mask::{DataClass, Veil};
 
 pub use binding::Binding;
 pub use catalogue::{Catalogue, FUNCTIONS_MAX, Found};
@@ -331,6 +331,8 @@ pub struct Function {
     pub summary: Option<String>,
     /// Mask settings of this function alone, which replace the connection's.
     pub mask: Option<crate::mask::Config>,
+    /// Data classes of input members, by place.
+    pub classes: Vec<(String, DataClass)>,
 }
 
 impl Function {
@@ -343,6 +345,7 @@ impl Function {
             durability: Durability::Both,
             summary: None,
             mask: None,
+            classes: Vec::new(),
         }
     }
 }

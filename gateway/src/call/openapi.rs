@@ -177,6 +177,14 @@ impl<'d> Importer<'_, 'd> {
         let summary = summary
             .and_then(Json::as_str)
             .and_then(|text| text.lines().next());
+        let mut classes = change.classes.clone();
+        for Parameter {
+            place, name, class, ..
+        } in &parameters
+        {
+            let at = format!("{}.{name}", place.as_str());
+            classes.extend(class.clone().map(|class| (at, class)));
+        }
         Some(Definition {
             place: at.to_owned(),
             name,
@@ -190,6 +198,7 @@ impl<'d> Importer<'_, 'd> {
             body,
             when: When::default(),
             opaque: change.opaque.clone(),
+            classes,
             mask: change.mask.clone(),
         })
     }
@@ -348,6 +357,9 @@ impl<'d> Importer<'_, 'd> {
             },
             required: place == In::Path || required,
             schema,
+            class: map
+                .get("x-callgate-class")
+                .map(|class| class.as_str().unwrap_or_default().to_owned()),
             explode: place == In::Query && explode.unwrap_or(true),
         })
     }
@@ -367,6 +379,7 @@ impl<'d> Importer<'_, 'd> {
                 place: In::Query,
                 name: name.to_owned(),
                 required: parameter.required && required,
+                class: parameter.class.clone(),
                 schema,
                 explode: true,
             })

@@ -29,6 +29,27 @@ pub struct Record {
     pub members: BTreeMap<String, Member>,
 }
 
+impl Record {
+    /// Whether a member is declared with a type that policies can name: `query.email`, members of members
+    /// behind dots.
+    pub fn declares(&self, place: &str) -> bool {
+        self.members.iter().any(|(name, member)| {
+            let Some(rest) = place.strip_prefix(name.as_str()) else {
+                return false;
+            };
+            match (&member.shape, rest.strip_prefix('.')) {
+                (Shape::Opaque, _) => false,
+                (_, None) => rest.is_empty(),
+                (Shape::Record(record), Some(rest)) => record.declares(rest),
+                (
+                    Shape::Bool | Shape::Long | Shape::Decimal | Shape::String | Shape::Set(_),
+                    Some(_),
+                ) => false,
+            }
+        })
+    }
+}
+
 /// One declared member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {

@@ -210,11 +210,24 @@ fn promises(connection: &Connection, findings: &mut Findings) {
             .upstream
             .mask(&function.id)
             .map_or(Mode::Off, |mask| mask.mode());
-        if mode != Mode::On {
+        let grade = match mode {
+            Mode::On => None,
+            Mode::Off => Some(Grade::Weak),
+            Mode::Observe => Some(Grade::Bad),
+        };
+        if let Some(grade) = grade {
             let text = format!(
                 "{}: answers are not masked (mode {})",
                 function.id,
                 mode.as_str()
+            );
+            findings.tell(grade, &text);
+        }
+        let settings = connection.upstream.mask(&function.id);
+        if let Some(written) = settings.and_then(|mask| mask.observed()) {
+            let text = format!(
+                "{}: masking is on, as the time of `{written}` is over: write `mode: on`",
+                function.id
             );
             findings.tell(Grade::Weak, &text);
         }

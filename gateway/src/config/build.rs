@@ -318,7 +318,8 @@ fn connection(
         }
     };
     let functions = catalogue.as_ref().map_or(&[][..], Catalogue::functions);
-    let masks = masks((name, vault), functions, settings, vocabulary, faults);
+    let masked = (name, vault, &context.clock);
+    let masks = masks(masked, functions, settings, vocabulary, faults);
     let endpoint = Endpoint::new(
         &settings.upstream,
         &settings.tls,
@@ -387,7 +388,7 @@ fn present_header(present_in: &PresentIn) -> Result<Option<HeaderName>, String> 
 
 /// Mask settings of every function: its own, or the connection's.
 fn masks(
-    (name, vault): (&ConnectionName, Option<&Arc<Vault>>),
+    (name, vault, clock): (&ConnectionName, Option<&Arc<Vault>>, &SharedClock),
     functions: &[Arc<Function>],
     settings: &ConnectionConfig,
     vocabulary: &mut Vocabulary,
@@ -401,7 +402,13 @@ fn masks(
             faults.push(fault.help("give `mask_keys: { current: env:MASK_KEY }`"));
             None
         }
-        Ok(settings) => Some(Arc::new(settings.with_vault(vault.cloned(), name.as_str()))),
+        Ok(settings) => {
+            let settings = settings.with_vault(vault.cloned(), name.as_str());
+            let settings = settings.with_clock(Arc::clone(clock));
+            let long = settings.observes_too_long();
+            faults.extend(long.map(|text| Fault::new(format!("{place}.mode"), text)));
+            Some(Arc::new(settings))
+        }
         Err(found) => {
             faults.extend(
                 found
@@ -423,7 +430,8 @@ fn masks(
         };
         if let Some(own) = own {
             let classes: BTreeSet<DataClass> = own.classes().iter().cloned().collect();
-            for class in &classes {
+            let given = function.classes.iter().map(|(_, class)| class);
+            for class in classes.iter().chain(given) {
                 if !vocabulary.classes.contains(class) {
                     vocabulary.classes.push(class.clone());
                 }

@@ -11,42 +11,21 @@ use super::catalogue;
 use super::class::DataClass;
 use super::detect::Detectors;
 use super::instead::{self, BY_VALUE, Field, Instead, Keys};
+use super::mode::{Mode, ModeConfig, OBSERVE_DAYS_MAX};
 use super::own::{self, OwnConfig};
 use super::path::Path;
 use super::requests::{RequestGuard, RequestsConfig};
 use super::vault::{Owner, Scope, Vault};
-
-/// Whether answers are masked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Findings are replaced; what cannot be inspected is not delivered.
-    #[default]
-    On,
-    /// Findings are counted in the record, nothing is changed or withheld.
-    Observe,
-    /// Answers are not inspected. The credential is still taken out.
-    Off,
-}
-
-impl Mode {
-    /// The word in records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Observe => "observe",
-            Self::Off => "off",
-        }
-    }
-}
+use crate::clock::{SharedClock, SystemClock};
 
 /// How answers of a connection are masked.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "MaskConfig")]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `on` (default), `observe` (count, change nothing) or `off`.
-    pub mode: Mode,
+    /// `on` (default), `off`, or `observe until 2026-12-31`: until the end of that day (UTC, at most 90 days
+    /// from now) findings are counted and nothing is changed; then `on`.
+    pub mode: ModeConfig,
     /// Places in JSON answers that always hold a class of data: JSONPath (RFC 9535: member names,
     /// `[0]`, slices, `*`, `..`; no filters) to data class, as in `"$.customer.email": email`.
     /// The value there is replaced whatever it is; member names match in any case. A rule can say by
@@ -127,7 +106,9 @@ pub(super) type ClassId = u16;
 /// Compiled mask settings: immutable, shared by all calls of a function.
 #[derive(Debug)]
 pub struct Settings {
-    mode: Mode,
+    mode: ModeConfig,
+    /// Tells when observing is over.
+    clock: SharedClock,
     classes: Vec<DataClass>,
     /// What stands in place of each of them.
     instead: Vec<Instead>,
@@ -196,7 +177,8 @@ impl Settings {
         }
         let detectors = Detectors::new(&number, own);
         let settings = Self {
-            mode: config.mode,
+            mode: config.mode.clone(),
+            clock: Arc::new(SystemClock),
             classes,
             instead,
             requests,
@@ -214,13 +196,13 @@ impl Settings {
         let mut faults = Vec::new();
         // Searched and counted, whatever the mode and whatever stands instead.
         let searched = Arc::new(Self {
-            mode: Mode::Observe,
+            mode: Mode::Observe.into(),
             ..self
         });
         own::check(&config.detectors, &searched, &mut faults);
         match Arc::try_unwrap(searched) {
             Ok(settings) if faults.is_empty() => Ok(Self {
-                mode: config.mode,
+                mode: config.mode.clone(),
                 ..settings
             }),
             Ok(_) | Err(_) => Err(faults),
@@ -236,17 +218,41 @@ impl Settings {
         }
     }
 
+    /// The same by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: SharedClock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// What is wrong with the time of observing, if something is.
+    #[must_use]
+    pub fn observes_too_long(&self) -> Option<String> {
+        self.mode.is_too_long(self.clock.now()).then(|| {
+            format!(
+                "`{}`: masking may only observe for {OBSERVE_DAYS_MAX} days from now",
+                self.mode
+            )
+        })
+    }
+
+    /// The mode as the config says it, where it is not the one in force any more: observing is over.
+    #[must_use]
+    pub fn observed(&self) -> Option<String> {
+        let over = self.mode.is_over(self.clock.now());
+        over.then(|| self.mode.to_string())
+    }
+
     /// Whether something is replaced by a pseudonym or token, for which keys are needed.
     #[must_use]
     pub fn needs_keys(&self) -> bool {
-        self.mode != Mode::Off
+        self.mode.begins() != Mode::Off
             && (self.instead.iter().any(|instead| instead.is_keyed()) || self.fields.is_keyed())
     }
 
-    /// Whether answers are masked.
+    /// Whether answers are masked now.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.mode
+        self.mode.at(self.clock.now())
     }
 
     /// Searches requests, if something must not be sent.
@@ -258,7 +264,7 @@ impl Settings {
     /// The classes that these settings can find, by value or by place, in order.
     #[must_use]
     pub fn classes(&self) -> &[DataClass] {
-        match self.mode {
+        match self.mode.begins() {
             Mode::On | Mode::Observe => &self.classes,
             Mode::Off => &[],
         }
@@ -274,6 +280,7 @@ impl Settings {
             .collect();
         Plan {
             settings: Arc::clone(self),
+            mode: self.mode(),
             masked,
             owner: None,
         }
@@ -299,6 +306,8 @@ impl Settings {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) settings: Arc<Settings>,
+    /// The mode for the whole call.
+    mode: Mode,
     masked: Vec<bool>,
     /// Issuer and subject of the caller.
     owner: Option<(Box<str>, Box<str>)>,
@@ -307,8 +316,8 @@ pub struct Plan {
 impl Plan {
     /// Whether answers are masked.
     #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.settings.mode
+    pub const fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The plan for this caller: pseudonyms and tokens are made for it. Without, markers stand in their

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::class::DataClass;
-use super::config::Mode;
 use super::config::{ClassId, Plan};
 use super::detect::context::Announced;
 use super::detect::{self, Hit};
 use super::explain::{self, How, Why};
 use super::instead::{BY_VALUE, Field, Found, Instead};
+use super::mode::Mode;
 use super::view::View;
 
 /// Text that stands for a fault in a detector.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::body::Body;
 use super::class::DataClass;
 use super::coding::{Caps, Coding, Decoder};
-use super::config::{Mode, Plan};
+use super::config::Plan;
 use super::explain::Why;
 use super::inspector::Inspector;
 use super::media::{FieldRules, Format};
+use super::mode::Mode;
 use super::needles::{Needles, Scrubber};
 use super::withheld::{Reason, Withheld};
 

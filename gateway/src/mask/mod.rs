@@ -26,6 +26,7 @@ mod json;
 mod marker;
 mod masker;
 mod media;
+mod mode;
 mod multipart;
 mod needles;
 mod own;
@@ -41,11 +42,12 @@ mod xml;
 
 pub use class::{ClassError, DataClass};
 pub use coding::{DECODED_BYTES_MAX, RATIO_FREE_BYTES, RATIO_MAX};
-pub use config::{Config, Fault, FieldConfig, FieldRule, Mode, Plan, Settings};
+pub use config::{Config, Fault, FieldConfig, FieldRule, Plan, Settings};
 pub use explain::{How, Why};
 pub use instead::Instead;
 pub use marker::MarkerGuard;
 pub use masker::{Masker, ResponseFacts, Summary};
+pub use mode::{Mode, ModeConfig, OBSERVE_DAYS_MAX};
 pub use needles::{NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, NeedleError, Needles};
 pub use own::OwnConfig;
 pub use requests::{

@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use super::catalogue;
 use super::class::DataClass;
-use super::config::{Config, Fault, Mode, Plan, Settings};
+use super::config::{Config, Fault, Plan, Settings};
 use super::masker::{Masker, ResponseFacts, Summary};
+use super::mode::Mode;
 use super::needles::Needles;
 use super::own::OwnConfig;
 use super::view;
@@ -107,7 +108,7 @@ impl RequestGuard {
             detectors: by_value
                 .map(|(class, own)| (class.clone(), without_examples(own)))
                 .collect(),
-            mode: Mode::On,
+            mode: Mode::On.into(),
             ..Config::default()
         };
         let settings = match Settings::compile(&searched) {

@@ -90,8 +90,20 @@ impl Policies {
         verdict: Verdict,
         opened: &BTreeSet<RuleHash>,
     ) -> Result<Decision, Error> {
+        let unseen = |(place, class): &(String, DataClass)| {
+            let function = &request.function.id;
+            request.input.gives(place)
+                && !self.may_unmask(&request.subject, function, request.facts, class)
+        };
         Ok(match verdict {
             Verdict::Deny(denial) => Decision::Deny(denial),
+            // Whoever filters or sorts by a value learns of it.
+            Verdict::Ask(_) | Verdict::Allow(_) if request.function.classes.iter().any(unseen) => {
+                Decision::Deny(Denial {
+                    reason: DenialReason::NoPermit,
+                    policies: Vec::new(),
+                })
+            }
             Verdict::Ask(terms) => Decision::Ask(terms),
             Verdict::Allow(policies) => Decision::Allow(Obligations {
                 unmask: self.unmask(prepared, caller, request, opened)?,

@@ -4,9 +4,9 @@
 //! Refuses on every error. Called by `gate` for calls and by `console` for people's rights.
 
 pub mod cases;
+mod class_right;
 mod decide;
 mod decision;
-mod detokenise;
 mod diff;
 mod explain;
 mod fault;
@@ -37,7 +37,7 @@ use crate::call::{ConnectionName, Effect, FunctionId};
 use crate::clock::Timestamp;
 use crate::identity::ExposedType;
 
-use detokenise::Detokenise;
+use class_right::ClassRight;
 use fault::Faults;
 use index::{Filing, Index, Slices};
 use names::Names;
@@ -118,7 +118,8 @@ pub struct Policies {
     index: Index,
     unmask_action: Arc<EntityUID>,
     unmask_slices: Slices,
-    detokenise: Detokenise,
+    detokenise: ClassRight,
+    unmask: ClassRight,
 }
 
 impl fmt::Debug for Policies {
@@ -164,7 +165,8 @@ impl Policies {
             .collect();
         let unmask_action = Arc::new(names.action("unmask"));
         let unmask_slices = index.of_action(&unmask_action);
-        let detokenise = Detokenise::new(vocabulary, &names, &index, &policies);
+        let right = |action| ClassRight::new(action, vocabulary, &names, &index, &policies);
+        let (detokenise, unmask) = (right("detokenise"), right("unmask"));
         let connections = prepare::connections(vocabulary, &names);
         let preparing = prepare::Preparing {
             schema: &schema,
@@ -190,6 +192,7 @@ impl Policies {
             unmask_action,
             unmask_slices,
             detokenise,
+            unmask,
             index,
             names,
         })

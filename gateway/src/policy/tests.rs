@@ -2,6 +2,7 @@
 
 mod cases;
 mod cedar;
+mod class_rights;
 mod docs;
 mod files;
 mod joint;
@@ -80,6 +81,7 @@ fn function(id: &str, effect: Effect, input: Record) -> Arc<Function> {
         durability: Durability::Both,
         summary: None,
         mask: None,
+        classes: Vec::new(),
     })
 }
 

@@ -22,6 +22,8 @@ const POLICIES: &str = r#"
     when { context.input has body && context.input.body has to && context.input.body.to like "*@rival.example" };
 @id("charges-need-a-lead") @approval("corp/leads") @reason("charges wait")
 forbid (principal, action == Action::"mailer/charge", resource);
+@id("analysts-see") permit (principal in Group::"corp/analysts", action == Action::"unmask",
+    resource == DataClass::"email") when { context.function in Connection::"crm" };
 @id("leads-approve") permit (principal in Group::"corp/leads", action == Action::"approve", resource);
 "#;
 
@@ -54,6 +56,8 @@ fn world() -> Arc<World> {
         } });
         let crm = json!({ "inline": {
             "get": { "method": "GET", "path": "/{case}" },
+            "find": { "method": "GET", "path": "/find", "classes": { "query.mail": "email" },
+                "query": { "mail": {}, "limit": {} } },
             "note": { "method": "POST", "path": "/note", "additional": "allow", "body": {} },
         } });
         let mask = json!({ "detect": ["contact"], "instead": { "email": "token", "payment-card": "token" } });
@@ -244,4 +248,19 @@ fn the_report_tells_what_was_returned_under_which_names_and_is_on_record_itself(
         reads.iter().any(|leaf| leaf["kind"] == "audit.read"),
         "{reads:?}"
     );
+}
+
+#[test]
+fn whoever_may_not_see_an_address_may_not_search_by_it() {
+    let world = world();
+    let (ann, analyst) = (staff("ann"), caller("ada", &["staff", "analysts"]));
+    let found = |token: &str, query: &str| world.gateway.get(&format!("/crm/find?{query}"), token);
+    assert_eq!(found(&ann, "limit=3").status, 200);
+    refused(
+        &found(&ann, "mail=x%40y.example&limit=3"),
+        403,
+        "denied",
+        "policy does not allow",
+    );
+    assert_eq!(found(&analyst, "mail=x%40y.example").status, 200);
 }

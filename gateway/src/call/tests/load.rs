@@ -192,3 +192,25 @@ fn a_function_may_have_mask_settings_of_its_own() {
     let functions = catalogue.functions();
     assert!(functions[0].mask.is_some() && functions[1].mask.is_none());
 }
+
+#[test]
+fn a_class_stands_at_a_member_that_policies_see() {
+    let found = faults(
+        r#"
+        inline:
+          a: { method: GET, path: /a, query: { mail: {} }, classes: { query.male: email, query.mail: "E Mail" } }
+          b: { method: POST, path: /b, body: { schema: { type: object, properties: { o: { type: object, properties: { m: { type: string } } } } } },
+               classes: { body.o.m: email, body.o.x: email, body.o.m.z: email }, opaque: [body.p] }
+        "#,
+    );
+    let text = found.join("\n");
+    for part in [
+        "inline.a.classes.query.male: `query.male` is no input member that policies see",
+        "inline.a.classes.query.mail: `E Mail` is not a data class",
+        "inline.b.classes.body.o.x: `body.o.x` is no input member",
+        "inline.b.classes.body.o.m.z: `body.o.m.z` is no input member",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(!text.contains("`body.o.m` "), "{text}");
+}

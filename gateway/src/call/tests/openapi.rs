@@ -407,3 +407,29 @@ fn yaml_words_stay_texts() {
         assert!(get(&catalogue, &format!("/a?c={value}")).is_ok(), "{value}");
     }
 }
+
+#[test]
+fn a_parameter_carries_the_class_that_the_document_or_the_config_gives_it() {
+    let document = r#"
+openapi: 3.0.3
+info: { title: x, version: "1" }
+paths:
+  /people/{id}:
+    get:
+      operationId: find
+      parameters:
+        - { name: id, in: path, required: true, schema: { type: string } }
+        - { name: mail, in: query, schema: { type: string }, x-callgate-class: email }
+"#;
+    let change = "overrides: { find: { classes: { path.id: customer } } }";
+    let catalogue = import(document, change).unwrap();
+    let function = &catalogue.functions()[0];
+    let classes: Vec<_> = function
+        .classes
+        .iter()
+        .map(|(place, class)| format!("{place} {class}"))
+        .collect();
+    assert_eq!(classes, ["path.id customer", "query.mail email"]);
+    let wrong = document.replace("x-callgate-class: email", "x-callgate-class: 7");
+    assert!(import(&wrong, "").is_err());
+}

@@ -2,7 +2,7 @@
 //! the text finds the digits for all of them.
 
 use super::super::config::ClassId;
-use super::numbers::{self, NumberRule};
+use super::numbers::{self, Numbers};
 use super::{Hit, before, is_word};
 
 /// Fewest and most digits of a payment card number (ISO/IEC 7812).
@@ -15,7 +15,7 @@ const GROUPS_MAX: usize = 6;
 pub(super) struct Digits {
     card: Option<ClassId>,
     iban: Option<ClassId>,
-    numbers: Vec<(NumberRule, ClassId)>,
+    numbers: Numbers,
 }
 
 /// A run of digits.
@@ -30,10 +30,7 @@ impl Digits {
         Self {
             card: number("payment-card"),
             iban: number("iban"),
-            numbers: numbers::RULES
-                .iter()
-                .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
-                .collect(),
+            numbers: Numbers::new(number),
         }
     }
 
@@ -57,9 +54,7 @@ impl Digits {
             {
                 hits.push(hit);
             }
-            if !self.numbers.is_empty() {
-                numbers::find(text, group.start, group.end, &self.numbers, hits);
-            }
+            numbers::find(text, group.start, group.end, &self.numbers, hits);
         }
     }
 }

@@ -117,22 +117,55 @@ pub(super) const RULES: &[NumberRule] = &[
     }),
 ];
 
-/// Finds the numbers of `rules` that start with the run of digits at `start..end`.
-pub(super) fn find(
-    text: &[u8],
-    start: usize,
-    end: usize,
-    rules: &[(NumberRule, ClassId)],
-    hits: &mut Vec<Hit>,
-) {
+/// The rules that are on, by the length of the first group of digits: one look at a run of digits leaves
+/// those that can begin with it.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    rules: Vec<(NumberRule, ClassId)>,
+    by_length: [Vec<u8>; DIGITS_MAX + 1],
+}
+
+impl Numbers {
+    /// Those of which `number` gives the class.
+    pub(super) fn new(number: &dyn Fn(&str) -> Option<ClassId>) -> Self {
+        let rules: Vec<_> = RULES
+            .iter()
+            .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
+            .collect();
+        let begins = |rule: &NumberRule, length: usize| {
+            let mut layouts = rule.layouts.iter();
+            layouts.any(|layout| layout.first() == Some(&length))
+        };
+        let by_length = std::array::from_fn(|length| {
+            let numbered = rules.iter().zip(0u8..);
+            numbered
+                .filter(|((rule, _), _)| begins(rule, length))
+                .map(|(_, at)| at)
+                .collect()
+        });
+        Self { rules, by_length }
+    }
+
+    fn beginning(&self, length: usize) -> impl Iterator<Item = &(NumberRule, ClassId)> {
+        let numbers = self.by_length.get(length).into_iter().flatten();
+        numbers.filter_map(|at| self.rules.get(usize::from(*at)))
+    }
+}
+
+/// Finds the numbers that start with the run of digits at `start..end`.
+pub(super) fn find(text: &[u8], start: usize, end: usize, numbers: &Numbers, hits: &mut Vec<Hit>) {
+    let length = end - start;
+    if numbers.by_length.get(length).is_none_or(Vec::is_empty) {
+        return;
+    }
     if is_word(before(text, start)) || continues_before(text, start) {
         return;
     }
-    for (rule, class) in rules {
+    for (rule, class) in numbers.beginning(length) {
         for layout in rule
             .layouts
             .iter()
-            .filter(|layout| layout.first() == Some(&(end - start)))
+            .filter(|layout| layout.first() == Some(&length))
         {
             if let Some((digits, count, end)) = read(text, start, layout, rule.separators)
                 && (rule.valid)(digits.get(..count).unwrap_or_default())

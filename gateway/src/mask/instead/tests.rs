@@ -120,7 +120,7 @@ fn an_answer_with_a_blocked_class_is_withheld_and_tells_the_class_only() {
         );
     }
     assert!(run(&config, "application/json", r#"{"a":"4111111111111111"}"#).is_ok());
-    config.mode = Mode::Observe;
+    config.mode = Mode::Observe.into();
     let body = r#"{"a":"bob@example.com"}"#;
     assert_eq!(run(&config, "application/json", body).unwrap(), body);
 }

@@ -54,7 +54,7 @@ impl Case {
     }
 
     fn mode(mut self, mode: Mode) -> Self {
-        self.config.mode = mode;
+        self.config.mode = mode.into();
         self
     }
 

@@ -31,7 +31,7 @@ fn company() -> Vocabulary {
 #[test]
 fn the_references_examples_load() {
     let policies = load_with(&blocks(REFERENCE, "cedar"), &company()).unwrap();
-    assert_eq!(policies.rules().len(), 3);
+    assert_eq!(policies.rules().len(), 4);
 }
 
 #[test]

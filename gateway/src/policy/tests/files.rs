@@ -310,5 +310,6 @@ fn clone(function: &Function) -> Function {
         durability: function.durability,
         summary: None,
         mask: None,
+        classes: Vec::new(),
     }
 }

@@ -1,5 +1,5 @@
-//! Which functions may be given the values of tokens: `detokenise` on a data class, asked before a request is
-//! decoded, for whoever sends the token.
+//! Rights on data classes that are asked about a request: whether a function may be given the values of tokens
+//! (`detokenise`), and whether a caller may filter or sort by what it may not see (`unmask`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,23 +20,24 @@ use super::request::Subject;
 use super::schema::Vocabulary;
 use super::{Error, Policies};
 
-/// What is worked out once.
+/// What is worked out once of one action.
 #[derive(Debug)]
-pub(super) struct Detokenise {
+pub(super) struct ClassRight {
     action: Arc<EntityUID>,
     slices: Slices,
-    /// The classes whose values some policy could give to a function.
+    /// The classes for which some policy could permit it.
     classes: BTreeMap<DataClass, (Arc<EntityUID>, Arc<Entity>)>,
 }
 
-impl Detokenise {
+impl ClassRight {
     pub(super) fn new(
+        action: &str,
         vocabulary: &Vocabulary,
         names: &Names,
         index: &Index,
         policies: &[Policy],
     ) -> Self {
-        let action = Arc::new(names.action("detokenise"));
+        let action = Arc::new(names.action(action));
         let slices = index.of_action(&action);
         let permits: Vec<&Policy> = slices
             .rules()
@@ -75,18 +76,30 @@ impl Policies {
         facts: &Facts,
         class: &DataClass,
     ) -> bool {
-        self.try_detokenise(subject, function, facts, class)
+        self.has_right(&self.detokenise, (subject, class), function, facts)
             .unwrap_or(false)
     }
 
-    fn try_detokenise(
+    /// Whether this subject may see the class in a function's answers, and so may filter or sort by it.
+    pub fn may_unmask(
         &self,
         subject: &Subject<'_>,
         function: &FunctionId,
         facts: &Facts,
         class: &DataClass,
+    ) -> bool {
+        self.has_right(&self.unmask, (subject, class), function, facts)
+            .unwrap_or(false)
+    }
+
+    fn has_right(
+        &self,
+        right: &ClassRight,
+        (subject, class): (&Subject<'_>, &DataClass),
+        function: &FunctionId,
+        facts: &Facts,
     ) -> Result<bool, Error> {
-        let Some((uid, entity)) = self.detokenise.classes.get(class) else {
+        let Some((uid, entity)) = right.classes.get(class) else {
             return Ok(false);
         };
         let prepared = self.prepared(function)?;
@@ -105,8 +118,8 @@ impl Policies {
         }
         let caller = self.caller(subject, entities)?;
         let context = self.values.unmask(&prepared.thing, facts)?;
-        let request = cedar_request(&caller, &self.detokenise.action, uid, context);
-        let matches = self.matches(&caller, request, &self.detokenise.slices)?;
+        let request = cedar_request(&caller, &right.action, uid, context);
+        let matches = self.matches(&caller, request, &right.slices)?;
         Ok(matches!(
             judge(&matches, &BTreeSet::new()),
             Verdict::Allow(_)
