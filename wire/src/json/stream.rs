@@ -412,9 +412,10 @@ impl Scanner {
         out: &mut Vec<u8>,
     ) -> Result<(), JsonErrorKind> {
         let here = cursor.chunk.get(start..cursor.at).unwrap_or_default();
-        let mut carry = std::mem::take(&mut self.carry);
-        let carried = !carry.is_empty();
+        let carried = !self.carry.is_empty();
+        let mut carry = Vec::new();
         if carried {
+            carry = std::mem::take(&mut self.carry);
             carry.extend_from_slice(here);
         }
         let fate = self.judge(kind, if carried { &carry } else { here }, visitor)?;
@@ -440,8 +441,10 @@ impl Scanner {
             }
             Fate::Dropped => return Err(NOT_AN_ITEM),
         }
-        carry.clear();
-        self.carry = carry;
+        if carried {
+            carry.clear();
+            self.carry = carry;
+        }
         self.partial = Partial::None;
         self.escaped = false;
         self.ascii = true;

@@ -50,8 +50,11 @@ impl Scanner {
     }
 
     /// Whether a token of this kind begins an item of a container, with what may have to go with it.
+    #[inline]
     pub(super) fn begins_item(&self, kind: Kind) -> bool {
-        let in_array = self.stack.last().is_some_and(|level| !level.object);
-        self.limits.drops && self.hidden.is_none() && (kind == Kind::Key || in_array)
+        if !self.limits.drops || self.hidden.is_some() {
+            return false;
+        }
+        kind == Kind::Key || self.stack.last().is_some_and(|level| !level.object)
     }
 }
