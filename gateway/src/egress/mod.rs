@@ -123,6 +123,14 @@ pub enum Error {
         /// What the library said.
         source: std::io::Error,
     },
+    /// A mail server does not go over to TLS.
+    #[error("mail server `{host}`: {why}; it was told nothing but `EHLO` and `STARTTLS`")]
+    StartTls {
+        /// The host.
+        host: String,
+        /// What it did.
+        why: &'static str,
+    },
     /// HTTP failed.
     #[error("HTTP with `{host}`: {source}")]
     Http {

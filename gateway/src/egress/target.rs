@@ -23,6 +23,8 @@ pub struct Target {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: bool,
+    /// A mail server that goes over to TLS before anything is said to it.
+    pub(super) starttls: bool,
     pub(super) loopback_only: bool,
     pub(super) named: Named,
 }
@@ -116,6 +118,7 @@ impl Target {
             host,
             port,
             tls,
+            starttls: false,
             loopback_only: !tls && !plaintext,
             named,
         })

@@ -76,8 +76,9 @@ pub struct PostConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmailConfig {
-    /// `smtps://host[:port]` (TLS from the first byte; port 465 by default), or `smtp://host:port` on
-    /// loopback.
+    /// `smtps://host[:port]` (TLS from the first byte; port 465 by default), `smtp+starttls://host[:port]`
+    /// (the server must go over to TLS before it is told anything; port 587 by default), or
+    /// `smtp://host:port` on loopback.
     pub server: String,
     /// The sender's address, such as `Callgate <callgate@example.com>`.
     pub from: String,

@@ -1,6 +1,7 @@
 //! E-mail by SMTP submission: plain text with a link, never content.
 //!
-//! TLS from the first byte (RFC 8314), by the client for control traffic; plaintext on loopback only.
+//! TLS from the first byte (RFC 8314) or before anything is said (`STARTTLS`, never without), by the client
+//! for control traffic; plaintext on loopback only.
 
 use std::io;
 use std::net::SocketAddr;

@@ -26,19 +26,19 @@ use super::support::gateway::{Gateway, Setup, eventually};
 use super::support::raw::End;
 
 /// An authority of the tests.
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(super) pem: String,
 }
 
 /// A certificate and its key, as PEM.
-struct Pair {
-    certificate: String,
-    key: String,
+pub(super) struct Pair {
+    pub(super) certificate: String,
+    pub(super) key: String,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -52,7 +52,7 @@ impl Authority {
     }
 
     /// For a name, from and until these years.
-    fn vouch(&self, name: &str, (from, until): (i32, i32)) -> Pair {
+    pub(super) fn vouch(&self, name: &str, (from, until): (i32, i32)) -> Pair {
         self.vouch_until(
             name,
             rcgen::date_time_ymd(from, 1, 1),
@@ -79,7 +79,7 @@ fn authority() -> &'static Authority {
     SHARED.get_or_init(|| Authority::new("authority of the tests"))
 }
 
-const GOOD: (i32, i32) = (2020, 2090);
+pub(super) const GOOD: (i32, i32) = (2020, 2090);
 
 /// A gateway that is reached over TLS as `localhost`.
 fn listening(double: &Double) -> Gateway {

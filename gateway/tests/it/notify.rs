@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -10,10 +11,13 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use super::calls_approvals::{lead, staff, told};
+use super::http_tls::{Authority, GOOD};
+use super::support::child::Child;
 use super::support::function::Double;
 use super::support::gateway::{Gateway, Setup, eventually, person};
 use super::support::raw;
 use super::support::recorder::{Recorder, json_answer};
+use super::support::{free_address, peers, wait_for};
 
 const KEY: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -27,6 +31,10 @@ forbid (principal, action in Action::"write", resource);
 
 /// A gateway that tells these channels.
 fn gateway(double: &Double, channels: &Value, files: &[(&str, String)]) -> Gateway {
+    setup(double, channels, files).start()
+}
+
+fn setup(double: &Double, channels: &Value, files: &[(&str, String)]) -> Setup {
     let functions = json!({ "inline": { "post": { "method": "POST", "path": "/{case}", "body": { "schema": {
         "type": "object", "properties": { "card": { "type": "string" } },
     } } } } });
@@ -45,7 +53,7 @@ fn gateway(double: &Double, channels: &Value, files: &[(&str, String)]) -> Gatew
     for (name, text) in files {
         setup = setup.file(name, text);
     }
-    setup.start()
+    setup
 }
 
 /// Ask something; the approval's id.
@@ -306,4 +314,72 @@ fn a_mail_is_sent_with_a_link_and_without_the_calls_content() {
         assert!(mail.contains(&line), "no `{line}` in {mail}");
     }
     assert!(!mail.contains("\nBcc:") && !mail.contains("4111"), "{mail}");
+}
+
+/// Mail by `STARTTLS` to a stock server, from a gateway that trusts `authority`.
+fn by_starttls(server: SocketAddr, authority: &Authority, double: &Double) -> Gateway {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trusted = folder.path().join("trusted.pem");
+    std::fs::write(&trusted, &authority.pem).expect("the authority");
+    let channels = json!({ "mail": { "email": {
+        "server": format!("smtp+starttls://localhost:{}", server.port()), "from": "Callgate <gate@corp.test>",
+        "to": ["leads@corp.test"], "user": "gate", "password": "file:password",
+    } } });
+    // The authorities are read at the start.
+    setup(double, &channels, &[("password", "pa55".to_owned())])
+        .env("SSL_CERT_FILE", &trusted.to_string_lossy())
+        .start()
+}
+
+#[test]
+fn a_mail_goes_out_by_starttls_and_to_nobody_whose_certificate_is_strange() {
+    let double = Double::start();
+    let authority = Authority::new("authority of the mail");
+    let pair = authority.vouch("localhost", GOOD);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
+    std::fs::write(&certificate, pair.certificate).expect("the certificate");
+    std::fs::write(&key, pair.key).expect("the key");
+    let address = free_address();
+    let mut command = Command::new(peers().join(".venv/bin/python"));
+    command
+        .arg(peers().join("mail.py"))
+        .arg(address.port().to_string())
+        .args([&certificate, &key]);
+    let server = Child::start(&mut command);
+    wait_for(address);
+
+    // A gateway that does not know the authority tells the server nothing.
+    let strange = by_starttls(address, &Authority::new("another"), &double);
+    ask(&strange, "sam");
+    eventually("the failure", || {
+        let output = strange.child.output();
+        output.contains("TLS with `localhost`").then_some(())
+    });
+
+    let gateway = by_starttls(address, &authority, &double);
+    let id = ask(&gateway, "tess");
+    let mail = eventually("a mail", || {
+        let output = server.output();
+        let line = output.lines().find(|line| line.starts_with('{'))?;
+        serde_json::from_str::<Value>(line).ok()
+    });
+    assert_eq!(
+        (&mail["tls"], &mail["login"], &mail["from"], &mail["to"]),
+        (
+            &json!(true),
+            &json!(true),
+            &json!("gate@corp.test"),
+            &json!(["leads@corp.test"])
+        ),
+    );
+    let text = mail["text"].as_str().expect("a text");
+    assert!(
+        text.contains(&format!("https://console.test/approve/{id}")),
+        "{text}"
+    );
+    assert!(!text.contains("sam"), "{text}");
 }
