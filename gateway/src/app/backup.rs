@@ -179,9 +179,13 @@ pub async fn backup(loaded: &Loaded, to: &Path) -> Result<String, BackupError> {
             copy(&data.join(&file), &copied.join(&file))?;
         }
     }
-    std::fs::create_dir_all(store_dir(&copied)).map_err(at(&copied))?;
-    SqlStore::copy(&store_dir(&data), &store_dir(&copied)).await?;
-    for name in [STATE_KEY_FILE, ASSERTION_KEY_FILE, NAME_FILE] {
+    let shared = loaded.config.store.postgres.is_some();
+    if !shared {
+        std::fs::create_dir_all(store_dir(&copied)).map_err(at(&copied))?;
+        SqlStore::copy(&store_dir(&data), &store_dir(&copied)).await?;
+        copy(&data.join(STATE_KEY_FILE), &copied.join(STATE_KEY_FILE))?;
+    }
+    for name in [ASSERTION_KEY_FILE, NAME_FILE] {
         copy(&data.join(name), &copied.join(name))?;
     }
     let name = loaded.path.file_name().unwrap_or_default();
@@ -209,8 +213,13 @@ pub async fn backup(loaded: &Loaded, to: &Path) -> Result<String, BackupError> {
     RealDisk
         .write_atomic(&to.join(LIST), &text)
         .map_err(at(to))?;
+    let elsewhere = if shared {
+        ". The state in PostgreSQL and `store.postgres.key` are NOT in it: back them up with their own tools"
+    } else {
+        ""
+    };
     Ok(format!(
-        "backed up {records} records and {} files to {}; it holds keys: keep it as you keep them",
+        "backed up {records} records and {} files to {}; it holds keys: keep it as you keep them{elsewhere}",
         list.files.len(),
         to.display()
     ))
@@ -298,10 +307,12 @@ pub async fn restore(loaded: &Loaded, from: &Path) -> Result<String, BackupError
         std::fs::create_dir_all(&folder).map_err(at(&folder))?;
     }
     intact(&audit_dir(&data))?;
-    // What was approved may have run since.
-    let store = SqlStore::open(&store_dir(&data)).await?;
-    store.forget_approvals().await?;
-    crate::store::Store::close(&store).await;
+    // What was approved may have run since. A shared state was not put back with this instance, and knows.
+    if loaded.config.store.postgres.is_none() {
+        let store = SqlStore::open(&store_dir(&data)).await?;
+        store.forget_approvals().await?;
+        crate::store::Store::close(&store).await;
+    }
     let config = super::audit_config(loaded)?;
     let records = list.records;
     if config.head_file.is_some() && record::adopt_newest(&config, &RealDisk).is_ok() {

@@ -98,7 +98,8 @@ async fn perform(house: &House, who: &Who, asked: Ask) -> Result<String, String>
     match asked {
         Ask::Reload { accept_removal } => house.reload(accept_removal).await,
         Ask::Note { note } => {
-            super::local::perform(&house.record, house.data(), who.clone(), note).await
+            let loaded = house.loaded().await;
+            super::local::perform(&house.record, &loaded, who.clone(), note).await
         }
     }
 }

@@ -3,27 +3,26 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use super::difference::difference;
-use super::{DRAIN, Error};
+use super::{DRAIN, Error, state};
 use crate::approval::{ApprovalId, Approvals};
 use crate::clock::{SharedClock, SystemClock, Timestamp};
 use crate::config::{self, Context, Loaded};
 use crate::console;
 use crate::disk::{Disk, RealDisk};
 use crate::egress::{self, Egress};
+use crate::identity::Revocations;
 use crate::identity::assertion::Signer;
-use crate::identity::{PrincipalKey, Reach, Revocation, RevocationTarget, Revocations};
 use crate::listener::{Certificate, Renewed};
 use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
 use crate::policy::{Policies, PolicyTexts, ShadowStands};
 use crate::record::{self, Cosigner, Event, Recorder, SharedIndex, Transit, Who};
-use crate::secret::Secret;
-use crate::store::{self, Change, Outbox, Revoked, SqlStore, State, Store};
+use crate::store::{self, Change, Outbox, State, Store};
 use crate::telemetry::Metrics;
 
 /// File with the key under which held requests are sealed.
@@ -44,13 +43,15 @@ pub struct House {
     pub(super) record: Recorder,
     /// Recorded calls, to list.
     pub(super) calls: SharedIndex,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) notifier: Notifier,
-    revocations: Revocations,
+    pub(super) revocations: Revocations,
+    /// When the revocations were read that are in force.
+    pub(super) seen: Mutex<Instant>,
     /// Wraps the root key, where the config names one.
     pub(super) transit: Option<Transit>,
     egress: Egress,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
     own: Vec<SocketAddr>,
     version_key: [u8; 32],
     /// What is in force; held while a reload is under way.
@@ -112,7 +113,8 @@ fn names(data: &Path) -> Result<Names, Error> {
     serde_json::from_slice(&bytes).map_err(|_| Error::NoData(data.to_owned()))
 }
 
-/// Make a data folder: keys, audit log, state. Never over an existing one.
+/// Make a data folder: keys, audit log, state. Never over an existing one. Answers what to tell of a state
+/// that is elsewhere.
 ///
 /// # Errors
 /// What cannot be made, and why.
@@ -120,7 +122,8 @@ pub async fn init(
     data: &Path,
     origin: Option<&str>,
     transit: Option<&Transit>,
-) -> Result<(), Error> {
+    (settings, base): (&store::Config, &Path),
+) -> Result<Option<&'static str>, Error> {
     use std::os::unix::fs::PermissionsExt;
     let system = |what| move |source| Error::System { what, source };
     if data.join(NAME_FILE).exists() {
@@ -141,28 +144,33 @@ pub async fn init(
         }
     }
     std::fs::create_dir_all(store_dir(data)).map_err(system("data folder"))?;
-    SqlStore::init(&store_dir(data)).await?.close().await;
+    let told = state::init(settings, base, data).await?;
     Signer::init(&data.join(ASSERTION_KEY_FILE), &assertion_issuer(&instance))?;
-    let key = random_hex(32)?;
-    write_private(&disk, &data.join(STATE_KEY_FILE), key.as_bytes())?;
+    if settings.postgres.is_none() {
+        let key = random_hex(32)?;
+        write_private(&disk, &data.join(STATE_KEY_FILE), key.as_bytes())?;
+    }
     let names = serde_json::to_vec_pretty(&Names { instance, origin }).unwrap_or_default();
     // The last file: without it the folder does not count as made.
-    write_private(&disk, &data.join(NAME_FILE), &names)
+    write_private(&disk, &data.join(NAME_FILE), &names)?;
+    Ok(told)
 }
 
 /// The state of decisions, and what stands on it.
 async fn decisions(
     loaded: &Loaded,
     egress: &Egress,
-    clock: &SharedClock,
+    (clock, instance): (&SharedClock, &str),
 ) -> Result<(Arc<dyn Store>, Notifier, Approvals), Error> {
-    let data = loaded.data();
-    let sqlite = Arc::new(SqlStore::open(&store_dir(&data)).await?);
-    let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
-    let notifier = notifier(loaded, egress, clock, sqlite)?;
+    let key = state::key(loaded)?;
+    let sql = Arc::new(state::join(loaded, instance, clock).await?);
+    // Instances that share decisions set deadlines by one clock.
+    let shared = sql.clock();
+    let store: Arc<dyn Store> = Arc::clone(&sql) as _;
+    let notifier = notifier(loaded, egress, clock, sql)?;
     let settings = loaded.config.approvals.clone();
-    let key = state_key(&data)?;
-    let approvals = Approvals::new(Arc::clone(&store), &key, Arc::clone(clock), settings)?;
+    let clock = shared.unwrap_or_else(|| Arc::clone(clock));
+    let approvals = Approvals::new(Arc::clone(&store), &key, clock, settings)?;
     Ok((store, notifier, approvals))
 }
 
@@ -210,22 +218,6 @@ fn random_hex(bytes: usize) -> Result<String, Error> {
         .take(bytes)
         .map(|byte| format!("{byte:02x}"))
         .collect())
-}
-
-fn state_key(data: &Path) -> Result<Secret<[u8; 32]>, Error> {
-    let path = data.join(STATE_KEY_FILE);
-    let text = crate::secret::read_private(&path)?;
-    let mut key = [0; 32];
-    let damaged = || Error::Record(record::Error::Damaged(path.clone()));
-    let pairs = text.chunks_exact(2);
-    if text.len() != 64 {
-        return Err(damaged());
-    }
-    for (slot, pair) in key.iter_mut().zip(pairs) {
-        let pair = std::str::from_utf8(pair).map_err(|_| damaged())?;
-        *slot = u8::from_str_radix(pair, 16).map_err(|_| damaged())?;
-    }
-    Ok(Secret::new(key))
 }
 
 /// The audit log, to write, and its index, to list from.
@@ -282,7 +274,7 @@ impl House {
         audit.root = super::root_key(&loaded).await?;
         let (record, calls) = open_log(audit, &clock)?;
         let cosigner = super::witness::cosigner(&record, &loaded, &egress, &clock)?;
-        let (store, notifier, approvals) = decisions(&loaded, &egress, &clock).await?;
+        let (store, notifier, approvals) = decisions(&loaded, &egress, (&clock, &instance)).await?;
         recover(&approvals, &instance).await?;
         snapshot.identity.start();
         tell_shadows(&snapshot, clock.now());
@@ -307,6 +299,7 @@ impl House {
             store,
             notifier,
             revocations,
+            seen: Mutex::new(Instant::now()),
             transit,
             egress,
             clock,
@@ -326,6 +319,11 @@ impl House {
     /// The data folder.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The config in force.
+    pub(super) async fn loaded(&self) -> Loaded {
+        self.loaded.lock().await.clone()
     }
 
     pub(super) const fn drain_for(&self) -> Duration {
@@ -357,35 +355,6 @@ impl House {
     pub(super) async fn close(&self) {
         self.record.clone().shutdown().await;
         self.store.close().await;
-    }
-
-    /// Put the store's revocations in force, as this or another process wrote them.
-    pub(super) async fn refresh_revocations(&self) -> Result<(), store::Error> {
-        let (_, rows) = self.store.revocations(self.clock.now()).await?;
-        let revocations = rows.into_iter().map(|row| Revocation {
-            target: match row.what {
-                Revoked::Principal { issuer, subject } => {
-                    RevocationTarget::Principal(PrincipalKey { issuer, subject })
-                }
-                Revoked::Issuer(alias) => RevocationTarget::Issuer(alias),
-                Revoked::Token { issuer, id } => RevocationTarget::TokenId { issuer, id },
-                Revoked::TokenHash(text) => RevocationTarget::TokenHash(hash(&text)),
-                Revoked::Connection(name) => RevocationTarget::Connection(name),
-                Revoked::Approval(id) => RevocationTarget::Approval(id),
-            },
-            reach: match row.reach {
-                store::Reach::Revoke => Reach::Revoke,
-                store::Reach::Lock => Reach::Lock,
-            },
-            at: row.at,
-        });
-        let revocations: Vec<_> = revocations.collect();
-        if !same(&self.revocations.list(), &revocations)
-            && let Err(error) = self.revocations.replace(revocations)
-        {
-            tracing::error!(%error, "the revocations could not all be put in force");
-        }
-        Ok(())
     }
 
     /// One change of an approval, on the audit record.
@@ -477,9 +446,10 @@ impl House {
             || loaded.config.data != in_force.config.data
             || loaded.config.audit != in_force.config.audit
             || loaded.config.notify != in_force.config.notify
+            || loaded.config.store != in_force.config.store
         {
             return Err(
-                "`listen`, `console`, `data`, `audit` and `notify` take effect at a restart only: nothing was changed"
+                "`listen`, `console`, `data`, `audit`, `notify` and `store` take effect at a restart only: nothing was changed"
                     .to_owned(),
             );
         }
@@ -576,18 +546,4 @@ async fn start_on_record(record: &Recorder, snapshot: &Snapshot) -> Result<(), E
         .await
         .map(|_| ())
         .map_err(Error::Unrecorded)
-}
-
-/// A SHA-256 in hexadecimal; one that is not (no program of ours writes one) matches no token.
-fn hash(text: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    for (index, slot) in bytes.iter_mut().enumerate() {
-        let pair = text.get(index * 2..index * 2 + 2).unwrap_or("00");
-        *slot = u8::from_str_radix(pair, 16).unwrap_or(0);
-    }
-    bytes
-}
-
-fn same(in_force: &[Revocation], stored: &[Revocation]) -> bool {
-    in_force.len() == stored.len() && stored.iter().all(|one| in_force.contains(one))
 }

@@ -2,7 +2,6 @@
 //! because a log has one writer, or as that writer while none runs.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,7 @@ use crate::clock::SystemClock;
 use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::record::{Event, Held, Reading, Recorder, RootKey, Who, write_wrapped_root};
-use crate::store::{self, SqlStore, Store};
+use crate::store::{self, Store as _};
 
 /// Where the system's users have their names.
 const USERS: &str = "/etc/passwd";
@@ -112,14 +111,14 @@ pub(super) async fn note_as(
     let (recorder, _) = Recorder::open(config, Arc::new(RealDisk), Arc::new(SystemClock))
         .map_err(|error| format!("audit log: {error}"))?;
     let who = user(rustix::process::getuid().as_raw());
-    let done = perform(&recorder, &loaded.data(), who, note).await;
+    let done = perform(&recorder, loaded, who, note).await;
     recorder.shutdown().await;
     done
 }
 
 pub(super) async fn perform(
     recorder: &Recorder,
-    data: &Path,
+    loaded: &Loaded,
     who: Who,
     note: Note,
 ) -> Result<String, String> {
@@ -137,7 +136,7 @@ pub(super) async fn perform(
         Note::Shred { issuer, subject } => {
             let dead = recorder.shred(&issuer, &subject, Some(who)).await;
             let dead = dead.map_err(|e| e.to_string())?;
-            if let Err(error) = erase_from_state(data, &issuer, &subject).await {
+            if let Err(error) = erase_from_state(loaded, &issuer, &subject).await {
                 return Err(format!(
                     "the key behind pseudonym {dead} is destroyed, but what is kept of held calls for comparison \
                      could not be erased and stays up to a week: {error}"
@@ -164,7 +163,7 @@ pub(super) async fn perform(
                 id: id.clone(),
             };
             recorder.note(event).await.map_err(|e| e.to_string())?;
-            let dir = super::audit_dir(data);
+            let dir = super::audit_dir(&loaded.data());
             write_wrapped_root(&RealDisk, &dir, &wrapped).map_err(|e| e.to_string())?;
             Ok(format!("the root key is wrapped under {id} now"))
         }
@@ -177,8 +176,12 @@ pub(super) async fn perform(
 }
 
 /// What the state keeps of somebody's ended calls goes with their key.
-async fn erase_from_state(data: &Path, issuer: &str, subject: &str) -> Result<(), store::Error> {
-    let store = SqlStore::open(&super::store_dir(data)).await?;
+async fn erase_from_state(
+    loaded: &Loaded,
+    issuer: &str,
+    subject: &str,
+) -> Result<(), store::Error> {
+    let store = super::state::open(loaded).await?;
     let erased = store.erase_subject(issuer, subject).await;
     store.close().await;
     erased

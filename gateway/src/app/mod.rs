@@ -6,9 +6,11 @@
 mod backup;
 mod control;
 mod difference;
+mod elsewhere;
 mod house;
 mod local;
 mod root;
+mod state;
 mod succeed;
 mod tasks;
 mod witness;
@@ -23,6 +25,7 @@ pub use control::{Answer, Ask, ask};
 pub use house::{House, audit_config, audit_dir, init, instance, store_dir};
 pub use local::{Note, note};
 pub use root::{call_index, root_key, rotate_root, trail, transit};
+pub use state::{forget_approvals, probe as probe_state, share};
 pub use succeed::{adopt, remember, succeed};
 pub use witness::serve_witness;
 
@@ -69,6 +72,11 @@ pub enum Error {
     /// The decisions' state.
     #[error("state: {0}")]
     Store(#[from] store::Error),
+    /// A command about a shared state, where none is.
+    #[error(
+        "the config names no `store.postgres`: the state lies in the data folder, and nothing was done"
+    )]
+    NotShared,
     /// Approvals.
     #[error("approvals: {0}")]
     Approval(#[from] approval::Error),

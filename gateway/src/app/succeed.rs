@@ -1,21 +1,26 @@
 //! What an operator decides about a log that was moved, copied or put back.
 
-use super::{Error, audit_config, store_dir};
+use super::{Error, audit_config, state};
 use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::record;
-use crate::store::{SqlStore, Store as _};
+use crate::store::Store as _;
 
-/// Go on in a successor of the log. Approvals are forgotten: what they let through may have run.
+/// Go on in a successor of the log. Approvals in the data folder are forgotten: what they let through may
+/// have run.
 ///
 /// # Errors
 /// [`Error::Record`]: the log can go on, or somebody writes it.
 pub async fn succeed(loaded: &Loaded) -> Result<String, Error> {
     let config = audit_config(loaded)?;
     let (predecessor, old) = record::succeed(&config, &RealDisk)?;
-    let store = SqlStore::open(&store_dir(&loaded.data())).await?;
-    store.forget_approvals().await?;
-    store.close().await;
+    // A shared state was not put back with this instance: it knows what ran.
+    let shared = loaded.config.store.postgres.is_some();
+    if !shared {
+        let store = state::open(loaded).await?;
+        store.forget_approvals().await?;
+        store.close().await;
+    }
     let lost = match predecessor.head_size.saturating_sub(predecessor.records) {
         0 => "no head of it that is known here says that records are missing".to_owned(),
         lost => format!(
@@ -26,10 +31,15 @@ pub async fn succeed(loaded: &Loaded) -> Result<String, Error> {
     };
     Ok(format!(
         "`{}` is closed with {} records; {lost}. It stands in `{}`; the successor begins with the next start, and \
-         its first record says so. Approvals that were open are forgotten",
+         its first record says so. {}",
         predecessor.origin,
         predecessor.records,
-        old.display()
+        old.display(),
+        if shared {
+            "Approvals in PostgreSQL stay as they are"
+        } else {
+            "Approvals that were open are forgotten"
+        }
     ))
 }
 

@@ -69,6 +69,8 @@ pub(super) fn start(house: &Arc<House>, control: Control) -> Background {
     let token = token.map(|transit| tokio::spawn(super::root::keep_token(transit)));
     let mut tasks = vec![
         tokio::spawn(upkeep(Arc::clone(house))),
+        tokio::spawn(elsewhere(Arc::clone(house))),
+        tokio::spawn(age_revocations(Arc::clone(house))),
         tokio::spawn(approvals_on_record(Arc::clone(house))),
         tokio::spawn(index_calls(Arc::clone(house))),
         tokio::spawn(control::serve(Arc::clone(house), control)),
@@ -113,6 +115,22 @@ async fn witnesses(house: Arc<House>) {
                 },
             );
         }
+    }
+}
+
+/// Whoever was revoked meanwhile gets no further than the view's age allows, whatever hangs.
+async fn age_revocations(house: Arc<House>) {
+    let mut every = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        every.tick().await;
+        house.age_revocations().await;
+    }
+}
+
+/// What other instances change is in force here as soon as it is heard of.
+async fn elsewhere(house: Arc<House>) {
+    loop {
+        house.heed().await;
     }
 }
 

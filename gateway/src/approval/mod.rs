@@ -330,6 +330,15 @@ impl Approvals {
         Ok(changed)
     }
 
+    /// Another instance has changed this approval, or perhaps any: whoever waits looks again.
+    pub fn changed_elsewhere(&self, id: Option<&str>) {
+        match id {
+            Some(id) => self.inner.waits.wake(id),
+            None => self.inner.waits.wake_all(),
+        }
+        self.inner.waits.changed();
+    }
+
     /// Whatever is due: expiry, results past their time, ends that could not be written before, old
     /// approvals. To be called every second or so.
     ///
@@ -341,7 +350,7 @@ impl Approvals {
         let kept = u64::try_from(HISTORY_KEPT.as_nanos()).unwrap_or(u64::MAX);
         let before = Timestamp::from_nanos(now.nanos().saturating_sub(kept));
         let swept = self.inner.store.sweep(before, now).await?;
-        if swept.expired > 0 {
+        if swept.expired > 0 || swept.lost > 0 {
             self.inner.waits.changed();
         }
         Ok(swept)
@@ -376,7 +385,7 @@ impl Approvals {
         }
     }
 
-    /// Changes up to and including `seq` are on the record.
+    /// This change is on the record.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -32,6 +32,14 @@ impl Waits {
         }
     }
 
+    /// Everybody.
+    pub(super) fn wake_all(&self) {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        for (bell, _) in bells.values() {
+            bell.notify_waiters();
+        }
+    }
+
     /// Tell whoever takes over changes that there are some.
     pub(super) fn changed(&self) {
         self.changed.notify_one();

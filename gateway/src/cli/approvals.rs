@@ -1,12 +1,14 @@
 //! `callgate approvals`: everything that a caller or an agent wrote is escaped before it is printed.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use http::Method;
 use serde_json::{Value, json};
 
-use super::print;
 use super::remote::Remote;
+use super::{load, print};
+use crate::app;
 use crate::approval::terminal_safe;
 
 /// What to do with approvals.
@@ -69,6 +71,9 @@ pub(super) enum Command {
         #[arg(long, value_name = "ID")]
         discard: Option<String>,
     },
+    /// Forget every held call in the shared state, while no gateway runs: it was put back from a backup, or a
+    /// standby took over that lagged, and what it says is approved may have run.
+    Forget,
     /// Refuse, for good.
     Deny {
         #[command(flatten)]
@@ -118,8 +123,12 @@ impl Widen {
     }
 }
 
-pub(super) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Forget => {
+            print(&app::forget_approvals(&load(config)?).await?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::List { remote, state } => list(remote, state).await,
         Command::Show { remote, id } => {
             let view = remote

@@ -160,7 +160,8 @@ async fn prepare(folder: &Path) -> anyhow::Result<()> {
                 data.display()
             );
         }
-        app::init(&data, Some(ORIGIN), None).await?;
+        let state = (&crate::store::Config::default(), Path::new(""));
+        app::init(&data, Some(ORIGIN), None, state).await?;
         let mut mark = std::fs::File::create(data.join(app::DEMO_MARK))?;
         writeln!(
             mark,

@@ -79,6 +79,7 @@ pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
         findings.tell(grade, &shadow.to_string());
     }
     root_key(&loaded, &mut findings).await;
+    shared_state(&loaded, &mut findings).await;
     witnesses(&loaded, &mut findings);
     certificates(&loaded, &mut findings);
     head_file(&loaded, &mut findings);
@@ -186,6 +187,23 @@ fn head_file(loaded: &Loaded, findings: &mut Findings) {
 fn has_heads(loaded: &Loaded) -> bool {
     let heads = app::audit_dir(&loaded.data()).join("heads");
     std::fs::read_dir(heads).is_ok_and(|mut heads| heads.next().is_some())
+}
+
+/// Whether the state that instances share is there.
+async fn shared_state(loaded: &Loaded, findings: &mut Findings) {
+    match app::probe_state(loaded).await {
+        None => {}
+        Some(Ok(())) => {
+            findings.tell(
+                Grade::Good,
+                "the shared state in PostgreSQL answers and opens with `store.postgres.key`",
+            );
+        }
+        Some(Err(error)) => findings.tell(
+            Grade::Bad,
+            &format!("the shared state in PostgreSQL: nothing can be approved or revoked: {error}"),
+        ),
+    }
 }
 
 async fn root_key(loaded: &Loaded, findings: &mut Findings) {

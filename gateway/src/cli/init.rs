@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// The audit log's name in its checkpoints, such as `callgate.example.com/eu-1`; it stays for ever.
     #[arg(long, value_name = "NAME")]
     origin: Option<String>,
+    /// Only make or join the shared state of `store.postgres`, for a data folder that is there.
+    #[arg(long, conflicts_with_all = ["admin_group", "origin"])]
+    shared_state: bool,
 }
 
 const CONFIG: &str = "\
@@ -44,6 +47,10 @@ connections: {}
 ";
 
 pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    if args.shared_state {
+        print(app::share(&load(config)?).await?);
+        return Ok(ExitCode::SUCCESS);
+    }
     if !config.exists() {
         write_new(config, CONFIG)?;
         print(&format!("wrote {}", config.display()));
@@ -68,7 +75,12 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
     }
     let loaded = load(config)?;
     let transit = app::transit(&loaded)?;
-    app::init(&loaded.data(), args.origin.as_deref(), transit.as_ref()).await?;
+    let state = (&loaded.config.store, loaded.base.as_path());
+    let origin = args.origin.as_deref();
+    let told = app::init(&loaded.data(), origin, transit.as_ref(), state).await?;
+    if let Some(told) = told {
+        print(told);
+    }
     print(&format!(
         "made {}; keep a backup of its keys apart from its records",
         loaded.data().display()

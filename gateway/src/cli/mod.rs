@@ -137,7 +137,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => block_on(policy::run(&config, &command)),
         Command::Calls(command) => block_on(calls::run(&config, &command)),
         Command::Audit(command) => block_on(audit::run(&config, &command)),
-        Command::Approvals(command) => block_on(approvals::run(&command)),
+        Command::Approvals(command) => block_on(approvals::run(&config, &command)),
         Command::Revocations(command) => block_on(revoke::run(&command)),
         Command::Witness(command) => block_on(witness::run(&command)),
         Command::Mask(command) => block_on(mask::run(&config, &command)),

@@ -40,7 +40,7 @@ pub struct Context {
     pub previous: Option<Arc<Snapshot>>,
 }
 
-/// The channels that tell people.
+/// The channels that tell people, and the state that they share.
 fn told(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) {
     let notify = &loaded.config.notify;
     let found = notify.faults(&loaded.base, &context.egress, &context.clock);
@@ -48,6 +48,12 @@ fn told(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) {
         found
             .iter()
             .map(|(place, text)| Fault::new(format!("notify.{place}"), text)),
+    );
+    let store = loaded.config.store.faults(&loaded.base);
+    faults.extend(
+        store
+            .iter()
+            .map(|(place, text)| Fault::new(format!("store.{place}"), text)),
     );
 }
 

@@ -34,6 +34,7 @@ use crate::mask;
 use crate::notify;
 use crate::pipeline::{PresentIn, RouteConfig};
 use crate::record;
+use crate::store;
 use crate::telemetry;
 use crate::upstream::{Cookies, Timeouts, TlsConfig};
 
@@ -65,6 +66,9 @@ pub struct Config {
     /// The keys of pseudonyms and reversible tokens. Default: none, and neither can be asked for.
     #[serde(default)]
     pub mask_keys: Option<mask::KeysConfig>,
+    /// Where the state of decisions is kept.
+    #[serde(default)]
+    pub store: store::Config,
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,

@@ -204,7 +204,7 @@ fn elsewhere() -> Problem {
 fn unknown(parts: &Parts, rejection: &Rejection) -> Problem {
     let record = &parts.pipeline.parts().record;
     record.refused_before_authentication(rejection.code());
-    let status = if rejection.code() == "issuer_unavailable" {
+    let status = if matches!(rejection.code(), "issuer_unavailable" | "state_unavailable") {
         503
     } else {
         401

@@ -67,6 +67,8 @@ codes! {
     IssuerUnavailable, "issuer_unavailable", 503, "Identity provider unavailable";
     /// The audit log does not admit calls.
     AuditUnavailable, "audit_unavailable", 503, "Audit log unavailable";
+    /// The state of decisions cannot be had.
+    StateUnavailable, "state_unavailable", 503, "State of decisions unavailable";
     /// The gateway is shutting down.
     Draining, "draining", 503, "Shutting down";
     /// The function's credential cannot be had.

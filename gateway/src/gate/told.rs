@@ -62,14 +62,18 @@ pub(super) fn failed(error: &approval::Error) -> Refusal {
             Code::TooLarge,
             "NOT executed: the request is too large to wait for approval",
         ),
-        approval::Error::Tampered(_) | approval::Error::Crypto | approval::Error::Store(_) => {
-            Refusal::new(
-                Code::Internal,
-                "NOT executed: the state of the approval cannot be had now",
-            )
-            .retry_after(Duration::from_secs(5))
-            .operator(error.to_string())
-        }
+        approval::Error::Store(_) => Refusal::new(
+            Code::StateUnavailable,
+            "NOT executed: the state of the approval cannot be had now",
+        )
+        .retry_after(Duration::from_secs(5))
+        .operator(error.to_string()),
+        approval::Error::Tampered(_) | approval::Error::Crypto => Refusal::new(
+            Code::Internal,
+            "NOT executed: the state of the approval cannot be had now",
+        )
+        .retry_after(Duration::from_secs(5))
+        .operator(error.to_string()),
     }
 }
 

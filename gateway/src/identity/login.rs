@@ -145,9 +145,7 @@ impl Verifier {
         }
         let facts = self.login_facts(token, alias, login).await?;
         let principal = Arc::new(Principal::new(facts));
-        if self.revocations().is_revoked(&principal, None) {
-            return Err(Rejection::Revoked);
-        }
+        self.revocations().admit(&principal)?;
         Ok(principal)
     }
 
@@ -155,15 +153,12 @@ impl Verifier {
     /// revoked it.
     ///
     /// # Errors
-    /// [`Rejection::UnknownIssuer`], [`Rejection::Revoked`].
+    /// [`Rejection::UnknownIssuer`], [`Rejection::Revoked`], [`Rejection::RevocationsUnknown`].
     pub fn still_counts(&self, principal: &Principal) -> Result<(), Rejection> {
         if !self.knows(&principal.key().issuer) {
             return Err(Rejection::UnknownIssuer);
         }
-        if self.revocations().is_revoked(principal, None) {
-            return Err(Rejection::Revoked);
-        }
-        Ok(())
+        self.revocations().admit(principal)
     }
 }
 

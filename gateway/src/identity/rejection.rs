@@ -103,6 +103,9 @@ pub enum Rejection {
     /// The principal, issuer, token or connection is revoked or locked.
     #[error("revoked")]
     Revoked,
+    /// Nobody knows any more who is revoked: the state could not be read for too long.
+    #[error("the revocations could not be read for {} s", super::revocation::STALE_AFTER.as_secs())]
+    RevocationsUnknown,
 }
 
 impl Rejection {
@@ -113,6 +116,7 @@ impl Rejection {
             Self::Expired { .. } => "token_expired",
             Self::IssuerUnavailable { .. } => "issuer_unavailable",
             Self::Revoked => "revoked",
+            Self::RevocationsUnknown => "state_unavailable",
             Self::Malformed(_)
             | Self::UnknownIssuer
             | Self::TokenType { .. }
@@ -145,6 +149,9 @@ impl Rejection {
                 "The token cannot be checked now, because its issuer cannot be reached."
             }
             Self::Revoked => "This caller's access has been revoked.",
+            Self::RevocationsUnknown => {
+                "Whether this caller's access was revoked cannot be told now."
+            }
             Self::Malformed(_)
             | Self::UnknownKey { .. }
             | Self::WrongAlgorithm { .. }

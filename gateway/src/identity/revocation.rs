@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +13,16 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Principal, PrincipalKey};
+use super::{Principal, PrincipalKey, Rejection};
 use crate::clock::Timestamp;
 
 /// Most revocations in force; more are refused, never dropped.
 pub const REVOCATIONS_MAX: usize = 100_000;
 /// A token issued up to this long after a revocation, by the issuer's clock, counts as issued before.
 const SKEW: Duration = Duration::from_secs(60);
+
+/// How old the view may be that tells who is shut out. Afterwards nobody is let in.
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// What a revocation is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -85,6 +88,8 @@ struct Shared {
     version: watch::Sender<u64>,
     /// The version again, for readers on the call path: stored after the view.
     current: AtomicU64,
+    /// The view is too old to tell who is shut out.
+    stale: AtomicBool,
 }
 
 #[derive(Default, Clone)]
@@ -127,6 +132,7 @@ impl Revocations {
             change: Mutex::new(()),
             version: watch::Sender::new(0),
             current: AtomicU64::new(0),
+            stale: AtomicBool::new(false),
         }))
     }
 
@@ -166,6 +172,21 @@ impl Revocations {
         })
     }
 
+    /// Say how old the view is by now. One older than [`STALE_AFTER`] lets nobody in, until it is younger;
+    /// streams that are open ask again.
+    pub fn aged(&self, age: Duration) {
+        let stale = age >= STALE_AFTER;
+        if self.0.stale.swap(stale, Ordering::AcqRel) != stale {
+            let version = self.0.current.fetch_add(1, Ordering::AcqRel) + 1;
+            self.0.version.send_replace(version);
+        }
+    }
+
+    /// Whether nobody knows any more who is shut out.
+    pub fn is_stale(&self) -> bool {
+        self.0.stale.load(Ordering::Acquire)
+    }
+
     /// Whether the principal is shut out, from everything or, with `connection`, from that connection.
     pub fn is_revoked(&self, principal: &Principal, connection: Option<&str>) -> bool {
         let view = self.0.view.load();
@@ -179,6 +200,25 @@ impl Revocations {
             &token.hash,
             token.id.as_deref(),
         ) || connection.is_some_and(|name| view.connections.contains(name))
+    }
+
+    /// Whether an answer that is under way to the principal is cut.
+    pub fn cuts(&self, principal: &Principal, connection: &str) -> bool {
+        self.is_stale() || self.is_revoked(principal, Some(connection))
+    }
+
+    /// Whether the principal is let in.
+    ///
+    /// # Errors
+    /// [`Rejection::Revoked`], [`Rejection::RevocationsUnknown`].
+    pub(super) fn admit(&self, principal: &Principal) -> Result<(), Rejection> {
+        if self.is_stale() {
+            Err(Rejection::RevocationsUnknown)
+        } else if self.is_revoked(principal, None) {
+            Err(Rejection::Revoked)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether somebody is shut out by now who proved themselves a while ago, with a token of which

@@ -297,6 +297,29 @@ async fn revocation_reaches_remembered_tokens_at_once() {
     }
 }
 
+// H2
+#[tokio::test]
+async fn when_nobody_knows_who_is_revoked_nobody_is_let_in() {
+    use super::revocation::STALE_AFTER;
+    let world = World::new().await;
+    let token = world.token(json!({}));
+    world.verify(&token).await.unwrap();
+    let mut changes = world.revocations.subscribe();
+    changes.mark_unchanged();
+    world
+        .revocations
+        .aged(STALE_AFTER - Duration::from_millis(1));
+    world.verify(&token).await.unwrap();
+    assert!(!changes.has_changed().unwrap());
+    world.revocations.aged(STALE_AFTER);
+    let refused = world.verify(&token).await.unwrap_err();
+    assert_eq!(refused, Rejection::RevocationsUnknown);
+    assert_eq!(refused.code(), "state_unavailable");
+    assert!(changes.has_changed().unwrap(), "open streams ask again");
+    world.revocations.aged(Duration::ZERO);
+    world.verify(&token).await.unwrap();
+}
+
 #[tokio::test]
 async fn reload_keeps_keys_and_forgets_tokens() {
     let world = World::new().await;

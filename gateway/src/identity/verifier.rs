@@ -143,9 +143,7 @@ impl Verifier {
             Some(principal) => principal,
             None => self.verify_fresh(token, place).await?,
         };
-        if self.0.revocations.is_revoked(&principal, None) {
-            return Err(Rejection::Revoked);
-        }
+        self.0.revocations.admit(&principal)?;
         Ok(principal)
     }
 

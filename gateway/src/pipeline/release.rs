@@ -239,11 +239,16 @@ impl Release<'_> {
             let connection = ongoing.function().id.connection();
             if self
                 .revocations
-                .is_revoked(ongoing.principal(), Some(connection.as_str()))
+                .cuts(ongoing.principal(), connection.as_str())
             {
-                let text = "the caller was revoked while the answer was under way";
-                let refusal = Refusal::new(Code::Revoked, text).executed(Executed::Yes);
-                return Some(Chunk::Broken(refusal));
+                let refusal = if self.revocations.is_stale() {
+                    let text = "whether the caller was revoked could not be told while the answer was under way";
+                    Refusal::new(Code::StateUnavailable, text)
+                } else {
+                    let text = "the caller was revoked while the answer was under way";
+                    Refusal::new(Code::Revoked, text)
+                };
+                return Some(Chunk::Broken(refusal.executed(Executed::Yes)));
             }
             if changed.is_err() {
                 return Some(self.masked.chunk().await);

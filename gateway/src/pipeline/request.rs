@@ -98,11 +98,12 @@ fn unverified(parts: &Parts, rejection: &Rejection) -> Refusal {
         "token_rejected" => Code::TokenRejected,
         "issuer_unavailable" => Code::IssuerUnavailable,
         "revoked" => Code::Revoked,
+        "state_unavailable" => Code::StateUnavailable,
         _ => Code::Unauthenticated,
     };
     let refusal = Refusal::new(code, format!("NOT executed: {}", rejection.public()));
     let refusal = refusal.operator(rejection.to_string());
-    if code == Code::IssuerUnavailable {
+    if matches!(code, Code::IssuerUnavailable | Code::StateUnavailable) {
         refusal.retry_after(Duration::from_secs(5))
     } else {
         refusal

@@ -1,23 +1,24 @@
 //! The state of decisions: held calls, votes, kept results, revocations.
 //!
-//! [`Store`] is a trait because the engine is really swapped: one process on embedded SQLite
-//! ([`SqlStore`]) now, equal instances on PostgreSQL later, and a simulated store with crashes and
-//! lost answers in tests. Its methods are **whole transactions**, so no caller can hold one open, read
+//! [`Store`] is a trait because the engine is really swapped: one process on embedded SQLite, equal
+//! instances on PostgreSQL ([`SqlStore`] is both), and a simulated store with crashes and lost answers
+//! in tests. Its methods are **whole transactions**, so no caller can hold one open, read
 //! in one and write in another, or forget a condition: every edge of the state machine
 //! ([`machine::Edge`]) is one conditional update. Where a transaction needs a judgement that belongs to
 //! a higher room (is the quorum reached?), it takes a pure function and runs it inside.
 //!
-//! Refuses to create state by surprise: [`SqlStore::init`] is explicit, [`SqlStore::open`] wants
-//! a database that is there and not newer than this program. Every bound of the tables is enforced
+//! Refuses to create state by surprise: [`SqlStore::init`] and [`SqlStore::init_shared`] are explicit,
+//! the others want a database that is there and not newer than this program. Every bound of the tables is enforced
 //! here, inside the transactions. Knows nothing of what the rows mean and holds no key: what is
 //! confidential arrives sealed.
 //!
 //! The audit log never waits for this room: losing the database loses open questions, not evidence.
 //! Times are the caller's ([`crate::clock::Clock`]), in milliseconds; with a shared database the
-//! database's own clock will rule.
+//! database's own clock rules over deadlines ([`SqlStore::clock`] sets them by it).
 //!
 //! Called by `approval` and, for revocations, by `app`.
 
+mod config;
 mod grants;
 pub mod machine;
 mod outbox;
@@ -32,6 +33,7 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Timestamp;
 
+pub use config::{Config, PostgresConfig};
 pub use grants::{GRANTS_LIST_MAX, GRANTS_MAX, GrantFilter, GrantRow, GrantsOf, StandingYes};
 pub use machine::{Edge, State, UnknownState};
 pub use outbox::{
@@ -47,6 +49,10 @@ pub use sql::SqlStore;
 pub const REOPENED: &str = "vote-voided";
 /// How long a typed input is kept after its question has ended.
 pub const INPUT_KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
+/// How long an instance that says nothing is waited for before another stands in for it.
+pub const LEASE: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long a shared database may take to answer.
+pub const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 /// Most questions that figures are made of.
 pub const FIGURES_MAX: u32 = 20_000;
 /// Most approvals in one list.
@@ -104,6 +110,42 @@ pub enum Error {
     /// The database.
     #[error("the state database: {0}")]
     Database(#[from] sqlx::Error),
+    /// A shared database that nobody made.
+    #[error(
+        "the database of `store.postgres` holds no state of callgate: run `callgate init` first"
+    )]
+    NotMade,
+    /// Another key than the other instances'.
+    #[error(
+        "the state in the database of `store.postgres` is sealed under another key than `store.postgres.key`: \
+         every instance needs the same one"
+    )]
+    OtherKey,
+    /// Something that needs all instances to stand still.
+    #[error(
+        "instance {0} of the shared state is running: stop every gateway first, and wait half a minute"
+    )]
+    InUse(String),
+    /// A setting that cannot be used.
+    #[error("{0}")]
+    Setting(String),
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] crate::secret::SecretError),
+    /// A shared database that says nothing; what was asked may be done.
+    #[error("the state database did not answer within 10 s")]
+    Unanswered,
+}
+
+/// What another instance has changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// This approval.
+    Approval(String),
+    /// The revocations.
+    Revocations,
+    /// Perhaps everything: there was no way to hear of it.
+    Everything,
 }
 
 /// A judgement inside a transaction: do these votes (none voided) open everything that was asked?
@@ -220,7 +262,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The oldest changes that were not taken over, at most [`CHANGES_BATCH_MAX`].
     fn changes(&self) -> Answer<'_, Vec<Change>>;
 
-    /// Everything up to `seq` was taken over.
+    /// This change was taken over. Only this one: numbers are given before a transaction is committed, so
+    /// one with a smaller number may come later.
     fn changes_taken(&self, seq: i64) -> Answer<'_, ()>;
 
     /// Write a revocation; answers the new epoch.
@@ -235,11 +278,17 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The epoch and all revocations that were not lifted and whose time is not over.
     fn revocations(&self, now: Timestamp) -> Answer<'_, (i64, Vec<Revocation>)>;
 
+    /// What another instance has changed, as soon as it is known; never, when there is no other. One task at
+    /// a time.
+    fn signal(&self) -> BoxFuture<'_, Signal> {
+        Box::pin(std::future::pending())
+    }
+
     /// Finish what runs and close.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 pub(crate) use tests::MemoryStore;

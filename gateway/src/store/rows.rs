@@ -421,4 +421,6 @@ pub struct Swept {
     pub results: u64,
     /// Ended approvals whose time in the list was over.
     pub forgotten: u64,
+    /// Calls that other instances were executing when they were seen for the last time: indeterminate.
+    pub lost: u64,
 }

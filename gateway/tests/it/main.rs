@@ -55,6 +55,7 @@ mod named_tests;
 mod notify;
 mod operate_disk;
 mod operate_faults;
+mod operate_instances;
 mod operate_run;
 mod peers;
 mod simulate;

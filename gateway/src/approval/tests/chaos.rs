@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::store::{
     Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Error, Filter, GrantFilter,
     GrantRow, GrantsOf, MemoryStore, Moved, NewApproval, NewResult, Opens, Revocation, Revoked,
@@ -81,8 +81,12 @@ pub(super) fn run<T>(task: impl Future<Output = T>) -> T {
 
 #[derive(Debug)]
 pub(super) struct Chaos {
-    pub(super) inner: MemoryStore,
+    pub(super) inner: Arc<MemoryStore>,
     dice: Dice,
+    /// The clock of a database that instances share; without it the caller's rules.
+    shared: Option<Arc<ManualClock>>,
+    /// Nothing gets through.
+    pub(super) cut: AtomicBool,
     pub(super) calm: AtomicBool,
     /// What befalls the next transaction, whatever the dice say.
     pub(super) next: Mutex<Option<Fate>>,
@@ -102,12 +106,27 @@ pub(super) enum Fate {
 impl Chaos {
     pub(super) fn new(dice: Dice) -> Self {
         Self {
-            inner: MemoryStore::default(),
+            inner: Arc::default(),
             dice,
+            shared: None,
+            cut: AtomicBool::new(false),
             calm: AtomicBool::new(false),
             next: Mutex::new(None),
             skip: AtomicU64::new(0),
         }
+    }
+
+    /// Another instance's way to the same database, whose clock rules.
+    pub(super) fn beside(inner: &Arc<MemoryStore>, dice: Dice, clock: &Arc<ManualClock>) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            shared: Some(Arc::clone(clock)),
+            ..Self::new(dice)
+        }
+    }
+
+    fn judge(&self, caller: Timestamp) -> Timestamp {
+        self.shared.as_ref().map_or(caller, |clock| clock.now())
     }
 
     /// The fate waits until so many transactions went well.
@@ -116,6 +135,9 @@ impl Chaos {
     }
 
     fn luck(&self, fate: Fate) -> Result<(), Error> {
+        if self.cut.load(Ordering::SeqCst) {
+            return Err(Error::Unanswered);
+        }
         let skip = self.skip.load(Ordering::SeqCst);
         if skip > 0 {
             // A transaction has passed when its answer has.
@@ -149,7 +171,8 @@ impl Chaos {
 
 impl Store for Chaos {
     fn ask(&self, new: NewApproval, limits: AskLimits, now: Timestamp) -> Answer<'_, Asked> {
-        self.around(move |s| s.ask(new, limits, now)).boxed()
+        self.around(move |s| s.ask(new, limits, self.judge(now)))
+            .boxed()
     }
 
     fn approval(&self, id: &str) -> Answer<'_, Option<(ApprovalRow, Vec<VoteRow>)>> {
@@ -159,11 +182,12 @@ impl Store for Chaos {
 
     fn state(&self, id: &str, now: Timestamp) -> Answer<'_, Option<(State, Timestamp)>> {
         let id = id.to_owned();
-        self.around(move |s| s.state(&id, now)).boxed()
+        self.around(move |s| s.state(&id, self.judge(now))).boxed()
     }
 
     fn decided(&self, since: Timestamp, now: Timestamp) -> Answer<'_, Vec<Decided>> {
-        self.around(move |s| s.decided(since, now)).boxed()
+        self.around(move |s| s.decided(since, self.judge(now)))
+            .boxed()
     }
 
     fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>> {
@@ -172,7 +196,8 @@ impl Store for Chaos {
     }
 
     fn list(&self, filter: Filter, now: Timestamp) -> Answer<'_, Vec<ApprovalRow>> {
-        self.around(move |s| s.list(filter, now)).boxed()
+        self.around(move |s| s.list(filter, self.judge(now)))
+            .boxed()
     }
 
     fn vote<'a>(
@@ -182,7 +207,7 @@ impl Store for Chaos {
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Voted> {
-        self.around(move |s| s.vote(vote, run_by, now, opens))
+        self.around(move |s| s.vote(vote, run_by, self.judge(now), opens))
             .boxed()
     }
 
@@ -193,20 +218,23 @@ impl Store for Chaos {
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>> {
-        self.around(move |s| s.void_votes(on, voters, now, opens))
+        self.around(move |s| s.void_votes(on, voters, self.judge(now), opens))
             .boxed()
     }
 
     fn add_grant(&self, grant: GrantRow, now: Timestamp) -> Answer<'_, ()> {
-        self.around(move |s| s.add_grant(grant, now)).boxed()
+        self.around(move |s| s.add_grant(grant, self.judge(now)))
+            .boxed()
     }
 
     fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>> {
-        self.around(move |s| s.grants(filter, now)).boxed()
+        self.around(move |s| s.grants(filter, self.judge(now)))
+            .boxed()
     }
 
     fn end_grants(&self, which: GrantsOf, by: String, now: Timestamp) -> Answer<'_, Vec<String>> {
-        self.around(move |s| s.end_grants(which, by, now)).boxed()
+        self.around(move |s| s.end_grants(which, by, self.judge(now)))
+            .boxed()
     }
 
     fn stand<'a>(
@@ -218,16 +246,17 @@ impl Store for Chaos {
         opens: Opens<'a>,
     ) -> Answer<'a, Voted> {
         let approval = approval.to_owned();
-        self.around(move |s| s.stand(&approval, yeses, run_by, now, opens))
+        self.around(move |s| s.stand(&approval, yeses, run_by, self.judge(now), opens))
             .boxed()
     }
 
     fn take(&self, taking: Taking, now: Timestamp) -> Answer<'_, Moved> {
-        self.around(move |s| s.take(taking, now)).boxed()
+        self.around(move |s| s.take(taking, self.judge(now)))
+            .boxed()
     }
 
     fn step(&self, step: Step, now: Timestamp) -> Answer<'_, Moved> {
-        self.around(move |s| s.step(step, now)).boxed()
+        self.around(move |s| s.step(step, self.judge(now))).boxed()
     }
 
     fn supersede(
@@ -238,12 +267,13 @@ impl Store for Chaos {
         now: Timestamp,
     ) -> Answer<'_, Moved> {
         let id = id.to_owned();
-        self.around(move |s| s.supersede(&id, lease, new, now))
+        self.around(move |s| s.supersede(&id, lease, new, self.judge(now)))
             .boxed()
     }
 
     fn cancel_revoked(&self, what: Revoked, now: Timestamp) -> Answer<'_, Vec<String>> {
-        self.around(move |s| s.cancel_revoked(what, now)).boxed()
+        self.around(move |s| s.cancel_revoked(what, self.judge(now)))
+            .boxed()
     }
 
     fn keep_result(&self, id: &str, result: NewResult) -> Answer<'_, bool> {
@@ -258,7 +288,7 @@ impl Store for Chaos {
         now: Timestamp,
     ) -> Answer<'_, Option<Vec<u8>>> {
         let id = id.to_owned();
-        self.around(move |s| s.fetch_result(&id, caller, now))
+        self.around(move |s| s.fetch_result(&id, caller, self.judge(now)))
             .boxed()
     }
 
@@ -269,16 +299,19 @@ impl Store for Chaos {
 
     fn result_kept(&self, id: &str, now: Timestamp) -> Answer<'_, bool> {
         let id = id.to_owned();
-        self.around(move |s| s.result_kept(&id, now)).boxed()
+        self.around(move |s| s.result_kept(&id, self.judge(now)))
+            .boxed()
     }
 
     fn sweep(&self, forget_before: Timestamp, now: Timestamp) -> Answer<'_, Swept> {
-        self.around(move |s| s.sweep(forget_before, now)).boxed()
+        self.around(move |s| s.sweep(forget_before, self.judge(now)))
+            .boxed()
     }
 
     fn recover(&self, instance: &str, now: Timestamp) -> Answer<'_, Vec<String>> {
         let instance = instance.to_owned();
-        self.around(move |s| s.recover(&instance, now)).boxed()
+        self.around(move |s| s.recover(&instance, self.judge(now)))
+            .boxed()
     }
 
     fn changes(&self) -> Answer<'_, Vec<Change>> {

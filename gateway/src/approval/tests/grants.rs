@@ -346,24 +346,18 @@ async fn no_yes_is_widened_further_than_the_rule_offers() {
 async fn a_grant_that_somebody_wrote_into_the_database_opens_nothing() {
     let bench = Bench::new().await;
     granted(&bench).await;
-    let path = bench.dir.path().join("state.db");
-    let file = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-    let pool = sqlx::SqlitePool::connect_with(file).await.unwrap();
     for change in [
         "UPDATE grants SET uses_max = 1000000",
         "UPDATE grants SET uses_max = 3, until_ms = until_ms + 1",
         "UPDATE grants SET until_ms = until_ms - 1, asker_subject = 'x'",
         "UPDATE grants SET asker_subject = 'robot', subject = 'boss'",
     ] {
-        sqlx::query(sqlx::AssertSqlSafe(change))
-            .execute(&pool)
-            .await
-            .unwrap();
+        engine::meddle(&bench.sql, change).await;
         let ticket = asked(&bench, &caller(), refund(1, change), &wide_terms()).await;
         assert_eq!(ticket.state, State::Pending, "{change}");
     }
     let back = "UPDATE grants SET subject = 'lea'";
-    sqlx::query(back).execute(&pool).await.unwrap();
+    engine::meddle(&bench.sql, back).await;
     let ticket = asked(&bench, &caller(), refund(2, ""), &wide_terms()).await;
     assert_eq!(ticket.state, State::Approved);
 }

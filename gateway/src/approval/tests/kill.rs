@@ -15,7 +15,7 @@ const FOLDER: &str = "CALLGATE_KILL_FOLDER";
 const LEDGER: &str = "ledger";
 
 async fn open(dir: &Path) -> (Arc<dyn Store>, Approvals) {
-    let store: Arc<dyn Store> = Arc::new(SqlStore::open(dir).await.unwrap());
+    let store: Arc<dyn Store> = Arc::new(engine::again(dir).await);
     let config = Config {
         asks_per_hour_max: 1_000_000,
         pending_per_principal_max: 1_000,
@@ -82,7 +82,7 @@ async fn the_process_that_is_killed() {
 async fn a_killed_process_runs_nothing_twice_and_nothing_silently() {
     let kills = std::env::var("CALLGATE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
-    SqlStore::init(dir.path()).await.unwrap().close().await;
+    engine::fresh(dir.path()).await.close().await;
     for kill in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([

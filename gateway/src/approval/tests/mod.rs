@@ -8,6 +8,7 @@ mod kill;
 mod outages;
 mod people;
 mod runs;
+mod servers;
 mod shown;
 mod simulation;
 mod tampering;
@@ -25,6 +26,7 @@ use crate::clock::ManualClock;
 use crate::identity::Kind;
 use crate::policy::{GroupExpr, PersonFacts, RuleHash, RuleTerms, StepUp, Terms};
 use crate::store::SqlStore;
+use crate::store::tests::engine;
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 pub(super) const LEADS: &str = "corp/leads";
@@ -33,6 +35,7 @@ pub(super) const RISK: &str = "corp/risk";
 /// A store in a folder of its own, held calls on it, and a clock that stands still.
 pub(super) struct Bench {
     pub(super) dir: tempfile::TempDir,
+    pub(super) sql: Arc<SqlStore>,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) approvals: Approvals,
@@ -50,11 +53,13 @@ impl Bench {
 
     pub(super) async fn with(config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqlStore::init(dir.path()).await.unwrap());
+        let sql = Arc::new(engine::fresh(dir.path()).await);
+        let store: Arc<dyn Store> = Arc::clone(&sql) as _;
         let clock = Arc::new(ManualClock::new(START));
         let approvals = with(&store, &clock, config);
         Self {
             dir,
+            sql,
             store,
             clock,
             approvals,

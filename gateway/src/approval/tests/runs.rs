@@ -1,7 +1,6 @@
 //! Taking, running, ending.
 
 use super::*;
-use crate::store::SqlStore;
 
 #[tokio::test]
 async fn approved_bytes_run_once_for_their_caller() {
@@ -78,9 +77,11 @@ async fn instances_that_race_for_an_approval_run_it_once() {
 /// The process dies and another one starts in its folder.
 async fn reopen(bench: Bench) -> Bench {
     bench.store.close().await;
-    let store: Arc<dyn Store> = Arc::new(SqlStore::open(bench.dir.path()).await.unwrap());
+    let sql = Arc::new(engine::again(bench.dir.path()).await);
+    let store: Arc<dyn Store> = Arc::clone(&sql) as _;
     let approvals = with(&store, &bench.clock, Config::default());
     Bench {
+        sql,
         store,
         approvals,
         ..bench

@@ -2,13 +2,8 @@
 
 use super::*;
 
-async fn sql(bench: &Bench, text: &'static str) -> u64 {
-    let options =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(bench.dir.path().join("state.db"));
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let rows = sqlx::query(text).execute(&pool).await.unwrap();
-    pool.close().await;
-    rows.rows_affected()
+async fn sql(bench: &Bench, text: &str) -> u64 {
+    engine::meddle(&bench.sql, text).await
 }
 
 #[tokio::test]

@@ -9,18 +9,20 @@ use super::super::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
 use super::super::{Edge, Error, State};
 use super::SqlStore;
 use super::edges::{Update, changed};
-use super::engine::{Tx, ms, query, time};
+use super::engine::{Tx, ms, time};
+use super::query::query;
 use super::read::{approval_of, select};
 
 impl SqlStore {
     pub(super) async fn do_ask(
         &self,
-        new: NewApproval,
-        limits: AskLimits,
+        new: &NewApproval,
+        limits: &AskLimits,
         now: Timestamp,
     ) -> Result<Asked, Error> {
         let mut tx = self.writer.writing().await?;
-        let asked = ask(&mut tx, &new, &limits, now).await?;
+        tx.hold_asker(&new.issuer, &new.subject).await?;
+        let asked = ask(&mut tx, new, limits, now).await?;
         tx.commit().await?;
         Ok(asked)
     }
@@ -32,7 +34,9 @@ async fn ask(
     limits: &AskLimits,
     now: Timestamp,
 ) -> Result<Asked, Error> {
-    if let Some(open) = open(tx, new).await? {
+    let open = open(tx, new).await?;
+    let now = tx.now(now).await?;
+    if let Some(open) = open {
         if let Some(edge) = leaves_room(&open, new, now) {
             make_room(tx, &open, new, edge, now).await?;
         } else {
@@ -96,14 +100,15 @@ async fn make_room(
 }
 
 async fn open(tx: &mut Tx, new: &NewApproval) -> Result<Option<ApprovalRow>, Error> {
-    let row = query(select(
-        false,
-        "WHERE caller = $1 AND same = $2 AND state IN ('pending', 'approved', 'executing')",
-    ))
-    .bind(&new.caller)
-    .bind(&new.same)
-    .fetch_optional(&mut *tx)
-    .await?;
+    let rest = format!(
+        "WHERE caller = $1 AND same = $2 AND state IN ('pending', 'approved', 'executing'){}",
+        tx.locking()
+    );
+    let row = query(select(false, &rest))
+        .bind(&new.caller)
+        .bind(&new.same)
+        .fetch_optional(&mut *tx)
+        .await?;
     row.as_ref().map(approval_of).transpose()
 }
 

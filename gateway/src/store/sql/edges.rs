@@ -9,7 +9,8 @@ use super::super::rows::{Moved, NewApproval, Revoked, Step, Taking};
 use super::super::{Edge, Error, State};
 use super::SqlStore;
 use super::ask::insert;
-use super::engine::{Tx, ms, query, time};
+use super::engine::{Tx, ms, time};
+use super::query::query;
 use super::read::state_of;
 
 /// One conditional update.
@@ -126,14 +127,16 @@ pub(super) async fn changed(
 }
 
 impl SqlStore {
-    pub(super) async fn do_take(&self, taking: Taking, now: Timestamp) -> Result<Moved, Error> {
+    pub(super) async fn do_take(&self, taking: &Taking, now: Timestamp) -> Result<Moved, Error> {
         let mut tx = self.writer.writing().await?;
-        let row = query(
+        let now = tx.hold(&taking.id, now).await?;
+        let fenced = tx.fenced();
+        let row = query(AssertSqlSafe(format!(
             "UPDATE approvals SET state = 'executing', version = version + 1, fence = fence + 1, \
              instance = $3, lease = $4, changed_ms = $5, cause = 'taken' \
-             WHERE id = $1 AND version = $2 AND state = 'approved' AND expires_ms > $5 \
-             RETURNING fence, function",
-        )
+             WHERE id = $1 AND version = $2 AND state = 'approved' AND expires_ms > $5{fenced} \
+             RETURNING fence, function"
+        )))
         .bind(&taking.id)
         .bind(taking.version)
         .bind(&taking.instance)
@@ -166,8 +169,9 @@ impl SqlStore {
         Ok(moved)
     }
 
-    pub(super) async fn do_step(&self, step: Step, now: Timestamp) -> Result<Moved, Error> {
+    pub(super) async fn do_step(&self, step: &Step, now: Timestamp) -> Result<Moved, Error> {
         let mut tx = self.writer.writing().await?;
+        let now = tx.hold(&step.id, now).await?;
         let update = Update {
             id: &step.id,
             edge: step.edge,
@@ -192,18 +196,19 @@ impl SqlStore {
 
     pub(super) async fn do_supersede(
         &self,
-        id: String,
-        lease: Option<String>,
-        new: Option<NewApproval>,
+        id: &str,
+        lease: Option<&str>,
+        new: Option<&NewApproval>,
         now: Timestamp,
     ) -> Result<Moved, Error> {
         let mut tx = self.writer.writing().await?;
+        let now = tx.hold(id, now).await?;
         let update = Update {
-            id: &id,
+            id,
             edge: Edge::Supersede,
-            lease: lease.as_deref(),
+            lease,
             expires: None,
-            successor: new.as_ref().map(|new| new.id.as_str()),
+            successor: new.map(|new| new.id.as_str()),
             cause: if new.is_some() {
                 "policy-asks-anew"
             } else {
@@ -212,7 +217,7 @@ impl SqlStore {
             now,
         };
         let moved = update.run(&mut tx).await?;
-        if let (Moved::Yes { .. }, Some(new)) = (moved, &new) {
+        if let (Moved::Yes { .. }, Some(new)) = (moved, new) {
             insert(&mut tx, new, now).await?;
         }
         tx.commit().await?;
@@ -221,10 +226,10 @@ impl SqlStore {
 
     pub(super) async fn do_cancel_revoked(
         &self,
-        what: Revoked,
+        what: &Revoked,
         now: Timestamp,
     ) -> Result<Vec<String>, Error> {
-        let (column, other) = match &what {
+        let (column, other) = match what {
             Revoked::Principal { .. } => ("subject = $1", "issuer = $2"),
             Revoked::Issuer(_) => ("issuer = $1", "$2 IS NULL"),
             Revoked::Connection(_) => ("connection = $1", "$2 IS NULL"),
@@ -235,12 +240,16 @@ impl SqlStore {
         let (_, issuer, value) = what.parts();
         let mut tx = self.writer.writing().await?;
         let rows = query(AssertSqlSafe(format!(
-            "SELECT id FROM approvals WHERE state IN ('pending', 'approved') AND {column} AND {other}"
+            "SELECT id FROM approvals WHERE state IN ('pending', 'approved') AND {column} AND {other} \
+             ORDER BY id{}",
+            tx.locking()
         )))
         .bind(value)
         .bind(issuer)
         .fetch_all(&mut tx)
         .await?;
+        // In the order of ids, as everywhere: two that hold many rows wait for each other, never in a ring.
+        let now = tx.now(now).await?;
         let mut cancelled = Vec::with_capacity(rows.len());
         for row in rows {
             let id: String = row.try_get("id")?;
@@ -263,33 +272,47 @@ impl SqlStore {
 
     pub(super) async fn do_recover(
         &self,
-        instance: String,
+        instance: &str,
         now: Timestamp,
     ) -> Result<Vec<String>, Error> {
         let mut tx = self.writer.writing().await?;
-        let rows =
-            query("SELECT id, lease FROM approvals WHERE state = 'executing' AND instance = $1")
-                .bind(&instance)
-                .fetch_all(&mut tx)
-                .await?;
-        let mut lost = Vec::with_capacity(rows.len());
-        for row in rows {
-            let id: String = row.try_get("id")?;
-            let lease: Option<String> = row.try_get("lease")?;
-            let update = Update {
-                id: &id,
-                edge: Edge::Lose,
-                lease: lease.as_deref(),
-                expires: None,
-                successor: None,
-                cause: "instance-restarted",
-                now,
-            };
-            if let Moved::Yes { .. } = update.run(&mut tx).await? {
-                lost.push(id);
-            }
-        }
+        let lost = lose(&mut tx, instance, "instance-restarted", now).await?;
         tx.commit().await?;
         Ok(lost)
     }
+}
+
+/// Everything that an instance was executing is indeterminate; answers the ids.
+pub(super) async fn lose(
+    tx: &mut Tx,
+    instance: &str,
+    cause: &'static str,
+    now: Timestamp,
+) -> Result<Vec<String>, Error> {
+    let rows = query(AssertSqlSafe(format!(
+        "SELECT id, lease FROM approvals WHERE state = 'executing' AND instance = $1 ORDER BY id{}",
+        tx.locking()
+    )))
+    .bind(instance)
+    .fetch_all(&mut *tx)
+    .await?;
+    let now = tx.now(now).await?;
+    let mut lost = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id: String = row.try_get("id")?;
+        let lease: Option<String> = row.try_get("lease")?;
+        let update = Update {
+            id: &id,
+            edge: Edge::Lose,
+            lease: lease.as_deref(),
+            expires: None,
+            successor: None,
+            cause,
+            now,
+        };
+        if let Moved::Yes { .. } = update.run(tx).await? {
+            lost.push(id);
+        }
+    }
+    Ok(lost)
 }

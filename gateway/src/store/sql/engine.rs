@@ -3,15 +3,33 @@
 //! A query's text is written once: numbered parameters, `TEXT`, `BIGINT` and bytes, times in
 //! milliseconds, `ON CONFLICT`, `RETURNING`. sqlx's own `any` driver would do the same, but takes its
 //! settings from a URL only: no file mode, no pragmas, no certificates, no statement timeout.
+//!
+//! **Transactions.** SQLite has one writer, and a transaction takes its lock when it begins. PostgreSQL
+//! runs at `READ COMMITTED`, and a transaction locks the rows that it judges before it reads them
+//! ([`Tx::hold`], [`Tx::locking`]): whoever waited sees what the one before committed, so votes queue up
+//! at their approval and none is lost. `SERIALIZABLE` would keep the same promise by making all but one
+//! of the racers start over, again and again, exactly when many people vote at once. What still can
+//! happen (a deadlock, two inserts of one open call) makes a transaction start over a few times
+//! ([`Tries`]).
+//!
+//! **Time.** With SQLite the caller's clock rules. With PostgreSQL its clock does, read after the lock is
+//! held: an instance whose clock is wrong neither shortens nor stretches a deadline.
 
-use std::borrow::Cow;
+use std::time::Duration;
 
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{Decode, Row as _, SqlSafeStr, SqlStr, Sqlite, Transaction, Type};
+use sqlx::postgres::PgPool;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Postgres, Sqlite, Transaction};
 
 use crate::clock::Timestamp;
 
 use super::super::Error;
+use super::query::query;
+
+/// How often a transaction starts over that lost a race.
+const TRIES_MAX: u32 = 8;
+/// Longest pause before it does, times the number of the try.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Milliseconds for the database; the far future is the largest.
 pub(super) fn ms(at: Timestamp) -> i64 {
@@ -23,129 +41,61 @@ pub(super) fn time(millis: i64) -> Timestamp {
     Timestamp::from_nanos(u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000))
 }
 
-/// A parameter. A missing one has a type too, which PostgreSQL wants to know.
-#[derive(Debug)]
-pub(super) enum Arg<'q> {
-    Text(Option<Cow<'q, str>>),
-    Number(Option<i64>),
-    Bytes(Option<Cow<'q, [u8]>>),
-}
-
-impl<'q> From<&'q str> for Arg<'q> {
-    fn from(text: &'q str) -> Self {
-        Self::Text(Some(Cow::Borrowed(text)))
-    }
-}
-
-impl<'q> From<&'q String> for Arg<'q> {
-    fn from(text: &'q String) -> Self {
-        Self::Text(Some(Cow::Borrowed(text)))
-    }
-}
-
-impl From<String> for Arg<'_> {
-    fn from(text: String) -> Self {
-        Self::Text(Some(Cow::Owned(text)))
-    }
-}
-
-impl<'q> From<Option<&'q str>> for Arg<'q> {
-    fn from(text: Option<&'q str>) -> Self {
-        Self::Text(text.map(Cow::Borrowed))
-    }
-}
-
-impl<'q> From<&'q Option<String>> for Arg<'q> {
-    fn from(text: &'q Option<String>) -> Self {
-        text.as_deref().into()
-    }
-}
-
-impl From<Option<String>> for Arg<'_> {
-    fn from(text: Option<String>) -> Self {
-        Self::Text(text.map(Cow::Owned))
-    }
-}
-
-impl From<i64> for Arg<'_> {
-    fn from(number: i64) -> Self {
-        Self::Number(Some(number))
-    }
-}
-
-impl From<Option<i64>> for Arg<'_> {
-    fn from(number: Option<i64>) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl<'q> From<&'q [u8]> for Arg<'q> {
-    fn from(bytes: &'q [u8]) -> Self {
-        Self::Bytes(Some(Cow::Borrowed(bytes)))
-    }
-}
-
-impl<'q> From<&'q Vec<u8>> for Arg<'q> {
-    fn from(bytes: &'q Vec<u8>) -> Self {
-        Self::Bytes(Some(Cow::Borrowed(bytes)))
-    }
-}
-
-impl From<Vec<u8>> for Arg<'_> {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self::Bytes(Some(Cow::Owned(bytes)))
-    }
-}
-
-impl<'q> From<&'q Option<Vec<u8>>> for Arg<'q> {
-    fn from(bytes: &'q Option<Vec<u8>>) -> Self {
-        Self::Bytes(bytes.as_deref().map(Cow::Borrowed))
-    }
-}
-
-/// Where a query runs: on any connection of a pool, or in a transaction.
-pub(super) enum On<'c> {
-    Pool(&'c Pool),
-    Tx(&'c mut Tx),
-}
-
-impl<'c> From<&'c Pool> for On<'c> {
-    fn from(pool: &'c Pool) -> Self {
-        Self::Pool(pool)
-    }
-}
-
-impl<'c> From<&'c mut Tx> for On<'c> {
-    fn from(tx: &'c mut Tx) -> Self {
-        Self::Tx(tx)
-    }
+/// Whose clock judges deadlines in a shared database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Judge {
+    /// The database's.
+    Database,
+    /// The caller's: tests hold the time.
+    #[cfg(test)]
+    Caller,
 }
 
 /// Connections to one engine.
 #[derive(Clone, Debug)]
 pub(super) enum Pool {
     Sqlite(SqlitePool),
+    Postgres(PgPool, Judge),
 }
 
 impl Pool {
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool, _) => pool.close().await,
+        }
+    }
+
+    /// A condition on rows that one instance deals with: those that it wrote, or stands in for.
+    pub(super) const fn mine(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "1 = 1",
+            Self::Postgres(..) => {
+                "instance = COALESCE(current_setting('callgate.instance', true), '')"
+            }
         }
     }
 
     /// A transaction that only reads, and reads one state throughout.
     pub(super) async fn reading(&self) -> Result<Tx, Error> {
-        match self {
-            Self::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin().await?)),
-        }
+        Ok(match self {
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin().await?),
+            Self::Postgres(pool, judge) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                Tx::Postgres(pool.begin_with(begin).await?, *judge)
+            }
+        })
     }
 
     /// A transaction that writes. SQLite takes its lock at once, so that nothing fails half way on it.
     pub(super) async fn writing(&self) -> Result<Tx, Error> {
-        match self {
-            Self::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)),
-        }
+        Ok(match self {
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool, judge) => {
+                let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+                Tx::Postgres(pool.begin_with(begin).await?, *judge)
+            }
+        })
     }
 }
 
@@ -153,12 +103,84 @@ impl Pool {
 #[derive(Debug)]
 pub(super) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>, Judge),
 }
 
 impl Tx {
     pub(super) async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Sqlite(tx) => Ok(tx.commit().await?),
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx, _) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Hold an approval's row until the end: from here on nobody else changes it or votes on it.
+    /// Answers the time that judges, read when the row is held.
+    pub(super) async fn hold(&mut self, id: &str, now: Timestamp) -> Result<Timestamp, Error> {
+        let Self::Postgres(_, judge) = self else {
+            return Ok(now);
+        };
+        let judge = *judge;
+        // The clock is read for the output row, which is made when the lock is held.
+        let row = query(
+            "WITH held AS MATERIALIZED (SELECT 1 FROM approvals WHERE id = $1 FOR UPDATE) \
+             SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT) AS now_ms, \
+             COUNT(*) AS held FROM held",
+        )
+        .bind(id)
+        .fetch_one(&mut *self)
+        .await?;
+        Ok(judge.of(now, row.try_get("now_ms")?))
+    }
+
+    /// The time that judges.
+    pub(super) async fn now(&mut self, now: Timestamp) -> Result<Timestamp, Error> {
+        let Self::Postgres(_, judge) = self else {
+            return Ok(now);
+        };
+        let judge = *judge;
+        let row = query(CLOCK).fetch_one(&mut *self).await?;
+        Ok(judge.of(now, row.try_get("now_ms")?))
+    }
+
+    /// One asks at a time for a principal, so that its bounds hold and the same call is joined. Bounds
+    /// over all principals can be passed by as many calls as ask at the same moment.
+    pub(super) async fn hold_asker(&mut self, issuer: &str, subject: &str) -> Result<(), Error> {
+        if let Self::Postgres(..) = self {
+            query("SELECT pg_advisory_xact_lock(hashtextextended($1 || chr(10) || $2, 0))")
+                .bind(issuer)
+                .bind(subject)
+                .execute(&mut *self)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The end of a `SELECT` of rows that are to be changed.
+    pub(super) const fn locking(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(..) => " FOR UPDATE",
+        }
+    }
+
+    /// The same, but without those that somebody else holds: they are being dealt with.
+    pub(super) const fn locking_free(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(..) => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    /// A condition on whoever takes a call: nobody else goes by this instance's name by now.
+    pub(super) const fn fenced(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(..) => {
+                " AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = current_setting('callgate.instance', true) \
+                 AND i.boot <> current_setting('callgate.boot', true))"
+            }
         }
     }
 
@@ -167,6 +189,10 @@ impl Tx {
         match self {
             Self::Sqlite(_) => {
                 "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'"
+            }
+            Self::Postgres(..) => {
+                "SELECT 1 FROM pg_class WHERE relname = 'migrations' \
+                 AND relnamespace = current_schema()::regnamespace"
             }
         }
     }
@@ -177,96 +203,64 @@ impl Tx {
             Self::Sqlite(_) => {
                 "CREATE TABLE migrations (number BIGINT PRIMARY KEY, digest BLOB NOT NULL)"
             }
+            Self::Postgres(..) => {
+                "CREATE TABLE migrations (number BIGINT PRIMARY KEY, digest BYTEA NOT NULL)"
+            }
         }
+    }
+
+    /// One brings the database up at a time.
+    pub(super) async fn hold_schema(&mut self) -> Result<(), Error> {
+        if let Self::Postgres(..) = self {
+            query("SELECT pg_advisory_xact_lock(hashtextextended('callgate migrations', 0))")
+                .execute(&mut *self)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Many statements without parameters.
     pub(super) async fn raw(&mut self, text: &'static str) -> Result<(), Error> {
         match self {
             Self::Sqlite(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(|_| ())?,
+            Self::Postgres(tx, _) => sqlx::raw_sql(text).execute(&mut **tx).await.map(|_| ())?,
         }
         Ok(())
     }
 }
 
-/// A row of either engine.
-#[derive(Debug)]
-pub(super) enum Row {
-    Sqlite(SqliteRow),
-}
+/// The shared database's clock.
+pub(super) const CLOCK: &str =
+    "SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT) AS now_ms";
 
-impl Row {
-    pub(super) fn try_get<'r, T>(&'r self, column: &str) -> Result<T, Error>
-    where
-        T: Decode<'r, Sqlite> + Type<Sqlite>,
-    {
+impl Judge {
+    /// The time that counts, of the caller's and the database's.
+    fn of(self, _caller: Timestamp, database: i64) -> Timestamp {
         match self {
-            Self::Sqlite(row) => Ok(row.try_get(column)?),
+            Self::Database => time(database),
+            #[cfg(test)]
+            Self::Caller => _caller,
         }
     }
 }
 
-/// A query and its parameters.
-pub(super) struct Query<'q> {
-    text: SqlStr,
-    args: Vec<Arg<'q>>,
-}
+/// Counts how often a transaction started over.
+#[derive(Debug, Default)]
+pub(super) struct Tries(u32);
 
-/// A query; its text comes from this program alone.
-pub(super) fn query<'q>(text: impl SqlSafeStr) -> Query<'q> {
-    Query {
-        text: text.into_sql_str(),
-        args: Vec::new(),
-    }
-}
-
-type Bound = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
-
-impl<'q> Query<'q> {
-    pub(super) fn bind(mut self, arg: impl Into<Arg<'q>>) -> Self {
-        self.args.push(arg.into());
-        self
-    }
-
-    fn sqlite(self) -> Bound {
-        let mut query = sqlx::query(self.text);
-        for arg in self.args {
-            query = match arg {
-                Arg::Text(text) => query.bind(text.map(Cow::into_owned)),
-                Arg::Number(number) => query.bind(number),
-                Arg::Bytes(bytes) => query.bind(bytes.map(Cow::into_owned)),
-            };
-        }
-        query
-    }
-
-    pub(super) async fn fetch_optional(self, on: impl Into<On<'_>>) -> Result<Option<Row>, Error> {
-        Ok(match on.into() {
-            On::Pool(Pool::Sqlite(pool)) => self.sqlite().fetch_optional(pool).await?,
-            On::Tx(Tx::Sqlite(tx)) => self.sqlite().fetch_optional(&mut **tx).await?,
-        }
-        .map(Row::Sqlite))
-    }
-
-    pub(super) async fn fetch_one(self, on: impl Into<On<'_>>) -> Result<Row, Error> {
-        let row = self.fetch_optional(on).await?;
-        row.ok_or(Error::Database(sqlx::Error::RowNotFound))
-    }
-
-    pub(super) async fn fetch_all(self, on: impl Into<On<'_>>) -> Result<Vec<Row>, Error> {
-        let rows = match on.into() {
-            On::Pool(Pool::Sqlite(pool)) => self.sqlite().fetch_all(pool).await?,
-            On::Tx(Tx::Sqlite(tx)) => self.sqlite().fetch_all(&mut **tx).await?,
+impl Tries {
+    /// Whether it lost a race and may start over; nothing of it was committed.
+    pub(super) async fn again<T>(&mut self, done: &Result<T, Error>) -> bool {
+        let Err(Error::Database(sqlx::Error::Database(error))) = done else {
+            return false;
         };
-        Ok(rows.into_iter().map(Row::Sqlite).collect())
-    }
-
-    /// How many rows it changed.
-    pub(super) async fn execute(self, on: impl Into<On<'_>>) -> Result<u64, Error> {
-        let done = match on.into() {
-            On::Pool(Pool::Sqlite(pool)) => self.sqlite().execute(pool).await?,
-            On::Tx(Tx::Sqlite(tx)) => self.sqlite().execute(&mut **tx).await?,
-        };
-        Ok(done.rows_affected())
+        // serialization_failure, deadlock_detected, unique_violation; SQLite's codes are plain numbers.
+        let lost = matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505"));
+        if !lost || self.0 >= TRIES_MAX {
+            return false;
+        }
+        self.0 += 1;
+        tokio::time::sleep(PAUSE * self.0).await;
+        true
     }
 }

@@ -10,7 +10,8 @@ use super::super::{
 };
 use super::SqlStore;
 use super::edges::Update;
-use super::engine::{Row, Tx, ms, query, time};
+use super::engine::{Tx, ms, time};
+use super::query::{Row, query};
 use super::read::votes;
 use super::vote::{insert, row};
 
@@ -46,8 +47,9 @@ fn grant_of(row: &Row) -> Result<GrantRow, Error> {
 }
 
 impl SqlStore {
-    pub(super) async fn do_add_grant(&self, grant: GrantRow, now: Timestamp) -> Result<(), Error> {
+    pub(super) async fn do_add_grant(&self, grant: &GrantRow, now: Timestamp) -> Result<(), Error> {
         let mut tx = self.writer.writing().await?;
+        let now = tx.now(now).await?;
         let text = format!("SELECT COUNT(*) AS standing FROM grants WHERE {STANDS}");
         let standing = query(sqlx::AssertSqlSafe(text))
             .bind(ms(now))
@@ -109,8 +111,8 @@ impl SqlStore {
 
     pub(super) async fn do_end_grants(
         &self,
-        which: GrantsOf,
-        by: String,
+        which: &GrantsOf,
+        by: &str,
         now: Timestamp,
     ) -> Result<Vec<String>, Error> {
         let (column, value, and) = match which {
@@ -121,7 +123,7 @@ impl SqlStore {
                 ("asker_issuer", issuer, Some(("asker_subject", subject)))
             }
         };
-        let (also, second) = and.unwrap_or(("id", None));
+        let (also, second) = and.unwrap_or(("id", &None));
         let text = format!(
             "UPDATE grants SET ended_ms = $1, ended_by = $2 WHERE {column} = $3 \
              AND ($4 IS NULL OR {also} = $4) AND ended_ms IS NULL AND until_ms > $1 RETURNING id"
@@ -140,14 +142,14 @@ impl SqlStore {
 
     pub(super) async fn do_stand(
         &self,
-        approval: String,
-        yeses: Vec<StandingYes>,
+        approval: &str,
+        yeses: &[StandingYes],
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'_>,
     ) -> Result<Voted, Error> {
         let mut tx = self.writer.writing().await?;
-        let voted = stand(&mut tx, &approval, &yeses, (run_by, now), opens).await?;
+        let voted = stand(&mut tx, approval, yeses, (run_by, now), opens).await?;
         tx.commit().await?;
         Ok(voted)
     }
@@ -160,6 +162,7 @@ async fn stand(
     (run_by, now): (Timestamp, Timestamp),
     opens: Opens<'_>,
 ) -> Result<Voted, Error> {
+    let now = tx.hold(approval, now).await?;
     let Some(row) = row(tx, approval).await? else {
         return Ok(Voted::Unknown);
     };

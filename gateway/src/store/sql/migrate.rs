@@ -1,14 +1,15 @@
 //! Bringing a database up to this program's version.
 
 use super::super::Error;
-use super::engine::{Pool, Tx, query};
+use super::engine::{Pool, Tx};
+use super::query::query;
 
 /// Migrations of one engine: number and text. Never edited once released, only followed by another.
 /// Both engines have the same numbers.
 pub(super) type Migrations = &'static [(i64, &'static str)];
 
 /// The last migration that was applied; `None` when this is no database of ours yet.
-pub(super) async fn version(tx: &mut Tx, known: Migrations) -> Result<Option<i64>, Error> {
+async fn version(tx: &mut Tx, known: Migrations) -> Result<Option<i64>, Error> {
     let table = query(tx.find_migrations()).fetch_optional(&mut *tx).await?;
     if table.is_none() {
         return Ok(None);
@@ -35,19 +36,26 @@ pub(super) async fn version(tx: &mut Tx, known: Migrations) -> Result<Option<i64
     Ok(Some(last))
 }
 
-/// Apply what comes after `from`, each in a transaction of its own.
-pub(super) async fn migrate(pool: &Pool, known: Migrations, from: i64) -> Result<(), Error> {
+/// Bring the database up, in one transaction. `false` when it is no database of ours yet, and nothing
+/// was made because it was not asked for.
+pub(super) async fn bring_up(pool: &Pool, known: Migrations, make: bool) -> Result<bool, Error> {
+    let mut tx = pool.writing().await?;
+    tx.hold_schema().await?;
+    let from = match version(&mut tx, known).await? {
+        None if !make => return Ok(false),
+        from => from.unwrap_or(0),
+    };
     for (number, text) in known.iter().filter(|(number, _)| *number > from) {
-        let mut tx = pool.writing().await?;
         apply(&mut tx, *number, text).await?;
-        tx.commit().await?;
     }
-    Ok(())
+    tx.commit().await?;
+    Ok(true)
 }
 
 async fn apply(tx: &mut Tx, number: i64, text: &'static str) -> Result<(), Error> {
     if number == 1 {
-        tx.raw(tx.make_migrations()).await?;
+        let table = tx.make_migrations();
+        tx.raw(table).await?;
     }
     tx.raw(text).await?;
     query("INSERT INTO migrations (number, digest) VALUES ($1, $2)")

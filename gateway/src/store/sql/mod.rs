@@ -10,10 +10,13 @@ mod engine;
 mod grants;
 mod migrate;
 mod outbox;
+mod postgres;
+mod query;
 mod read;
 mod revoke;
 mod sqlite;
 mod sweep;
+mod touch;
 mod vote;
 
 use futures_util::FutureExt;
@@ -25,14 +28,37 @@ use super::rows::{
     ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Filter, Moved, NewApproval, NewResult,
     Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
 };
-use super::{Answer, Error, GrantFilter, GrantRow, GrantsOf, Opens, StandingYes, State, Store};
-use engine::{Pool, query};
+use super::{
+    ANSWER_WITHIN, Answer, Error, GrantFilter, GrantRow, GrantsOf, Opens, Signal, StandingYes,
+    State, Store,
+};
+use engine::{Pool, Tries};
+use query::query;
+use touch::Touch;
 
 /// The state in a database.
 #[derive(Debug)]
 pub struct SqlStore {
     writer: Pool,
     readers: Pool,
+    /// With the other instances; none has the embedded engine.
+    touch: Option<Touch>,
+}
+
+/// A transaction, which starts over when it lost a race.
+macro_rules! transaction {
+    ($store:ident, $once:expr) => {
+        async move {
+            let mut tries = Tries::default();
+            loop {
+                let done = $store.timed($once).await;
+                if !tries.again(&done).await {
+                    return done;
+                }
+            }
+        }
+        .boxed()
+    };
 }
 
 impl SqlStore {
@@ -52,31 +78,42 @@ impl SqlStore {
         }
         tx.commit().await
     }
+
+    /// A shared database that says nothing must not hold a call for ever.
+    async fn timed<T>(&self, once: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match &self.writer {
+            Pool::Sqlite(_) => once.await,
+            Pool::Postgres(..) => tokio::time::timeout(ANSWER_WITHIN, once)
+                .await
+                .unwrap_or(Err(Error::Unanswered)),
+        }
+    }
 }
 
 impl Store for SqlStore {
     fn ask(&self, new: NewApproval, limits: AskLimits, now: Timestamp) -> Answer<'_, Asked> {
-        self.do_ask(new, limits, now).boxed()
+        transaction!(self, self.do_ask(&new, &limits, now))
     }
 
     fn approval(&self, id: &str) -> Answer<'_, Option<(ApprovalRow, Vec<VoteRow>)>> {
-        self.do_approval(id.to_owned()).boxed()
+        let id = id.to_owned();
+        transaction!(self, self.do_approval(&id))
     }
 
     fn state(&self, id: &str, now: Timestamp) -> Answer<'_, Option<(State, Timestamp)>> {
-        self.do_state(id.to_owned(), now).boxed()
+        self.timed(self.do_state(id.to_owned(), now)).boxed()
     }
 
     fn list(&self, filter: Filter, now: Timestamp) -> Answer<'_, Vec<ApprovalRow>> {
-        self.do_list(filter, now).boxed()
+        self.timed(self.do_list(filter, now)).boxed()
     }
 
     fn decided(&self, since: Timestamp, now: Timestamp) -> Answer<'_, Vec<Decided>> {
-        self.do_decided(since, now).boxed()
+        self.timed(self.do_decided(since, now)).boxed()
     }
 
     fn earlier(&self, id: &str) -> Answer<'_, Option<Earlier>> {
-        self.do_earlier(id.to_owned()).boxed()
+        self.timed(self.do_earlier(id.to_owned())).boxed()
     }
 
     fn vote<'a>(
@@ -86,7 +123,7 @@ impl Store for SqlStore {
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Voted> {
-        self.do_vote(vote, run_by, now, opens).boxed()
+        transaction!(self, self.do_vote(&vote, run_by, now, opens))
     }
 
     fn void_votes<'a>(
@@ -96,19 +133,19 @@ impl Store for SqlStore {
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>> {
-        self.do_void_votes(on, voters, now, opens).boxed()
+        transaction!(self, self.do_void_votes(on.as_ref(), &voters, now, opens))
     }
 
     fn add_grant(&self, grant: GrantRow, now: Timestamp) -> Answer<'_, ()> {
-        self.do_add_grant(grant, now).boxed()
+        transaction!(self, self.do_add_grant(&grant, now))
     }
 
     fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>> {
-        self.do_grants(filter, now).boxed()
+        self.timed(self.do_grants(filter, now)).boxed()
     }
 
     fn end_grants(&self, which: GrantsOf, by: String, now: Timestamp) -> Answer<'_, Vec<String>> {
-        self.do_end_grants(which, by, now).boxed()
+        transaction!(self, self.do_end_grants(&which, &by, now))
     }
 
     fn stand<'a>(
@@ -119,16 +156,16 @@ impl Store for SqlStore {
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Voted> {
-        self.do_stand(approval.to_owned(), yeses, run_by, now, opens)
-            .boxed()
+        let approval = approval.to_owned();
+        transaction!(self, self.do_stand(&approval, &yeses, run_by, now, opens))
     }
 
     fn take(&self, taking: Taking, now: Timestamp) -> Answer<'_, Moved> {
-        self.do_take(taking, now).boxed()
+        transaction!(self, self.do_take(&taking, now))
     }
 
     fn step(&self, step: Step, now: Timestamp) -> Answer<'_, Moved> {
-        self.do_step(step, now).boxed()
+        transaction!(self, self.do_step(&step, now))
     }
 
     fn supersede(
@@ -138,15 +175,20 @@ impl Store for SqlStore {
         new: Option<NewApproval>,
         now: Timestamp,
     ) -> Answer<'_, Moved> {
-        self.do_supersede(id.to_owned(), lease, new, now).boxed()
+        let id = id.to_owned();
+        transaction!(
+            self,
+            self.do_supersede(&id, lease.as_deref(), new.as_ref(), now)
+        )
     }
 
     fn cancel_revoked(&self, what: Revoked, now: Timestamp) -> Answer<'_, Vec<String>> {
-        self.do_cancel_revoked(what, now).boxed()
+        transaction!(self, self.do_cancel_revoked(&what, now))
     }
 
     fn keep_result(&self, id: &str, result: NewResult) -> Answer<'_, bool> {
-        self.do_keep_result(id.to_owned(), result).boxed()
+        self.timed(self.do_keep_result(id.to_owned(), result))
+            .boxed()
     }
 
     fn fetch_result(
@@ -155,51 +197,67 @@ impl Store for SqlStore {
         caller: Vec<u8>,
         now: Timestamp,
     ) -> Answer<'_, Option<Vec<u8>>> {
-        self.do_fetch_result(id.to_owned(), caller, now).boxed()
+        self.timed(self.do_fetch_result(id.to_owned(), caller, now))
+            .boxed()
     }
 
     fn drop_result(&self, id: &str, caller: Vec<u8>) -> Answer<'_, bool> {
-        self.do_drop_result(id.to_owned(), caller).boxed()
+        self.timed(self.do_drop_result(id.to_owned(), caller))
+            .boxed()
     }
 
     fn result_kept(&self, id: &str, now: Timestamp) -> Answer<'_, bool> {
-        self.do_result_kept(id.to_owned(), now).boxed()
+        self.timed(self.do_result_kept(id.to_owned(), now)).boxed()
     }
 
     fn sweep(&self, forget_before: Timestamp, now: Timestamp) -> Answer<'_, Swept> {
-        self.do_sweep(forget_before, now).boxed()
+        transaction!(self, self.do_sweep(forget_before, now))
     }
 
     fn recover(&self, instance: &str, now: Timestamp) -> Answer<'_, Vec<String>> {
-        self.do_recover(instance.to_owned(), now).boxed()
+        let instance = instance.to_owned();
+        transaction!(self, self.do_recover(&instance, now))
     }
 
     fn changes(&self) -> Answer<'_, Vec<Change>> {
-        self.do_changes().boxed()
+        self.timed(self.do_changes()).boxed()
     }
 
     fn changes_taken(&self, seq: i64) -> Answer<'_, ()> {
-        self.do_changes_taken(seq).boxed()
+        self.timed(self.do_changes_taken(seq)).boxed()
     }
 
     fn revoke(&self, revocation: Revocation) -> Answer<'_, i64> {
-        self.do_revoke(revocation).boxed()
+        transaction!(self, self.do_revoke(&revocation))
     }
 
     fn lift(&self, id: &str, now: Timestamp) -> Answer<'_, Option<i64>> {
-        self.do_lift(id.to_owned(), now).boxed()
+        self.timed(self.do_lift(id.to_owned(), now)).boxed()
     }
 
     fn revocation_epoch(&self) -> Answer<'_, i64> {
-        self.do_epoch().boxed()
+        self.timed(self.do_epoch()).boxed()
     }
 
     fn revocations(&self, now: Timestamp) -> Answer<'_, (i64, Vec<Revocation>)> {
-        self.do_revocations(now).boxed()
+        self.timed(self.do_revocations(now)).boxed()
+    }
+
+    fn signal(&self) -> BoxFuture<'_, Signal> {
+        async {
+            match &self.touch {
+                Some(touch) => touch.signal().await,
+                None => std::future::pending().await,
+            }
+        }
+        .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
+            if let Some(touch) = &self.touch {
+                touch.end().await;
+            }
             self.readers.close().await;
             self.writer.close().await;
         }

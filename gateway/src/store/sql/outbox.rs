@@ -8,7 +8,8 @@ use crate::clock::Timestamp;
 use super::super::outbox::{Delivery, OUTBOX_BATCH_MAX, OUTBOX_MAX, Outbox, Retry, cut, full};
 use super::super::{Answer, Error};
 use super::SqlStore;
-use super::engine::{Row, ms, query, time};
+use super::engine::{ms, time};
+use super::query::{Row, query};
 
 const COLUMNS: &str =
     "id, channel, approval, event, created_ms, attempts, due_ms, dead_ms, failure";
@@ -29,9 +30,9 @@ fn delivery_of(row: &Row) -> Result<Delivery, Error> {
 }
 
 impl SqlStore {
-    async fn do_enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Error> {
+    async fn do_enqueue(&self, deliveries: &[Delivery]) -> Result<(), Error> {
         let mut tx = self.writer.writing().await?;
-        for delivery in &deliveries {
+        for delivery in deliveries {
             query(
                 "INSERT INTO outbox (id, channel, approval, event, created_ms, attempts, due_ms, failure) \
                  VALUES ($1, $2, $3, $4, $5, 0, $6, '') ON CONFLICT (id) DO NOTHING",
@@ -58,8 +59,9 @@ impl SqlStore {
 
     async fn do_due(&self, channel: String, now: Timestamp) -> Result<Vec<Delivery>, Error> {
         let rows = query(AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM outbox WHERE channel = $1 AND dead_ms IS NULL AND due_ms <= $2 \
-             ORDER BY due_ms, id LIMIT $3"
+            "SELECT {COLUMNS} FROM outbox WHERE {} AND channel = $1 AND dead_ms IS NULL AND due_ms <= $2 \
+             ORDER BY due_ms, id LIMIT $3",
+            self.readers.mine()
         )))
         .bind(channel)
         .bind(ms(now))
@@ -114,11 +116,11 @@ impl SqlStore {
 
 impl Outbox for SqlStore {
     fn enqueue(&self, deliveries: Vec<Delivery>) -> Answer<'_, ()> {
-        self.do_enqueue(deliveries).boxed()
+        async move { self.timed(self.do_enqueue(&deliveries)).await }.boxed()
     }
 
     fn due(&self, channel: &str, now: Timestamp) -> Answer<'_, Vec<Delivery>> {
-        self.do_due(channel.to_owned(), now).boxed()
+        self.timed(self.do_due(channel.to_owned(), now)).boxed()
     }
 
     fn delivered(&self, id: &str) -> Answer<'_, ()> {
@@ -134,23 +136,24 @@ impl Outbox for SqlStore {
     }
 
     fn failed(&self, id: &str, retry: Retry, failure: &str) -> Answer<'_, ()> {
-        self.do_failed(id.to_owned(), retry, failure.to_owned())
+        self.timed(self.do_failed(id.to_owned(), retry, failure.to_owned()))
             .boxed()
     }
 
     fn dead(&self) -> Answer<'_, Vec<Delivery>> {
-        self.do_dead().boxed()
+        self.timed(self.do_dead()).boxed()
     }
 
     fn revive(&self, id: &str, now: Timestamp) -> Answer<'_, bool> {
         let sql = "UPDATE outbox SET dead_ms = NULL, attempts = 0, due_ms = $2 \
                    WHERE id = $1 AND dead_ms IS NOT NULL";
-        self.change_dead(sql, id.to_owned(), now).boxed()
+        self.timed(self.change_dead(sql, id.to_owned(), now))
+            .boxed()
     }
 
     fn discard(&self, id: &str) -> Answer<'_, bool> {
         let sql = "DELETE FROM outbox WHERE id = $1 AND dead_ms IS NOT NULL AND $2 >= 0";
-        self.change_dead(sql, id.to_owned(), Timestamp::from_nanos(0))
+        self.timed(self.change_dead(sql, id.to_owned(), Timestamp::from_nanos(0)))
             .boxed()
     }
 

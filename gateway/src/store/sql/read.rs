@@ -7,7 +7,8 @@ use crate::clock::Timestamp;
 use super::super::rows::{ApprovalRow, Change, Decided, Earlier, Filter, VoteRow};
 use super::super::{CHANGES_BATCH_MAX, Error, FIGURES_MAX, LIST_MAX, State};
 use super::SqlStore;
-use super::engine::{Row, Tx, ms, query, time};
+use super::engine::{Tx, ms, time};
+use super::query::{Row, query};
 
 /// Every column of an approval but the sealed call.
 const HEAD: &str = "id, state, version, issuer, subject, caller, requester, apart, connection, \
@@ -95,16 +96,16 @@ pub(super) async fn votes(tx: &mut Tx, id: &str) -> Result<Vec<VoteRow>, Error> 
 impl SqlStore {
     pub(super) async fn do_approval(
         &self,
-        id: String,
+        id: &str,
     ) -> Result<Option<(ApprovalRow, Vec<VoteRow>)>, Error> {
         let mut tx = self.readers.reading().await?;
         let row = query(select(true, "WHERE id = $1"))
-            .bind(&id)
+            .bind(id)
             .fetch_optional(&mut tx)
             .await?;
         let Some(row) = row else { return Ok(None) };
         let row = approval_of(&row)?;
-        let votes = votes(&mut tx, &id).await?;
+        let votes = votes(&mut tx, id).await?;
         tx.commit().await?;
         Ok(Some((row, votes)))
     }
@@ -212,9 +213,11 @@ impl SqlStore {
     }
 
     pub(super) async fn do_changes(&self) -> Result<Vec<Change>, Error> {
-        let rows = query(
-            "SELECT seq, approval, function, state, cause, at_ms FROM changes ORDER BY seq LIMIT $1",
-        )
+        let mine = self.readers.mine();
+        let rows = query(AssertSqlSafe(format!(
+            "SELECT seq, approval, function, state, cause, at_ms FROM changes WHERE {mine} \
+             ORDER BY seq LIMIT $1"
+        )))
         .bind(i64::from(CHANGES_BATCH_MAX))
         .fetch_all(&self.readers)
         .await?;
@@ -233,7 +236,7 @@ impl SqlStore {
     }
 
     pub(super) async fn do_changes_taken(&self, seq: i64) -> Result<(), Error> {
-        query("DELETE FROM changes WHERE seq <= $1")
+        query("DELETE FROM changes WHERE seq = $1")
             .bind(seq)
             .execute(&self.writer)
             .await?;

@@ -5,10 +5,11 @@ use crate::clock::Timestamp;
 use super::super::rows::{Reach, Revocation, Revoked};
 use super::super::{Error, REVOCATION_TEXT_BYTES_MAX, REVOCATIONS_MAX};
 use super::SqlStore;
-use super::engine::{Tx, ms, query, time};
+use super::engine::{Tx, ms, time};
+use super::query::query;
 
 impl SqlStore {
-    pub(super) async fn do_revoke(&self, revocation: Revocation) -> Result<i64, Error> {
+    pub(super) async fn do_revoke(&self, revocation: &Revocation) -> Result<i64, Error> {
         let (kind, issuer, value) = revocation.what.parts();
         for (what, text) in [
             ("the value of a revocation", value),

@@ -8,8 +8,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use super::super::{Error, Store};
 use super::SqlStore;
-use super::engine::{Pool, query};
-use super::migrate::{Migrations, migrate, version};
+use super::engine::Pool;
+use super::migrate::{Migrations, bring_up};
+use super::query::query;
 
 /// The database's file name in the data directory.
 const FILE: &str = "state.db";
@@ -44,7 +45,7 @@ impl SqlStore {
             Err(source) => return Err(Error::File { path, source }),
         }
         let store = Self::connect(&path).await?;
-        migrate(&store.writer, MIGRATIONS, 0).await?;
+        bring_up(&store.writer, MIGRATIONS, true).await?;
         Ok(store)
     }
 
@@ -63,12 +64,10 @@ impl SqlStore {
             Err(source) => return Err(Error::File { path, source }),
         }
         let store = Self::connect(&path).await?;
-        let mut tx = store.writer.writing().await?;
-        let version = version(&mut tx, MIGRATIONS).await?;
-        tx.commit().await?;
-        // `init` died between creating the file and its first transaction.
-        let version = version.ok_or(Error::Missing(path))?;
-        migrate(&store.writer, MIGRATIONS, version).await?;
+        // `init` may have died between creating the file and its first transaction.
+        if !bring_up(&store.writer, MIGRATIONS, false).await? {
+            return Err(Error::Missing(path));
+        }
         Ok(store)
     }
 
@@ -115,6 +114,7 @@ impl SqlStore {
         Ok(Self {
             writer: Pool::Sqlite(writer),
             readers: Pool::Sqlite(readers),
+            touch: None,
         })
     }
 }
@@ -132,6 +132,7 @@ impl SqlStore {
     pub(crate) fn writer_for_tests(&self) -> &sqlx::SqlitePool {
         match &self.writer {
             Pool::Sqlite(pool) => pool,
+            Pool::Postgres(..) => panic!("not the embedded engine"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Results and the sweep.
 
+use sqlx::AssertSqlSafe;
+
 use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
@@ -7,7 +9,8 @@ use super::super::rows::{Moved, NewResult, Swept};
 use super::super::{Error, INPUT_KEPT, SWEEP_BATCH_MAX};
 use super::SqlStore;
 use super::edges::Update;
-use super::engine::{ms, query};
+use super::engine::ms;
+use super::query::query;
 
 /// No bytes; the engines write that differently.
 const NOTHING: &[u8] = &[];
@@ -100,10 +103,12 @@ impl SqlStore {
     ) -> Result<Swept, Error> {
         let mut swept = Swept::default();
         let mut tx = self.writer.writing().await?;
-        let due = query(
+        let now = tx.now(now).await?;
+        let due = query(AssertSqlSafe(format!(
             "SELECT id FROM approvals WHERE state IN ('pending', 'approved') AND expires_ms <= $1 \
-             ORDER BY expires_ms LIMIT $2",
-        )
+             ORDER BY expires_ms LIMIT $2{}",
+            tx.locking_free()
+        )))
         .bind(ms(now))
         .bind(i64::from(SWEEP_BATCH_MAX))
         .fetch_all(&mut tx)
@@ -150,6 +155,7 @@ impl SqlStore {
             .execute(&mut tx)
             .await?;
         tx.commit().await?;
+        swept.lost = self.stand_in(now).await?;
         Ok(swept)
     }
 }

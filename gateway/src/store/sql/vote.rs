@@ -1,5 +1,7 @@
 //! Votes: written, tallied and acted upon in one transaction.
 
+use sqlx::AssertSqlSafe;
+
 use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
@@ -7,34 +9,38 @@ use super::super::rows::{ApprovalRow, Moved, VoteRow, Voted};
 use super::super::{Error, Opens, REOPENED, State, VOTES_MAX};
 use super::SqlStore;
 use super::edges::Update;
-use super::engine::{Tx, ms, query};
+use super::engine::{Tx, ms};
+use super::query::query;
 use super::read::{approval_of, select, votes};
 
 impl SqlStore {
     pub(super) async fn do_vote(
         &self,
-        vote: VoteRow,
+        vote: &VoteRow,
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'_>,
     ) -> Result<Voted, Error> {
         let mut tx = self.writer.writing().await?;
-        let voted = self::vote(&mut tx, &vote, run_by, now, opens).await?;
+        let voted = self::vote(&mut tx, vote, run_by, now, opens).await?;
         tx.commit().await?;
         Ok(voted)
     }
 
     pub(super) async fn do_void_votes(
         &self,
-        on: Option<(String, Option<String>)>,
-        voters: Vec<(String, Option<String>)>,
+        on: Option<&(String, Option<String>)>,
+        voters: &[(String, Option<String>)],
         now: Timestamp,
         opens: Opens<'_>,
     ) -> Result<Vec<String>, Error> {
         let mut tx = self.writer.writing().await?;
-        let (id, lease) = on.unzip();
+        let id = on.map(|(id, _)| id.as_str());
+        let lease = on.and_then(|(_, lease)| lease.as_deref());
+        hold_voted(&mut tx, id, voters).await?;
+        let now = tx.now(now).await?;
         let mut affected = Vec::new();
-        for (issuer, subject) in &voters {
+        for (issuer, subject) in voters {
             let rows = query(
                 "UPDATE votes SET voided_ms = $1 WHERE issuer = $2 AND ($3 IS NULL OR subject = $3) \
                  AND ($4 IS NULL OR approval = $4) AND voided_ms IS NULL AND verdict = 'yes' \
@@ -44,7 +50,7 @@ impl SqlStore {
             .bind(ms(now))
             .bind(issuer)
             .bind(subject)
-            .bind(&id)
+            .bind(id)
             .fetch_all(&mut tx)
             .await?;
             for row in rows {
@@ -55,13 +61,39 @@ impl SqlStore {
         affected.dedup();
         let mut reopened = Vec::new();
         for id in affected {
-            if reopen(&mut tx, &id, lease.clone().flatten().as_deref(), now, opens).await? {
+            if reopen(&mut tx, &id, lease, now, opens).await? {
                 reopened.push(id);
             }
         }
         tx.commit().await?;
         Ok(reopened)
     }
+}
+
+/// Hold the open approvals on which these people voted, in the order of their ids, before any vote is
+/// touched: whoever votes holds the approval first, too.
+async fn hold_voted(
+    tx: &mut Tx,
+    id: Option<&str>,
+    voters: &[(String, Option<String>)],
+) -> Result<(), Error> {
+    let locking = tx.locking();
+    if locking.is_empty() {
+        return Ok(());
+    }
+    for (issuer, subject) in voters {
+        query(AssertSqlSafe(format!(
+            "SELECT id FROM approvals WHERE state IN ('pending', 'approved', 'executing') \
+             AND ($3 IS NULL OR id = $3) AND id IN (SELECT approval FROM votes WHERE issuer = $1 \
+             AND ($2 IS NULL OR subject = $2)) ORDER BY id{locking}"
+        )))
+        .bind(issuer)
+        .bind(subject)
+        .bind(id)
+        .fetch_all(&mut *tx)
+        .await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn row(tx: &mut Tx, id: &str) -> Result<Option<ApprovalRow>, Error> {
@@ -81,6 +113,7 @@ async fn vote(
     now: Timestamp,
     opens: Opens<'_>,
 ) -> Result<Voted, Error> {
+    let now = tx.hold(&vote.approval, now).await?;
     let Some(row) = row(tx, &vote.approval).await? else {
         return Ok(Voted::Unknown);
     };

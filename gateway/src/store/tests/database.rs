@@ -7,6 +7,8 @@ use sqlx::Row;
 use crate::clock::Timestamp;
 use crate::store::{Error, Reach, Revocation, Revoked, SqlStore, Store};
 
+use super::engine;
+
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 fn revocation(id: &str, what: Revoked) -> Revocation {
@@ -138,7 +140,7 @@ async fn an_init_that_died_is_no_database() {
 #[tokio::test]
 async fn revocations_stand_until_lifted_or_over_and_move_the_epoch() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqlStore::init(dir.path()).await.unwrap();
+    let store = engine::fresh(dir.path()).await;
     let all = [
         Revoked::Principal {
             issuer: "corp".to_owned(),
@@ -178,14 +180,14 @@ async fn revocations_stand_until_lifted_or_over_and_move_the_epoch() {
     assert_eq!(store.revocations(until).await.unwrap().1.len(), 5);
     assert_eq!(store.revocation_epoch().await.unwrap(), 8);
     store.close().await;
-    let store = SqlStore::open(dir.path()).await.unwrap();
+    let store = engine::again(dir.path()).await;
     assert_eq!(store.revocations(until).await.unwrap().0, 8);
 }
 
 #[tokio::test]
 async fn a_revocation_has_bounded_text() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqlStore::init(dir.path()).await.unwrap();
+    let store = engine::fresh(dir.path()).await;
     let mut long = revocation("r", Revoked::Issuer("ci".to_owned()));
     long.reason = "x".repeat(1_025);
     assert!(matches!(

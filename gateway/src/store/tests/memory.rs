@@ -619,6 +619,7 @@ impl Store for MemoryStore {
             expired: expired as u64,
             results: results as u64,
             forgotten: old.len() as u64,
+            lost: 0,
         })
     }
 
@@ -635,7 +636,7 @@ impl Store for MemoryStore {
     }
 
     fn changes_taken(&self, seq: i64) -> Answer<'_, ()> {
-        self.book().changes.retain(|change| change.seq > seq);
+        self.book().changes.retain(|change| change.seq != seq);
         answer(())
     }
 

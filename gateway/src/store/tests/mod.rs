@@ -1,10 +1,12 @@
 //! Tests of the store.
 
 mod database;
+pub(crate) mod engine;
 mod grants;
 mod machine;
 mod memory;
 mod model;
 mod outbox;
+mod shared;
 
 pub(crate) use memory::MemoryStore;

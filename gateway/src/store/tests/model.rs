@@ -1,12 +1,14 @@
-//! SQLite does what the model does, for random histories.
+//! A database does what the model does, for random histories.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::store::{
     ApprovalRow, AskLimits, Change, Edge, Filter, GrantFilter, GrantRow, GrantsOf, MemoryStore,
-    NewApproval, NewResult, Revoked, SqlStore, StandingYes, State, Step, Store, Taking, VoteRow,
+    NewApproval, NewResult, Revoked, StandingYes, State, Step, Store, Taking, VoteRow,
 };
+
+use super::engine;
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
@@ -297,7 +299,7 @@ async fn page(store: &dyn Store, now: Timestamp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn sqlite_answers_as_the_model_for_random_histories() {
+async fn the_database_answers_as_the_model_for_random_histories() {
     // A share for every build; more with the variable.
     let histories: u64 =
         std::env::var("CALLGATE_SIM_HISTORIES").map_or(12, |text| text.parse().unwrap());
@@ -305,11 +307,10 @@ async fn sqlite_answers_as_the_model_for_random_histories() {
     for seed in 0..histories {
         let folder = dir.path().join(seed.to_string());
         std::fs::create_dir(&folder).unwrap();
-        let sqlite = SqlStore::init(&folder).await.unwrap();
-        sqlx::query("PRAGMA synchronous = OFF")
-            .execute(sqlite.writer_for_tests())
-            .await
-            .unwrap();
+        let real_store = engine::fresh(&folder).await;
+        if !engine::shared() {
+            engine::meddle(&real_store, "PRAGMA synchronous = OFF").await;
+        }
         let memory = MemoryStore::default();
         let mut dice = Dice(seed);
         let mut now = START;
@@ -317,17 +318,17 @@ async fn sqlite_answers_as_the_model_for_random_histories() {
         for n in 0..160 {
             now = now.plus(Duration::from_millis(dice.below(6_000)));
             let step = dice.next();
-            let real = act(&sqlite, step, n, now, &ids).await;
+            let real = act(&real_store, step, n, now, &ids).await;
             let model = act(&memory, step, n, now, &ids).await;
             assert_eq!(real, model, "seed {seed}, step {n}");
             ids = memory.book().rows.keys().cloned().collect();
             ids.push("apr_none".to_owned());
         }
-        let (real, model) = (page(&sqlite, now).await, page(&memory, now).await);
+        let (real, model) = (page(&real_store, now).await, page(&memory, now).await);
         assert_eq!(real.len(), model.len(), "seed {seed}");
         for (real, model) in real.iter().zip(&model) {
             assert_eq!(real, model, "seed {seed}");
         }
-        sqlite.close().await;
+        real_store.close().await;
     }
 }

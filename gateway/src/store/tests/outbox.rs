@@ -1,9 +1,11 @@
-//! The outbox on the real database.
+//! The outbox on a real database.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::store::{Delivery, FAILURE_BYTES_MAX, Outbox, Retry, SqlStore, Store};
+
+use super::engine;
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
@@ -29,7 +31,7 @@ async fn due(store: &SqlStore, channel: &str, now: Timestamp) -> Vec<(String, u3
 #[tokio::test]
 async fn a_message_waits_until_it_is_delivered_and_outlives_the_process() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqlStore::init(dir.path()).await.unwrap();
+    let store = engine::fresh(dir.path()).await;
     let both = vec![delivery("1", "a"), delivery("2", "b")];
     store.enqueue(both.clone()).await.unwrap();
     let later = START.plus(Duration::from_secs(60));
@@ -40,7 +42,7 @@ async fn a_message_waits_until_it_is_delivered_and_outlives_the_process() {
     // The same change again, after a crash: what was tried stays as it is.
     store.enqueue(both).await.unwrap();
     store.close().await;
-    let store = SqlStore::open(dir.path()).await.unwrap();
+    let store = engine::again(dir.path()).await;
     assert_eq!(due(&store, "a", START).await, []);
     assert_eq!(due(&store, "b", START).await, [("2".to_owned(), 0)]);
     assert_eq!(due(&store, "a", later).await, [("1".to_owned(), 1)]);
@@ -54,35 +56,36 @@ async fn a_message_waits_until_it_is_delivered_and_outlives_the_process() {
 #[tokio::test]
 async fn who_is_erased_leaves_no_input_and_no_answer() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqlStore::init(dir.path()).await.unwrap();
-    let insert = "INSERT INTO approvals (id, state, version, issuer, subject, caller, requester, apart, \
-        connection, function, effect, same, call, terms, rules, binding, bytes, created_ms, decide_by_ms, \
-        expires_ms, changed_ms, fence, cause, input) VALUES ($1, 'done', 0, 'corp', $1, x'', '', '', '', '', '', \
-        x'', '', '', '', x'', 0, 1, 1, 1, 1, 1, 'ran', x'0102')";
+    let store = engine::fresh(dir.path()).await;
     for subject in ["ann", "bob"] {
-        for sql in [
-            insert,
-            "INSERT INTO results (approval, sealed, expires_ms) VALUES ($1, x'03', 9)",
-        ] {
-            let insert = sqlx::query(sql).bind(subject);
-            insert.execute(store.writer_for_tests()).await.unwrap();
-        }
+        let row = format!(
+            "INSERT INTO approvals (id, state, version, issuer, subject, caller, requester, apart, connection, \
+             function, effect, same, call, terms, rules, binding, bytes, created_ms, decide_by_ms, expires_ms, \
+             changed_ms, fence, cause, input) VALUES ('{subject}', 'done', 0, 'corp', '{subject}', x'', '', '', '', \
+             '', '', x'', '', '', '', x'', 0, 1, 1, 1, 1, 1, 'ran', x'0102')"
+        );
+        engine::meddle(&store, &row).await;
+        let result = format!(
+            "INSERT INTO results (approval, sealed, expires_ms) VALUES ('{subject}', x'03', 9)"
+        );
+        engine::meddle(&store, &result).await;
     }
     store.erase_subject("corp", "ann").await.unwrap();
-    let left = "SELECT a.id, length(a.input), (SELECT COUNT(*) FROM results r WHERE r.approval = a.id) \
-        FROM approvals a ORDER BY a.id";
-    let left: Vec<(String, i64, i64)> = sqlx::query_as(left)
-        .fetch_all(store.writer_for_tests())
-        .await
-        .unwrap();
-    assert_eq!(left, [("ann".to_owned(), 0, 0), ("bob".to_owned(), 2, 1)]);
+    for (subject, left) in [("ann", 0), ("bob", 1)] {
+        let input = format!(
+            "UPDATE approvals SET version = 1 WHERE id = '{subject}' AND length(input) = 2"
+        );
+        assert_eq!(engine::meddle(&store, &input).await, left, "{subject}");
+        let result = format!("DELETE FROM results WHERE approval = '{subject}'");
+        assert_eq!(engine::meddle(&store, &result).await, left, "{subject}");
+    }
     store.close().await;
 }
 
 #[tokio::test]
 async fn a_dead_message_is_listed_revived_discarded_and_forgotten() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqlStore::init(dir.path()).await.unwrap();
+    let store = engine::fresh(dir.path()).await;
     let all = ["1", "2", "3"].map(|id| delivery(id, "a")).to_vec();
     store.enqueue(all).await.unwrap();
     // Only dead ones can be revived or discarded.

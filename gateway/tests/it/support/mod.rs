@@ -11,6 +11,7 @@ pub(crate) mod faults;
 pub(crate) mod function;
 pub(crate) mod gateway;
 pub(crate) mod h2;
+pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod recorder;
 pub(crate) mod servers;
