@@ -309,15 +309,38 @@ async fn decide(
     match approvals::cast(&parts, &visitor.asker, &id, &vote).await {
         Ok(_) => Redirect::to(&format!("/approve/{}", plain::query(&id))).into_response(),
         Err(problem) if approvals::SIGN_IN_AGAIN.contains(&problem.code.as_str()) => {
-            let next = plain::query(&format!("/approve/{id}"));
-            let body = format!(
-                "<h1>Sign in again to decide</h1><p>Nothing was decided. A decision needs a sign-in of the last \
-                 minutes.</p><p><a class=\"button\" href=\"/login?fresh=1&amp;next={next}\">Sign in again</a></p>"
-            );
-            Html::new(StatusCode::FORBIDDEN, "Sign in again", &body).into_response()
+            sign_in_again(&parts, &visitor, &id, &vote.rule, &problem).await
         }
         Err(problem) => told(&problem, Some(&format!("/approve/{}", plain::query(&id)))),
     }
+}
+
+/// The way to a sign-in that is enough for the rule, and back to the approval.
+async fn sign_in_again(
+    parts: &Parts,
+    visitor: &Visitor,
+    id: &str,
+    rule: &str,
+    problem: &Problem,
+) -> Response {
+    let next = plain::query(&format!("/approve/{id}"));
+    let mut to = format!("/login?fresh=1&amp;next={next}");
+    if let Ok((_, view, _)) = approvals::look(parts, &visitor.asker, id).await
+        && let Some(rule) = view.rules.iter().find(|one| one.hash == rule)
+    {
+        if !rule.acr.is_empty() {
+            to.push_str(&format!("&amp;acr={}", plain::query(&rule.acr.join(" "))));
+        }
+        if let Some(age) = rule.max_age_s {
+            to.push_str(&format!("&amp;max_age={age}"));
+        }
+    }
+    let body = format!(
+        "<h1>Sign in again to decide</h1><p>Nothing was decided: {}.</p>\
+         <p><a class=\"button\" href=\"{to}\">Sign in again for this</a></p>",
+        escape(&problem.detail)
+    );
+    Html::new(StatusCode::FORBIDDEN, "Sign in again", &body).into_response()
 }
 
 /// A problem as a page.

@@ -36,6 +36,8 @@ const EXCHANGE: Limits = Limits {
     bytes_max: 64 * 1024,
     total: Duration::from_secs(10),
 };
+/// Most authentication context classes that one sign-in is asked for.
+const CLASSES_MAX: usize = 16;
 /// Longest place to go on at, in bytes.
 const NEXT_BYTES_MAX: usize = 1024;
 /// Longest code, state and the like, in bytes.
@@ -238,6 +240,62 @@ struct BeginQuery {
     next: String,
     /// Anything: the person is to prove themselves anew.
     fresh: Option<String>,
+    /// How: authentication context classes that an approval rule names, with spaces between them.
+    acr: Option<String>,
+    /// At most so many seconds ago, less than is usual.
+    max_age: Option<u64>,
+}
+
+/// What a sign-in is asked for.
+#[derive(Debug)]
+struct Asked {
+    fresh: bool,
+    acr: String,
+    max_age_s: u64,
+}
+
+impl Asked {
+    /// Of a link, which anybody can make: no class but those that the policies in force ask for, and no
+    /// sign-in that is older than usual.
+    fn of(parts: &Parts, query: &BeginQuery) -> Self {
+        let snapshot = parts.pipeline.snapshot();
+        let terms = || {
+            snapshot
+                .policies
+                .rules()
+                .iter()
+                .filter_map(|rule| rule.terms.as_ref())
+        };
+        let named =
+            |class: &&str| terms().any(|terms| terms.step_up.acr.iter().any(|acr| acr == class));
+        let classes = query
+            .acr
+            .as_deref()
+            .unwrap_or_default()
+            .split_ascii_whitespace();
+        let acr: Vec<&str> = classes.filter(named).take(CLASSES_MAX).collect();
+        let usual = FRESH.as_secs();
+        Self {
+            fresh: query.fresh.is_some(),
+            acr: acr.join(" "),
+            max_age_s: query.max_age.map_or(usual, |age| age.min(usual)),
+        }
+    }
+
+    /// The same as parameters of a link.
+    fn parameters(&self) -> String {
+        if !self.fresh {
+            return String::new();
+        }
+        let mut text = "&fresh=1".to_owned();
+        if !self.acr.is_empty() {
+            text.push_str(&format!("&acr={}", plain::query(&self.acr)));
+        }
+        if self.max_age_s < FRESH.as_secs() {
+            text.push_str(&format!("&max_age={}", self.max_age_s));
+        }
+        text
+    }
 }
 
 async fn begin(
@@ -249,18 +307,14 @@ async fn begin(
         return Html::new(StatusCode::NOT_FOUND, "No sign-in", plain::NO_LOGIN).into_response();
     };
     let next = place(&query.next);
+    let asked = Asked::of(&parts, &query);
     // Cookies belong to a host: the login begins where it ends.
     if !parts.site.is_here(&headers) {
-        let fresh = if query.fresh.is_some() {
-            "&fresh=1"
-        } else {
-            ""
-        };
-        let next = plain::query(&next);
-        return Redirect::to(&format!("{}/login?next={next}{fresh}", parts.site.url))
+        let (next, more) = (plain::query(&next), asked.parameters());
+        return Redirect::to(&format!("{}/login?next={next}{more}", parts.site.url))
             .into_response();
     }
-    match begun(&parts, client, next, query.fresh.is_some()).await {
+    match begun(&parts, client, next, &asked).await {
         Ok(response) => response,
         Err(refusal) => refused(&refusal),
     }
@@ -270,10 +324,10 @@ async fn begun(
     parts: &Parts,
     client: &Client,
     next: String,
-    fresh: bool,
+    asked: &Asked,
 ) -> Result<Response, Refusal> {
     let endpoints = client.endpoints(parts).await?;
-    let (browser, pending) = parts.logins.begin(next, fresh)?;
+    let (browser, pending) = parts.logins.begin(next, asked.fresh)?;
     let challenge = URL_SAFE_NO_PAD.encode(session::hash(&pending.verifier));
     let scope = format!("openid {}", client.config.scopes.join(" "));
     let callback = callback(parts);
@@ -287,9 +341,12 @@ async fn begun(
         ("code_challenge", challenge.as_str()),
         ("code_challenge_method", "S256"),
     ];
-    let limit = FRESH.as_secs().to_string();
-    if fresh {
+    let limit = asked.max_age_s.to_string();
+    if asked.fresh {
         query.extend([("prompt", "login"), ("max_age", limit.as_str())]);
+        if !asked.acr.is_empty() {
+            query.push(("acr_values", asked.acr.as_str()));
+        }
     }
     let join = if endpoints.authorization.contains('?') {
         '&'

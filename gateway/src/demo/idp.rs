@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::people::{Audience, Person};
-use super::sign_in::{self, Codes};
+use super::sign_in::{self, Codes, Redeemed};
 use super::{Error, listen, random_hex, read_or_make, write};
 
 /// Where the demo's identity provider listens, unless asked otherwise.
@@ -116,21 +116,19 @@ impl Idp {
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 
-    /// An ID token for the console, which asked with this nonce.
-    pub(super) fn id_token(
-        &self,
-        person: Person,
-        client: &str,
-        nonce: &str,
-    ) -> Result<String, Error> {
+    /// An ID token for the console, for what a code was given for.
+    pub(super) fn id_token(&self, redeemed: &Redeemed, client: &str) -> Result<String, Error> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        let mut claims = person.claims();
+        let mut claims = redeemed.person.claims();
+        if let Some(acr) = &redeemed.acr {
+            claims.insert("acr".to_owned(), acr.as_str().into());
+        }
         let facts = json!({
             "iss": self.issuer, "aud": client, "iat": now, "exp": now + ID_TOKEN_LIFETIME_S, "auth_time": now,
-            "nonce": nonce, "jti": random_hex(), "callgate_demo": true,
+            "nonce": redeemed.nonce, "jti": random_hex(), "callgate_demo": true,
         });
         if let Value::Object(facts) = facts {
             claims.extend(facts);
@@ -286,12 +284,12 @@ fn code(idp: &Idp, credentials: Option<&(String, String)>, request: &TokenReques
     else {
         return refuse("invalid_request");
     };
-    let Some((person, nonce)) = idp.codes.redeem(code, redirect, verifier) else {
+    let Some(redeemed) = idp.codes.redeem(code, redirect, verifier) else {
         return refuse("invalid_grant");
     };
     let tokens = idp
-        .id_token(person, sign_in::CLIENT, &nonce)
-        .and_then(|id| Ok((id, idp.token(person, Audience::Console.as_str())?)));
+        .id_token(&redeemed, sign_in::CLIENT)
+        .and_then(|id| Ok((id, idp.token(redeemed.person, Audience::Console.as_str())?)));
     match tokens {
         Ok((id, access)) => {
             let body = json!({

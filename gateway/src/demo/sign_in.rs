@@ -39,7 +39,18 @@ struct Code {
     redirect: String,
     challenge: String,
     nonce: String,
+    acr: Option<String>,
     given: Instant,
+}
+
+/// What a code is for.
+#[derive(Debug)]
+pub(super) struct Redeemed {
+    pub(super) person: Person,
+    /// The nonce that was asked with.
+    pub(super) nonce: String,
+    /// The authentication context that was asked for first; here nobody proves anything, so it is met.
+    pub(super) acr: Option<String>,
 }
 
 impl Codes {
@@ -54,20 +65,19 @@ impl Codes {
         Some(name)
     }
 
-    /// Who a code is for, and the nonce that was asked with. A code is used up also by a bad attempt.
-    pub(super) fn redeem(
-        &self,
-        name: &str,
-        redirect: &str,
-        verifier: &str,
-    ) -> Option<(Person, String)> {
+    /// What a code is for. It is used up also by a bad attempt.
+    pub(super) fn redeem(&self, name: &str, redirect: &str, verifier: &str) -> Option<Redeemed> {
         let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let code = codes.remove(name)?;
         let hash = digest::digest(&digest::SHA256, verifier.as_bytes());
         let good = code.given.elapsed() < CODE_MAX
             && code.redirect == redirect
             && code.challenge == URL_SAFE_NO_PAD.encode(hash.as_ref());
-        good.then_some((code.person, code.nonce))
+        good.then_some(Redeemed {
+            person: code.person,
+            nonce: code.nonce,
+            acr: code.acr,
+        })
     }
 }
 
@@ -85,6 +95,8 @@ pub(super) struct Asked {
     code_challenge: String,
     #[serde(default)]
     code_challenge_method: String,
+    #[serde(default)]
+    acr_values: String,
 }
 
 impl Asked {
@@ -94,6 +106,7 @@ impl Asked {
             &self.state,
             &self.nonce,
             &self.code_challenge,
+            &self.acr_values,
         ];
         let redirect: Option<Uri> = self.redirect_uri.parse().ok();
         let known = redirect.is_some_and(|uri| {
@@ -132,6 +145,7 @@ pub(super) async fn page(State(idp): State<Arc<Idp>>, Query(asked): Query<Asked>
         ("nonce", &asked.nonce),
         ("code_challenge", &asked.code_challenge),
         ("code_challenge_method", &asked.code_challenge_method),
+        ("acr_values", &asked.acr_values),
     ]
     .iter()
     .map(|(name, value)| {
@@ -188,6 +202,11 @@ pub(super) async fn chosen(State(idp): State<Arc<Idp>>, Form(choice): Form<Choic
         redirect: asked.redirect_uri.clone(),
         challenge: asked.code_challenge.clone(),
         nonce: asked.nonce.clone(),
+        acr: asked
+            .acr_values
+            .split(' ')
+            .find(|acr| !acr.is_empty())
+            .map(str::to_owned),
         given: Instant::now(),
     });
     let Some(code) = code else {

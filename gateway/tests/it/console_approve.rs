@@ -15,6 +15,8 @@ const POLICIES: &str = r#"
 @id("support-calls") permit (principal in Group::"demo/support", action in Action::"call", resource);
 @id("writes-need-a-lead") @approval("demo/payments-leads") @reason("writes <wait> for a lead")
 forbid (principal, action in Action::"write", resource);
+@id("strong") @approval("demo/payments-leads") @acr("phr phrh") @max_age("5m")
+forbid (principal, action == Action::"hr/post", resource);
 @id("leads-approve") permit (principal in Group::"demo/payments-leads", action == Action::"approve", resource);
 @id("security-reads") permit (principal in Group::"demo/security",
     action in [Action::"audit.read", Action::"audit.replay", Action::"policy.read"], resource);
@@ -471,4 +473,86 @@ fn the_demo_issuer_takes_codes_of_its_own_client_only() {
         body.as_bytes(),
     );
     assert_eq!(answer.status, 401, "{}", answer.text());
+}
+
+#[test]
+fn a_rule_that_asks_for_a_stronger_sign_in_leads_to_one_and_back() {
+    let held = held();
+    let answer = held
+        .world
+        .gateway
+        .post("/hr/ok", &held.alice(), &json!({ "amount": 5 }));
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    let id = answer.json()["approval"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = format!("/approve/{id}");
+    let mut browser = Browser::default();
+    browser.sign_in(&held.world, "bob", &format!("/login?next={path}"));
+    let view = held.read(&mut browser, &format!("/api/v1/approvals/{id}"));
+    let strong = view["rules"].as_array().expect("rules").iter();
+    let strong = strong
+        .clone()
+        .find(|rule| rule["id"] == "strong")
+        .expect("the rule");
+    let hash = strong["hash"].as_str().expect("a hash").to_owned();
+    let vote = |held: &Held, browser: &mut Browser| {
+        let page = browser.get(held.console(), &path).text();
+        let form = form(&page, "yes").replace(&field(&page, "rule"), &hash);
+        held.post(browser, &path, &form)
+    };
+    // The issuer's ordinary sign-in is not enough, and the page says what is.
+    let refused = vote(&held, &mut browser);
+    let text = refused.text();
+    assert_eq!(refused.status, 403, "{text}");
+    let to =
+        format!("/login?fresh=1&amp;next=%2Fapprove%2F{id}&amp;acr=phr%20phrh&amp;max_age=300");
+    assert!(
+        text.contains(&to) && text.contains("Nothing was decided"),
+        "{text}"
+    );
+    // The issuer is asked for that, and the person comes back to the approval.
+    let to = to.replace("&amp;", "&");
+    let location = browser.get(held.console(), &to);
+    let location = location.header("location").expect("a location").to_owned();
+    assert!(
+        location.contains("acr_values=phr")
+            && location.contains("phrh")
+            && location.contains("max_age=300")
+            && location.contains("prompt=login"),
+        "{location}"
+    );
+    let back = browser.sign_in(&held.world, "bob", &to);
+    assert_eq!(back.header("location"), Some(path.as_str()));
+    let counted = vote(&held, &mut browser);
+    assert_eq!(counted.status, 303, "{}", counted.text());
+    let view = held.read(&mut browser, &format!("/api/v1/approvals/{id}"));
+    let rules = view["rules"].as_array().expect("rules");
+    assert!(
+        rules
+            .iter()
+            .any(|rule| rule["id"] == "strong" && rule["open"] == true),
+        "{view}"
+    );
+}
+
+#[test]
+fn a_link_asks_the_issuer_for_nothing_that_no_rule_asks_for() {
+    let held = held();
+    let to = "/login?fresh=1&acr=phr%20urn%3Aweak&max_age=99999";
+    let answer = Browser::default().get(held.console(), to);
+    let location = answer.header("location").expect("a location").to_owned();
+    assert!(
+        location.contains("acr_values=phr")
+            && !location.contains("weak")
+            && location.contains("max_age=600"),
+        "{location}"
+    );
+    let plain = Browser::default().get(held.console(), "/login?acr=phr");
+    let location = plain.header("location").expect("a location");
+    assert!(
+        !location.contains("acr_values") && !location.contains("max_age"),
+        "{location}"
+    );
 }
