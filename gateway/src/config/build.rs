@@ -324,7 +324,10 @@ fn connection(
         }
     };
     let functions = catalogue.as_ref().map_or(&[][..], Catalogue::functions);
-    let masked = (name, vault, &context.clock);
+    // Keys that cannot be had are a fault of their own.
+    let keyless = loaded.config.mask_keys.is_none();
+    let keys = (vault, keyless);
+    let masked = (name, keys, &context.clock);
     let masks = masks(masked, functions, settings, vocabulary, faults);
     let endpoint = Endpoint::new(
         &settings.upstream,
@@ -394,7 +397,7 @@ fn present_header(present_in: &PresentIn) -> Result<Option<HeaderName>, String> 
 
 /// Mask settings of every function: its own, or the connection's.
 fn masks(
-    (name, vault, clock): (&ConnectionName, Option<&Arc<Vault>>, &SharedClock),
+    (name, (vault, keyless), clock): (&ConnectionName, (Option<&Arc<Vault>>, bool), &SharedClock),
     functions: &[Arc<Function>],
     settings: &ConnectionConfig,
     vocabulary: &mut Vocabulary,
@@ -403,7 +406,7 @@ fn masks(
     let before = faults.len();
     let mut compile = |config: &crate::mask::Config, place: String| match Settings::compile(config)
     {
-        Ok(settings) if settings.needs_keys() && vault.is_none() => {
+        Ok(settings) if settings.needs_keys() && keyless => {
             let fault = Fault::new(place, "pseudonyms and tokens need keys");
             faults.push(fault.help("give `mask_keys: { current: env:MASK_KEY }`"));
             None

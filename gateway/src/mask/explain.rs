@@ -110,12 +110,13 @@ mod tests {
 
     #[test]
     fn every_finding_says_what_told_it() {
-        let body = r#"{"mail":"to bob@example.com","born":"x","dateOfBirth":"1980-02-29","card":4111111111111111,
+        let body = r#"{"mail":"to bob@example.com","born":"x","t":"call +31 20 794 0800","dateOfBirth":"1980-02-29","card":4111111111111111,
             "b":"Ym9iQGV4YW1wbGUuY29t","e":"bob%40example.com","nick":"Bo","n":"born on 5 January 1980","s":"536-90-4399"}"#;
         assert_eq!(
             lines(&explained("application/json", body)),
             [
                 "email `bob@example.com` by value: an address whose domain can exist",
+                "phone `+31 20 794 0800` by value: country code and length, or the groups of its country",
                 "date-of-birth `1980-02-29` by name: `dateOfBirth`; its name says so, and it looks like one",
                 "payment-card `4111111111111111` by value: 12 to 19 digits in the range of an issuer, check digit (Luhn)",
                 "email `Ym9iQGV4YW1wbGUuY29t` by value, inside base64 or hexadecimal: an address whose domain can exist",

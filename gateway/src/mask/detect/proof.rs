@@ -5,9 +5,12 @@ use super::{context, forms, numbers, rules, words};
 /// Most literals that are named.
 const LITERALS_MAX: usize = 4;
 
-/// Whether a class is told by words in front of the value.
+/// Of a class that only its name tells.
+const NAMED: &str = "its name says so, and it looks like one";
+
+/// Whether a class is told by words in front of the value, and by nothing else.
 pub(in crate::mask) fn told_by_name(class: &str) -> bool {
-    context::RULES.iter().any(|rule| rule.class == class)
+    proof(class) == NAMED
 }
 
 /// What proves a value of `class`.
@@ -61,8 +64,8 @@ pub(in crate::mask) fn proof(class: &str) -> String {
             literals.join(", ")
         );
     }
-    if told_by_name(class) {
-        return "its name says so, and it looks like one".to_owned();
+    if context::RULES.iter().any(|rule| rule.class == class) {
+        return NAMED.to_owned();
     }
     "a detector of your own".to_owned()
 }
