@@ -154,7 +154,7 @@ pub(crate) async fn instance(dir: &Path, name: &str, clock: SharedClock) -> SqlS
 /// does.
 pub(crate) async fn meddle(store: &SqlStore, text: &str) -> u64 {
     if shared() {
-        let text = text.replace("x'", "'\\x").replace("AS BLOB", "AS BYTEA");
+        let text = text.replace(" x'", " '\\x").replace("AS BLOB", "AS BYTEA");
         let query = sqlx::query(sqlx::AssertSqlSafe(text));
         let done = query.execute(store.postgres_for_tests()).await;
         done.unwrap().rows_affected()
