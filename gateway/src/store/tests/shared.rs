@@ -405,6 +405,9 @@ async fn the_databases_clock_rules_over_deadlines_whatever_the_instances_say() {
         let row = sqlx::query("SELECT changed_ms FROM approvals WHERE id = $1");
         let row = row.bind(&id).fetch_one(pool).await.unwrap();
         let changed: i64 = row.get("changed_ms");
+        let in_time = vote == Voted::Counted(State::Approved);
+        assert!(n >= 10 || in_time, "{id}: there was time left");
+        assert!(n < 50 || !in_time, "{id}: its time was over");
         match vote {
             Voted::Counted(State::Approved) => counted += 1,
             other => {
