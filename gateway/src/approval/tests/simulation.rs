@@ -366,9 +366,21 @@ fn partition(world: &World, instances: &[Approvals], coverage: &mut Coverage) {
         coverage.cuts += 1;
     } else if world.dice.below(2) == 0 {
         cut.store(false, Ordering::SeqCst);
-    } else if let Ok(lost) =
-        run(instances[(instance + 1) % INSTANCES].recover(&format!("i{instance}")))
-    {
+    } else {
+        // Whether or not the answer arrives, all of these are lost.
+        let name = format!("i{instance}");
+        let under_way = |row: &&store::ApprovalRow| {
+            row.state == State::Executing && row.instance.as_deref() == Some(&name)
+        };
+        let book = world.store.book();
+        let lost: Vec<String> = book
+            .rows
+            .values()
+            .filter(under_way)
+            .map(|row| row.id.clone())
+            .collect();
+        drop(book);
+        drop(run(instances[(instance + 1) % INSTANCES].recover(&name)));
         coverage.stood_in += lost.len();
         world.stood_in.borrow_mut().extend(lost);
     }
