@@ -29,6 +29,13 @@ pub async fn succeed(loaded: &Loaded) -> Result<String, Error> {
             predecessor.records + lost - 1
         ),
     };
+    let lost = if predecessor.forked {
+        format!(
+            "a head that its key signed is not of these records: it went on in two ways; {lost}"
+        )
+    } else {
+        lost
+    };
     Ok(format!(
         "`{}` is closed with {} records; {lost}. It stands in `{}`; the successor begins with the next start, and \
          its first record says so. {}",

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -15,6 +16,9 @@ use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::evidence::{Fact, sections};
 use crate::record::{Entry, Reading, Replayed, ReplayedPart, Story, Trail};
+
+/// Longest pause when a stream is played back in time.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What to do with recorded calls.
 #[derive(Debug, clap::Subcommand)]
@@ -36,6 +40,12 @@ pub(super) enum Command {
         /// The folder of a log that was succeeded (`audit.1`).
         #[arg(long)]
         log: Option<PathBuf>,
+        /// The released body with the pauses in which it was released.
+        #[arg(long)]
+        timed: bool,
+        /// How many times faster.
+        #[arg(long, requires = "timed", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        speed: u32,
     },
 }
 
@@ -128,9 +138,15 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
                 }
             }
         }
-        Command::Replay { call, log } => {
+        Command::Replay {
+            call,
+            log,
+            timed,
+            speed,
+        } => {
             let trail = read_log(config, Reading::Replay, *call, log.as_deref()).await?;
-            replay(&trail.replay(*call)?);
+            let replayed = trail.replay(*call)?;
+            replay(&replayed, timed.then_some(*speed)).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -148,11 +164,14 @@ fn facts(story: &Story) -> Vec<Fact> {
     story.entries.iter().map(fact).collect()
 }
 
-fn replay(replayed: &Replayed) {
+async fn replay(replayed: &Replayed, speed: Option<u32>) -> anyhow::Result<()> {
     part("request head", &replayed.request_head);
     part("request body", &replayed.request_body);
     part("released head", &replayed.released_head);
-    part("released body", &replayed.released_body);
+    match speed {
+        Some(speed) => in_time(replayed, speed).await?,
+        None => part("released body", &replayed.released_body),
+    }
     part("released trailers", &replayed.trailers);
     let verdict = if replayed.verified() {
         "what is shown matches its commitments"
@@ -167,12 +186,68 @@ fn replay(replayed: &Replayed) {
             ""
         }
     ));
+    Ok(())
+}
+
+/// The released body as its caller saw it come.
+async fn in_time(replayed: &Replayed, speed: u32) -> anyhow::Result<()> {
+    let body = &replayed.released_body;
+    if replayed.times.is_empty() {
+        print("# it came in one go, or its times were not recorded");
+        part("released body", body);
+        return Ok(());
+    }
+    heading("released body", body);
+    let mut rest = body.bytes.as_slice();
+    let mut at_ms = 0;
+    for group in &replayed.times {
+        let pause = Duration::from_millis(group.at_ms.saturating_sub(at_ms)) / speed;
+        at_ms = group.at_ms;
+        if pause > PAUSE_MAX {
+            print(&format!(
+                "# a pause of {} s, cut to {} s",
+                pause.as_secs(),
+                PAUSE_MAX.as_secs()
+            ));
+        }
+        tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+        let bytes = usize::try_from(group.bytes)
+            .unwrap_or(usize::MAX)
+            .min(rest.len());
+        let (now, later) = rest.split_at(bytes);
+        rest = later;
+        print(&format!(
+            "# +{}.{:03} s, {bytes} bytes",
+            at_ms / 1000,
+            at_ms % 1000
+        ));
+        lines(now);
+    }
+    if !rest.is_empty() {
+        print(&format!(
+            "# {} bytes of which the time is not known",
+            rest.len()
+        ));
+        lines(rest);
+    }
+    Ok(())
+}
+
+fn lines(bytes: &[u8]) {
+    for line in String::from_utf8_lossy(bytes).lines() {
+        print(&terminal_safe(line));
+    }
 }
 
 fn part(title: &str, part: &ReplayedPart) {
     if part.bytes.is_empty() && part.total.unwrap_or(0) == 0 {
         return;
     }
+    heading(title, part);
+    lines(&part.bytes);
+}
+
+fn heading(title: &str, part: &ReplayedPart) {
     let cut = part
         .cut
         .as_deref()
@@ -184,7 +259,4 @@ fn part(title: &str, part: &ReplayedPart) {
         "# {title}: {}{total} bytes{cut}",
         part.bytes.len()
     ));
-    for line in String::from_utf8_lossy(&part.bytes).lines() {
-        print(&terminal_safe(line));
-    }
 }

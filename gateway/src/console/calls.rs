@@ -22,7 +22,7 @@ use crate::call::CallId;
 use crate::clock::Timestamp;
 use crate::evidence::Bundle;
 use crate::policy::{PersonAction, PersonResource};
-use crate::record::{CallSummary, Disclose, Entry, Filter, Reading, Replayed, ReplayedPart};
+use crate::record::{CallSummary, Disclose, Entry, Filter, Group, Reading, Replayed, ReplayedPart};
 
 /// Calls on one page unless fewer are asked for.
 const PAGE_DEFAULT: usize = 50;
@@ -173,6 +173,17 @@ pub(super) struct ReplayView {
     pub(super) released_body: PartView,
     /// Trailers as released, JSON.
     pub(super) trailers: PartView,
+    /// When parts of the released body were released; empty for an answer in one go.
+    pub(super) times: Vec<TimeView>,
+}
+
+/// A part of a body that was released at one time.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct TimeView {
+    /// Milliseconds from the call's begin.
+    pub(super) at_ms: u64,
+    /// Bytes of the captured body.
+    pub(super) bytes: u64,
 }
 
 pub(super) fn routes() -> Router<Arc<Parts>> {
@@ -460,6 +471,14 @@ fn replay_view(replayed: &Replayed) -> ReplayView {
         released_head: part(&replayed.released_head),
         released_body: part(&replayed.released_body),
         trailers: part(&replayed.trailers),
+        times: replayed.times.iter().map(time).collect(),
+    }
+}
+
+const fn time(group: &Group) -> TimeView {
+    TimeView {
+        at_ms: group.at_ms,
+        bytes: group.bytes,
     }
 }
 

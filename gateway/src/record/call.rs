@@ -14,6 +14,7 @@ use super::entry::{Closed, End, Outcome};
 use super::job::{EndJob, Flow, Job, PieceJob};
 use super::recorder::Recorder;
 use super::seal::{self, ContentKey, Field, PIECE_BYTES, Part};
+use super::times::Times;
 use super::{CLOSE_WAIT_MAX, PROGRESS_EVERY, Unavailable, Why};
 use crate::call::{CallId, Durability};
 
@@ -29,6 +30,8 @@ struct Stream {
     /// Bytes at the last progress commitment, and when it was.
     told: u64,
     told_at: Instant,
+    /// When what is kept of an answer was released.
+    times: Option<Times>,
 }
 
 impl Stream {
@@ -42,6 +45,7 @@ impl Stream {
             piece: 0,
             told: 0,
             told_at: Instant::now(),
+            times: (part == Part::Released).then(Times::new),
         }
     }
 
@@ -52,6 +56,9 @@ impl Stream {
         let kept = chunk.get(..room.min(chunk.len())).unwrap_or_default();
         self.pending.extend_from_slice(kept);
         self.captured += kept.len();
+        if let Some(times) = &mut self.times {
+            times.push(kept.len());
+        }
     }
 
     /// A whole piece, if one is pending.
@@ -92,6 +99,7 @@ impl Stream {
             piece,
             bytes,
             progress,
+            times: self.times.as_mut().and_then(Times::piece),
             room: None,
         }
     }
@@ -102,6 +110,7 @@ impl Stream {
             commitment: seal::finish(self.commitment.clone()),
             tail: std::mem::take(&mut self.pending),
             piece: self.piece,
+            times: self.times.as_mut().and_then(Times::last),
         }
     }
 }

@@ -130,7 +130,7 @@ pub enum Error {
     NothingToSucceed(PathBuf),
     /// A signed head states another tree.
     #[error(
-        "the records do not match the head of size {size} that was signed over them; run `callgate audit verify`"
+        "the records do not match the head of size {size} that was signed over them; run `callgate audit verify`, and `callgate audit succeed` to go on in a successor"
     )]
     HeadMismatch {
         /// Size of the head.

@@ -55,6 +55,8 @@ pub(super) struct PieceJob {
     pub(super) bytes: Vec<u8>,
     /// Bytes so far and the commitment to them.
     pub(super) progress: Option<(u64, [u8; 32])>,
+    /// A piece of the times at which it was released.
+    pub(super) times: Option<(u32, Vec<u8>)>,
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
@@ -66,6 +68,8 @@ pub(super) struct Flow {
     /// The last piece of content, with its number.
     pub(super) tail: Vec<u8>,
     pub(super) piece: u32,
+    /// The last piece of times.
+    pub(super) times: Option<(u32, Vec<u8>)>,
 }
 
 /// The end of a call, owned.

@@ -46,9 +46,22 @@ type Entry = [u8; ENTRY_BYTES];
 #[derive(Debug, Default)]
 struct Inner {
     subjects: HashMap<Tag, Subject>,
+    /// The same by their pseudonyms.
+    tags: HashMap<[u8; REFERENCE_BYTES], Tag>,
     /// Entries that are not in the file yet. The log's writer puts them there before it writes the
     /// frames that need them.
     pending: Vec<Entry>,
+}
+
+impl Inner {
+    fn put(&mut self, tag: Tag, subject: Subject) {
+        let reference = subject.reference;
+        // An entry that stands there again counts: the pseudonym of the one before leads nowhere.
+        if let Some(before) = self.subjects.insert(tag, subject) {
+            self.tags.remove(&before.reference);
+        }
+        self.tags.insert(reference, tag);
+    }
 }
 
 /// All subjects' keys, in memory and on disk.
@@ -89,7 +102,7 @@ impl Keyring {
             at += ENTRY_BYTES as u64;
             match ring.unwrap(chunk) {
                 Some((tag, subject)) => {
-                    inner.subjects.insert(tag, subject);
+                    inner.put(tag, subject);
                     len = at;
                 }
                 // A sector of an append that the power cut short: entries do not cross sectors. What
@@ -189,7 +202,7 @@ impl Keyring {
         };
         let entry = self.wrap(&tag, &subject, now)?;
         inner.pending.push(entry);
-        inner.subjects.insert(tag, subject.clone());
+        inner.put(tag, subject.clone());
         Ok(subject)
     }
 
@@ -205,8 +218,8 @@ impl Keyring {
     /// The key behind a pseudonym.
     pub(super) fn by_reference(&self, reference: &[u8; REFERENCE_BYTES]) -> Option<Subject> {
         let inner = self.lock();
-        let found = inner.subjects.values().find(|s| s.reference == *reference);
-        found.cloned()
+        let tag = inner.tags.get(reference)?;
+        inner.subjects.get(tag).cloned()
     }
 
     /// Put new entries into the file, synced. Called by the log's writer alone, before it writes what
@@ -284,8 +297,23 @@ impl Keyring {
         inner
             .subjects
             .retain(|_, subject| !gone(&subject.reference));
+        inner.tags.retain(|reference, _| !gone(reference));
         Ok(before - inner.subjects.len())
     }
+}
+
+/// The entries of a keyring without those of these pseudonyms. No key is needed for that.
+pub(super) fn without(ring: &[u8], gone: &dyn Fn(&[u8; REFERENCE_BYTES]) -> bool) -> Vec<u8> {
+    let stays = |entry: &&[u8]| {
+        let reference = entry.get(36..52).and_then(|found| found.try_into().ok());
+        // What is not an entry is left to whoever opens the ring.
+        !intact(entry) || reference.is_none_or(|reference| !gone(reference))
+    };
+    ring.chunks(ENTRY_BYTES)
+        .filter(stays)
+        .flatten()
+        .copied()
+        .collect()
 }
 
 fn intact(entry: &[u8]) -> bool {

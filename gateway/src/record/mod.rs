@@ -33,6 +33,7 @@ mod segment;
 mod succeed;
 #[cfg(test)]
 pub(crate) mod tests;
+mod times;
 mod trail;
 mod wal;
 
@@ -59,6 +60,7 @@ pub use root::{
 };
 pub use seal::PIECE_BYTES;
 pub use succeed::{Predecessor, adopt, adopt_newest, remember, succeed};
+pub use times::Group;
 pub use trail::{
     CallIndex, CallSummary, Calls, Cursor, Decided, Disclose, Disclosed, Entry, Filter, Format,
     Formatter, Gathered, GatheredRecord, Judged, JudgedContent, Opener, PAGE_CALLS_MAX, Page,

@@ -48,10 +48,12 @@ pub(super) enum Part {
     MovedBegin,
     /// Fields that were too long for the end record (JSON).
     MovedEnd,
+    /// When parts of the released body were released.
+    Times,
 }
 
 impl Part {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Key,
         Self::Context,
         Self::Request,
@@ -59,6 +61,7 @@ impl Part {
         Self::Ending,
         Self::MovedBegin,
         Self::MovedEnd,
+        Self::Times,
     ];
 
     pub(super) const fn byte(self) -> u8 {
@@ -70,6 +73,7 @@ impl Part {
             Self::Ending => 4,
             Self::MovedBegin => 5,
             Self::MovedEnd => 6,
+            Self::Times => 7,
         }
     }
 
@@ -363,6 +367,20 @@ pub(super) fn key_parts(payload: &[u8]) -> Option<([u8; 32], [u8; REFERENCE_BYTE
     let rest = payload.get(SEALED_HEADER_BYTES..)?;
     let (salt, rest) = rest.split_first_chunk::<32>()?;
     Some((*salt, rest.try_into().ok()?))
+}
+
+/// The payload of a progress frame: content id (16), part (1), zeroes (7), bytes so far (8), commitment.
+pub(super) fn progress_payload(
+    id: ContentId,
+    part: Part,
+    bytes: u64,
+    commitment: &[u8; 32],
+) -> Vec<u8> {
+    let mut payload = id.to_vec();
+    payload.extend_from_slice(&[part.byte(), 0, 0, 0, 0, 0, 0, 0]);
+    payload.extend_from_slice(&bytes.to_le_bytes());
+    payload.extend_from_slice(commitment);
+    payload
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ impl Calling {
             | Part::Released
             | Part::Ending
             | Part::MovedBegin
-            | Part::MovedEnd => 1,
+            | Part::MovedEnd
+            | Part::Times => 1,
         }
     }
 }
@@ -393,8 +394,13 @@ impl Sealer {
                 *captured += job.bytes.len() as u64;
             }
         }
+        self.times(
+            &mut frames,
+            &job.key,
+            job.times.filter(|_| !calling.over_quota),
+        );
         if let Some((bytes, commitment)) = job.progress {
-            let payload = progress_payload(id, job.part, bytes, &commitment);
+            let payload = seal::progress_payload(id, job.part, bytes, &commitment);
             self.put(&mut frames, Kind::Progress, &payload);
         }
         calling.sealed = frames.sealed.clone();
@@ -406,6 +412,12 @@ impl Sealer {
             leaf: None,
             ack: None,
             room: job.room,
+        }
+    }
+
+    fn times(&mut self, frames: &mut Frames, key: &ContentKey, piece: Option<(u32, Vec<u8>)>) {
+        if let Some((number, bytes)) = piece {
+            self.seal_all(frames, key, Part::Times, number, &bytes);
         }
     }
 
@@ -442,6 +454,8 @@ impl Sealer {
                 calling.over_quota = true;
             }
         }
+        let times = job.released.times.clone();
+        self.times(&mut frames, &key, times.filter(|_| !calling.over_quota));
         let head = job.end.response_head.as_ref().map(raw);
         let trailers = job.end.trailers.as_ref().map(raw);
         let places = job.end.places.as_ref().map(raw);
@@ -513,7 +527,8 @@ impl Sealer {
                 | Part::Released
                 | Part::Ending
                 | Part::MovedBegin
-                | Part::MovedEnd => "released",
+                | Part::MovedEnd
+                | Part::Times => "released",
             };
             let members = vec![
                 ("body", hex(&progress.commitment).into()),
@@ -558,20 +573,6 @@ impl Sealer {
         let tag = Tag::of(job.event.kind());
         self.leaf(frames, leaf, id, tag, moving, job.ack)
     }
-}
-
-/// The payload of a progress frame: content id (16), part (1), zeroes (7), bytes so far (8), commitment.
-pub(super) fn progress_payload(
-    id: ContentId,
-    part: Part,
-    bytes: u64,
-    commitment: &[u8; 32],
-) -> Vec<u8> {
-    let mut payload = id.to_vec();
-    payload.extend_from_slice(&[part.byte(), 0, 0, 0, 0, 0, 0, 0]);
-    payload.extend_from_slice(&bytes.to_le_bytes());
-    payload.extend_from_slice(commitment);
-    payload
 }
 
 const fn durability_word(durability: Durability) -> &'static str {

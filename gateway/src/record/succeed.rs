@@ -2,17 +2,20 @@
 //! what it succeeds and which records are not there. The keyring moves along, so content stays readable and
 //! erasable; the old log stays as it is, to be verified.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tlog::tree::{Tree, leaf_hash};
 
 use super::erase::Holds;
 use super::files::{self, Files, Identity};
 use super::frame::{Kind, LeafFrame};
 use super::leaf::Tag;
+use super::seal::ContentId;
 use super::segment::{self, Chain};
-use super::{Config, Error, heads, outside};
+use super::{Config, Error, heads, keyring, outside};
 use crate::disk::{Disk, Lock, LockError};
 
 /// What stands between a log's first name and the number of a successor.
@@ -35,6 +38,9 @@ pub struct Predecessor {
     pub head: Option<String>,
     /// Its size. Records from `records` up to it are lost.
     pub head_size: u64,
+    /// Whether a head that its key signed is not of its records: it went on in two ways.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forked: bool,
 }
 
 impl Predecessor {
@@ -70,6 +76,7 @@ impl Predecessor {
             ("records", self.records.into()),
             ("head", self.head.as_deref().into()),
             ("lost", lost.into()),
+            ("forked", self.forked.then_some(true).into()),
         ]
     }
 }
@@ -139,6 +146,10 @@ struct State {
     signed: Option<super::Head>,
     remembered: Option<super::Head>,
     holds: Holds,
+    /// Pseudonyms whose erasure is on record: whatever keyring is here.
+    erased: HashSet<ContentId>,
+    /// The head that was signed over other records than these.
+    foreign: Option<super::Head>,
 }
 
 /// What stands in a log that nobody writes.
@@ -152,25 +163,45 @@ fn look(config: &Config, files: &Files, disk: &dyn Disk) -> Result<(Box<dyn Lock
         LockError::Io(source) => Error::disk("lock", &files.lock(), source),
     })?;
     let chain = Chain::find(disk, files, &identity.log_id)?;
-    let mut holds = Holds::carried(disk, files)?;
-    let walked = segment::walk(disk, files, &chain, &mut |_, frame| {
-        let leaf = Some(frame).filter(|frame| frame.kind == Kind::Leaf);
-        let leaf = leaf.and_then(|frame| LeafFrame::parse(frame.payload));
-        if let Some(leaf) = leaf.filter(|leaf| leaf.tag == Tag::Hold) {
-            holds.leaf(leaf.leaf);
-        }
-        Ok(())
-    })?;
     let remembered = match &config.head_file {
         Some(path) => outside::remembered(disk, path, &identity.verifier)?,
         None => None,
     };
+    let signed = heads::newest(disk, files, &identity.verifier)?;
+    let mut holds = Holds::carried(disk, files)?;
+    let mut erased = HashSet::new();
+    if let Some(path) = &config.head_file {
+        erased.extend(outside::erased(disk, path)?);
+    }
+    let (mut tree, mut foreign) = (Tree::new(), None);
+    let walked = segment::walk(disk, files, &chain, &mut |_, frame| {
+        let leaf = Some(frame).filter(|frame| frame.kind == Kind::Leaf);
+        let Some(leaf) = leaf.and_then(|frame| LeafFrame::parse(frame.payload)) else {
+            return Ok(());
+        };
+        match leaf.tag {
+            Tag::Hold => holds.leaf(leaf.leaf),
+            Tag::Erase => {
+                erased.insert(leaf.id);
+            }
+            Tag::Begin | Tag::End | Tag::Other => {}
+        }
+        tree.push(leaf_hash(leaf.leaf));
+        let other = |head: &&super::Head| head.size == tree.size() && head.root != tree.root();
+        let heads = [&remembered, &signed].into_iter().flatten();
+        foreign = foreign
+            .take()
+            .or_else(|| heads.clone().find(|head| other(head)).cloned());
+        Ok(())
+    })?;
     let state = State {
         records: walked.next.leaf,
-        signed: heads::newest(disk, files, &identity.verifier)?,
+        signed,
         remembered,
         identity,
         holds,
+        erased,
+        foreign,
     };
     Ok((lock, state))
 }
@@ -191,15 +222,21 @@ pub fn succeed(config: &Config, disk: &dyn Disk) -> Result<(Predecessor, PathBuf
     let newest = newest.max_by_key(|head| head.size);
     let behind = newest.is_some_and(|head| head.size > state.records);
     let missing = config.head_file.is_some() && state.remembered.is_none() && signed > 0;
-    if outside::check_place(disk, &files).is_ok() && !behind && !missing {
+    let forked = state.foreign.is_some();
+    if outside::check_place(disk, &files).is_ok() && !behind && !missing && !forked {
         return Err(Error::NothingToSucceed(config.dir.clone()));
     }
     let predecessor = Predecessor {
         origin: state.identity.origin.clone(),
         verifier_key: state.identity.verifier.to_string(),
         records: state.records,
-        head: newest.map(|head| head.note.clone()),
+        head: state
+            .foreign
+            .as_ref()
+            .or(newest)
+            .map(|head| head.note.clone()),
         head_size: newest.map_or(0, |head| head.size),
+        forked,
     };
     let number = number_of(&predecessor.origin) + 1;
     let (old, new) = (
@@ -214,7 +251,9 @@ pub fn succeed(config: &Config, disk: &dyn Disk) -> Result<(Predecessor, PathBuf
         origin: format!("{}{MARK}{number}", first_origin(&predecessor.origin)),
         ..config.clone()
     };
-    make(&files, &next, &predecessor, &state.holds, disk)?;
+    make(&files, &next, &predecessor, &state, disk)?;
+    // The new log must be there for good before the keys of the old one go.
+    sync_around(config, disk)?;
     rename(disk, &config.dir, &old)?;
     drop(lock);
     put_in_place(config, &old, disk)?;
@@ -252,14 +291,30 @@ fn put_in_place(config: &Config, old: &Path, disk: &dyn Disk) -> Result<(), Erro
         let mut aside = path.as_os_str().to_owned();
         aside.push(".old");
         rename(disk, path, Path::new(&aside))?;
+        sync_parent(path, disk)?;
     }
+    // A power cut must find the old log aside, or its keys where it looks for them.
+    sync_around(config, disk)?;
     forget_keys(&Files::new(old), disk)?;
     rename(disk, &beside(config, NEW), &config.dir)?;
-    if let Some(parent) = config.dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-        disk.sync_dir(parent)
-            .map_err(|source| Error::disk("sync", parent, source))?;
+    sync_around(config, disk)
+}
+
+/// Put the names of the logs on stable storage.
+fn sync_around(config: &Config, disk: &dyn Disk) -> Result<(), Error> {
+    sync_parent(&config.dir, disk)
+}
+
+fn sync_parent(path: &Path, disk: &dyn Disk) -> Result<(), Error> {
+    match path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        Some(parent) => disk
+            .sync_dir(parent)
+            .map_err(|source| Error::disk("sync", parent, source)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn number_of(origin: &str) -> u32 {
@@ -272,7 +327,7 @@ fn make(
     old: &Files,
     next: &Config,
     predecessor: &Predecessor,
-    holds: &Holds,
+    state: &State,
     disk: &dyn Disk,
 ) -> Result<(), Error> {
     let new = Files::new(&next.dir);
@@ -290,8 +345,12 @@ fn make(
     if wrapped.is_none() {
         write(&new.root_key(), &files::read_small(disk, &old.root_key())?)?;
     }
-    write(&new.subjects(), &segment::read_file(disk, &old.subjects())?)?;
-    write(&new.holds(), &holds.lines())?;
+    // A key that an error or a crash kept after its erasure was recorded does not come along: nothing in
+    // the successor would know of it.
+    let ring = segment::read_file(disk, &old.subjects())?;
+    let ring = keyring::without(&ring, &|reference| state.erased.contains(reference));
+    write(&new.subjects(), &ring)?;
+    write(&new.holds(), &state.holds.lines())?;
     let text = serde_json::to_vec_pretty(predecessor).unwrap_or_default();
     write(&new.predecessor(), &text)
 }

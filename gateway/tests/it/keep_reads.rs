@@ -103,3 +103,66 @@ fn what_cannot_be_recorded_is_not_shown() {
     }
     assert_eq!(readings(&gateway), Vec::<Value>::new());
 }
+
+#[test]
+fn a_stream_is_played_back_part_by_part() {
+    let double = Double::start();
+    let gateway = start(&double);
+    double.on("/events", |exchange| {
+        let head = "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n";
+        exchange.head(200, head);
+        for part in ["data: one\n\n", "data: \u{1b}[2J two\n\n"] {
+            exchange.chunk(part);
+            std::thread::sleep(std::time::Duration::from_millis(60));
+        }
+        exchange.write("0\r\n\r\n");
+    });
+    let answer = gateway.get("/fn/events", &caller("alice", &["staff"]));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    gateway.end_of(&answer);
+    let call = answer.header("callgate-call").expect("an id").to_owned();
+    let said = gateway.command(
+        &["calls", "replay", &call, "--timed", "--speed", "100"],
+        &[],
+    );
+    let from = said.find("# released body").expect("the body");
+    let lines: Vec<&str> = said[from..].lines().collect();
+    assert!(
+        lines[1].starts_with("# +0.") && lines[1].ends_with(" s, 11 bytes"),
+        "{said}"
+    );
+    assert_eq!(lines[2], "data: one");
+    assert!(
+        lines[4].starts_with("# +") && lines[4].ends_with(" bytes"),
+        "{said}"
+    );
+    assert_eq!(lines[5], "data: \\u{1b}[2J two");
+    assert!(
+        said.contains("what is shown matches its commitments"),
+        "{said}"
+    );
+    // An answer in one go has no times to tell.
+    let call = called(&gateway);
+    let said = gateway.command(&["calls", "replay", &call, "--timed"], &[]);
+    assert!(said.contains("# it came in one go"), "{said}");
+    let story = gateway.command(&["calls", "show", &call], &[]);
+    let places: Vec<_> = [
+        "\nToken\n",
+        "\nPolicy\n",
+        "\nUpstream\n",
+        "\nMasking\n",
+        "\nRecord\n",
+        "\nIn full\n",
+    ]
+    .map(|title| story.find(title))
+    .into();
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{story}"
+    );
+    assert!(
+        story.contains("  caller            corp/alice\n"),
+        "{story}"
+    );
+    assert!(story.contains("  by policies       staff\n"), "{story}");
+}

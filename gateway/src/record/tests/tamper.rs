@@ -242,6 +242,30 @@ async fn missing_segment_in_the_middle_is_incomplete_and_not_appended_to() {
     assert!(files.segment(3).exists());
     std::fs::rename(files.segment(2), dir.path().join("aside")).unwrap();
     assert!(matches!(check(&config), Verdict::Incomplete { .. }));
+    // What is there is not believed for that.
+    let stranger = tlog::note::Signer::generate("example.com/log").unwrap();
+    let other_key = VerifyOptions {
+        key: Some(stranger.verifier_key().clone()),
+        ..VerifyOptions::default()
+    };
+    let forged = VerifyOptions {
+        since: vec![newest_head(&config).replacen("log\n", "log\n1", 1)],
+        ..VerifyOptions::default()
+    };
+    let held = VerifyOptions {
+        since: vec![newest_head(&config)],
+        ..VerifyOptions::default()
+    };
+    for lie in [&other_key, &forged] {
+        assert!(
+            matches!(verdict(&config, lie), Verdict::Tampered { .. }),
+            "{lie:?}"
+        );
+    }
+    assert!(matches!(
+        verdict(&config, &held),
+        Verdict::Incomplete { .. }
+    ));
     assert!(matches!(open(&config), Err(Error::Missing(2))));
     std::fs::rename(dir.path().join("aside"), files.segment(2)).unwrap();
     assert_eq!(check(&config), Verdict::Intact);

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -61,6 +62,37 @@ async fn replay_shows_the_bytes_that_went_up_and_came_down() {
         story.entry("call.end").unwrap().content.as_ref().unwrap()["trailers"][0][0],
         "t"
     );
+}
+
+#[tokio::test]
+async fn a_stream_is_known_by_the_times_of_its_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, recorder) = fresh(dir.path());
+    let (stream, plain) = (call(), call());
+    let mut record = begin(&recorder, stream, b"").await.unwrap();
+    let parts = [&b"data: one\n\n"[..], b"data: two\n\n", &noise(1, 200_000)];
+    for part in parts {
+        record.released(part).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    record.close(End::new(Outcome::Ok)).await.unwrap();
+    let mut record = begin(&recorder, plain, b"").await.unwrap();
+    record.released(b"all of it").await.unwrap();
+    record.close(End::new(Outcome::Ok)).await.unwrap();
+    recorder.shutdown().await;
+    let trail = trail(&config);
+    let replayed = trail.replay(stream).unwrap();
+    assert_eq!(replayed.released_body.verified, Some(true));
+    // The pauses are at least those that were made; a slow machine may have put more between.
+    let times = &replayed.times;
+    assert_eq!((times[0].bytes, times[1].bytes), (11, 11));
+    assert!(times[1].at_ms >= times[0].at_ms + 29, "{times:?}");
+    assert!(times[2].at_ms >= times[1].at_ms + 29, "{times:?}");
+    let all: u64 = times.iter().map(|group| group.bytes).sum();
+    assert_eq!(all, replayed.released_body.bytes.len() as u64);
+    assert!(trail.replay(plain).unwrap().times.is_empty());
+    let checked = Trail::check(&config.dir, &RealDisk, &VerifyOptions::default()).unwrap();
+    assert_eq!(checked.verdict, Verdict::Intact);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::super::keyring::Subject;
 use super::super::leaf::unhex;
 use super::super::seal::{self, ContentId, ContentKey, Field, Part as Sealed, SealedHead};
 use super::super::segment;
+use super::super::times::{self, Group};
 use super::Trail;
 use crate::call::CallId;
 
@@ -43,6 +44,9 @@ pub struct Replayed {
     pub released_body: Part,
     /// Trailers as released, JSON.
     pub trailers: Part,
+    /// When parts of the released body were released; empty for an answer in one go, and where it was
+    /// not recorded.
+    pub times: Vec<Group>,
 }
 
 impl Replayed {
@@ -242,6 +246,9 @@ fn assemble(key: &ContentKey, pieces: &Pieces, begin: &Value, end: &Value) -> Re
             Field::ReleasedTrailers,
             end.pointer("/released/trailers"),
         ),
+        times: open_part(key, pieces, Sealed::Times)
+            .and_then(|bytes| times::read(&bytes))
+            .unwrap_or_default(),
     }
 }
 
