@@ -16,6 +16,7 @@ pub mod demo;
 pub mod disk;
 pub mod egress;
 pub mod evidence;
+pub mod export;
 pub mod gate;
 pub mod identity;
 pub mod listener;

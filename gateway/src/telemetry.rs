@@ -147,6 +147,61 @@ pub struct Witnessed<'w> {
     pub alarm: Option<&'w str>,
 }
 
+/// Labels of a place that records go to.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct SinkLabels {
+    /// Its name, from the config.
+    pub sink: String,
+}
+
+/// How the places stand that records go to.
+#[derive(Clone, Debug, Default)]
+pub struct Exported([Family<SinkLabels, Gauge>; 5]);
+
+impl Exported {
+    /// Name and meaning of each number, in the order that [`Exported::put`] takes them.
+    const NUMBERS: [(&'static str, &'static str); 5] = [
+        (
+            "audit_export_records",
+            "Records that a sink has confirmed or refused for good",
+        ),
+        (
+            "audit_export_behind_records",
+            "Signed records that a sink has not confirmed",
+        ),
+        (
+            "audit_export_behind_seconds",
+            "Age of the oldest record that a sink has not confirmed",
+        ),
+        (
+            "audit_export_parked_records",
+            "Records that a sink refused for good, or that it did not get in time",
+        ),
+        (
+            "audit_export_failures",
+            "Deliveries to a sink that failed since the start",
+        ),
+    ];
+
+    /// How one of them stands: records up to its cursor, records and seconds behind, records refused for
+    /// good, failed deliveries.
+    pub fn put(&self, sink: &str, numbers: &[u64; 5]) {
+        let labels = SinkLabels {
+            sink: sink.to_owned(),
+        };
+        for (family, number) in self.0.iter().zip(numbers) {
+            let number = i64::try_from(*number).unwrap_or(i64::MAX);
+            family.get_or_create(&labels).set(number);
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        for (family, (name, help)) in self.0.iter().zip(Self::NUMBERS) {
+            registry.register(name, help, family.clone());
+        }
+    }
+}
+
 /// The gateway's metrics, in OpenMetrics form.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -161,6 +216,8 @@ pub struct Metrics {
     witness_behind: Family<WitnessLabels, Gauge>,
     witness_age: Family<WitnessLabels, Gauge>,
     witness_alarms: Family<WitnessAlarmLabels, Counter>,
+    /// Where records go.
+    pub export: Exported,
     /// Client connections that are open.
     pub connections: Gauge,
     /// Calls under way.
@@ -191,6 +248,7 @@ impl Metrics {
             witness_behind: Family::default(),
             witness_age: Family::default(),
             witness_alarms: Family::default(),
+            export: Exported::default(),
             connections: Gauge::default(),
             under_way: Gauge::default(),
             admitting: Gauge::default(),
@@ -200,6 +258,7 @@ impl Metrics {
         };
         this.register(&mut registry);
         this.register_witnesses(&mut registry);
+        this.export.register(&mut registry);
         Self {
             registry: Arc::new(registry),
             ..this

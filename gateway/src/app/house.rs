@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::difference::difference;
+use super::export::Exports;
 use super::{DRAIN, Error, state};
 use crate::approval::{ApprovalId, Approvals};
 use crate::clock::{SharedClock, SystemClock, Timestamp};
@@ -58,6 +59,7 @@ pub struct House {
     loaded: Mutex<Loaded>,
     /// Asks the witnesses; taken by the task that does it.
     pub(super) cosigner: Mutex<Option<Cosigner>>,
+    pub(super) exports: Exports,
     path: PathBuf,
     data: PathBuf,
     drain: Duration,
@@ -274,6 +276,7 @@ impl House {
         audit.root = super::root_key(&loaded).await?;
         let (record, calls) = open_log(audit, &clock)?;
         let cosigner = super::witness::cosigner(&record, &loaded, &egress, &clock)?;
+        let exports = Exports::open(&record, &loaded, &egress, &clock, &instance)?;
         let (store, notifier, approvals) = decisions(&loaded, &egress, (&clock, &instance)).await?;
         recover(&approvals, &instance).await?;
         snapshot.identity.start();
@@ -309,6 +312,7 @@ impl House {
             drain: loaded.config.drain_s.map_or(DRAIN, Duration::from_secs),
             loaded: Mutex::new(loaded),
             cosigner,
+            exports,
             data,
             certificates: Vec::new(),
         };
@@ -348,6 +352,7 @@ impl House {
             }),
             client.flatten(),
             audit_dir(&self.data),
+            self.exports.board.clone(),
         ))
     }
 

@@ -7,6 +7,7 @@ mod backup;
 mod control;
 mod difference;
 mod elsewhere;
+mod export;
 mod house;
 mod local;
 mod root;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use backup::{BackupError, backup, restore, restore_config};
 pub use control::{Answer, Ask, ask};
+pub use export::sinks;
 pub use house::{House, audit_config, audit_dir, init, instance, store_dir};
 pub use local::{Note, note};
 pub use root::{call_index, root_key, rotate_root, trail, transit};

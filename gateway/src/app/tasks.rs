@@ -81,6 +81,11 @@ pub(super) fn start(house: &Arc<House>, control: Control) -> Background {
     for channel in house.notifier.names() {
         tasks.push(tokio::spawn(deliver(Arc::clone(house), channel)));
     }
+    let workers = house.exports.workers.try_lock();
+    let workers = workers.map(|mut all| std::mem::take(&mut *all));
+    for worker in workers.unwrap_or_default() {
+        tasks.push(tokio::spawn(super::export::run(Arc::clone(house), worker)));
+    }
     Background(tasks)
 }
 

@@ -34,7 +34,7 @@ const CERTIFICATE_DAYS_MIN: i64 = 30;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Grade {
+pub(super) enum Grade {
     Good,
     Weak,
     Bad,
@@ -42,12 +42,12 @@ enum Grade {
 
 /// Findings, printed as they come.
 #[derive(Default)]
-struct Findings {
+pub(super) struct Findings {
     bad: usize,
 }
 
 impl Findings {
-    fn tell(&mut self, grade: Grade, text: &str) {
+    pub(super) fn tell(&mut self, grade: Grade, text: &str) {
         let mark = match grade {
             Grade::Good => "ok  ",
             Grade::Weak => "weak",
@@ -83,6 +83,7 @@ pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     witnesses(&loaded, &mut findings);
     certificates(&loaded, &mut findings);
     head_file(&loaded, &mut findings);
+    super::sinks::tell(&loaded, &mut findings).await;
     issuers(&snapshot, &mut findings).await;
     upstreams(&snapshot, &mut findings).await;
     Ok(if findings.bad == 0 {

@@ -20,6 +20,7 @@ mod remote;
 mod revoke;
 mod shadow;
 mod simulate;
+mod sinks;
 mod span;
 mod witness;
 

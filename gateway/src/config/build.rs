@@ -13,6 +13,7 @@ use crate::call::{Catalogue, ConnectionName, Function, FunctionId};
 use crate::clock::SharedClock;
 use crate::credential::Source;
 use crate::egress::Egress;
+use crate::export;
 use crate::gate::Limits;
 use crate::identity::{self, Revocations, Verifier};
 use crate::mask::{DataClass, Settings, Vault};
@@ -57,6 +58,23 @@ fn told(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) {
     );
 }
 
+/// Who wraps the root key of recorded content.
+fn root_key(config: &Config, faults: &mut Vec<Fault>) {
+    if let Some(root) = &config.audit.root_key {
+        let found = root.transit.faults().into_iter();
+        faults.extend(
+            found.map(|(field, text)| Fault::new(format!("audit.root_key.transit.{field}"), text)),
+        );
+    }
+}
+
+/// Where records go.
+fn exported(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) {
+    let sinks = export::sinks(&loaded.config.audit.export, &loaded.base, &context.egress);
+    let found = sinks.err().unwrap_or_default().into_iter();
+    faults.extend(found.map(|(place, text)| Fault::new(format!("audit.export{place}"), text)));
+}
+
 /// Make a snapshot.
 ///
 /// # Errors
@@ -72,13 +90,9 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
             .iter()
             .map(|(field, text)| Fault::new(format!("approvals.{field}"), text)),
     );
-    if let Some(root) = &config.audit.root_key {
-        let found = root.transit.faults().into_iter();
-        faults.extend(
-            found.map(|(field, text)| Fault::new(format!("audit.root_key.transit.{field}"), text)),
-        );
-    }
+    root_key(config, &mut faults);
     told(loaded, context, &mut faults);
+    exported(loaded, context, &mut faults);
     routes(config, &mut faults);
     if let Err(found) = super::witnesses(loaded, &context.egress) {
         faults.extend(found);

@@ -27,6 +27,7 @@ use crate::approval;
 use crate::call::{ConnectionName, FunctionsConfig};
 use crate::console;
 use crate::credential;
+use crate::export;
 use crate::gate::LimitsConfig;
 use crate::identity;
 use crate::listener::{self, TlsFiles};
@@ -135,6 +136,10 @@ pub struct AuditConfig {
     #[serde(default)]
     #[schemars(range(min = 1, max = 3600))]
     pub witness_every_s: Option<u64>,
+    /// Where records go while the gateway runs, by a name of your own. Default: nowhere. Takes effect at a
+    /// restart.
+    #[serde(default)]
+    pub export: export::Config,
 }
 
 /// One upstream and its functions.

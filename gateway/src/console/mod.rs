@@ -46,6 +46,7 @@ pub use cookie::Site;
 pub use login::{Client, LoginConfig};
 pub use openapi::document;
 
+use crate::export::Board;
 use crate::listener::{Conn, Drain, Peer};
 use crate::notify::Notifier;
 use crate::pipeline::Pipeline;
@@ -79,12 +80,14 @@ pub struct Parts {
     keys: idempotency::Keys,
     logins: Logins,
     evidence: Evidence,
+    exports: Board,
     live: live::Places,
 }
 
 impl Parts {
     /// The parts: calls and approvals, where revocations are written, messages that could not be
-    /// delivered, where people reach the console and sign in, and the folder of the audit log.
+    /// delivered, where people reach the console and sign in, the folder of the audit log, and how its
+    /// sinks stand.
     pub fn new(
         pipeline: Arc<Pipeline>,
         store: Arc<dyn Store>,
@@ -92,6 +95,7 @@ impl Parts {
         site: Site,
         login: Option<Client>,
         audit: PathBuf,
+        exports: Board,
     ) -> Self {
         let clock = &pipeline.parts().clock;
         let sessions = Sessions::new(Arc::clone(clock));
@@ -106,6 +110,7 @@ impl Parts {
             keys: idempotency::Keys::default(),
             logins,
             evidence: Evidence::new(audit),
+            exports,
             live: live::places(),
         }
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Parts;
 use super::api::{Asker, Problem};
+use crate::export::Standing;
 use crate::pipeline::Route;
 use crate::policy::{PersonAction, PersonResource};
 use crate::record::Verdict;
@@ -75,6 +76,29 @@ pub(super) struct RecordingView {
     pub(super) free_bytes: u64,
 }
 
+/// One place that records go to while the gateway runs.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct ExportView {
+    /// Its name.
+    pub(super) sink: String,
+    /// What it is: `https`, `syslog`, `otlp`.
+    pub(super) kind: String,
+    /// The first record that it has not confirmed.
+    pub(super) next: u64,
+    /// Signed records that it has not confirmed.
+    pub(super) behind: u64,
+    /// How old the oldest of them is, in seconds.
+    pub(super) age_s: u64,
+    /// Records that it refused for good.
+    pub(super) parked: u64,
+    /// Deliveries that failed since the start.
+    pub(super) failures: u64,
+    /// Why it does not take anything now; absent while it does.
+    pub(super) trouble: Option<String>,
+    /// Whether it is further behind than its limit allows.
+    pub(super) alarm: bool,
+}
+
 /// How the gateway is.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct StatusView {
@@ -90,6 +114,8 @@ pub(super) struct StatusView {
     pub(super) issuers: Vec<IssuerView>,
     /// Recording.
     pub(super) recording: RecordingView,
+    /// Where records go, by name.
+    pub(super) exports: Vec<ExportView>,
 }
 
 /// The log's newest signed head.
@@ -182,7 +208,22 @@ async fn status(
         connections: connections.collect(),
         issuers: issuers.collect(),
         recording: recording(&parts),
+        exports: parts.exports.read().into_iter().map(export).collect(),
     }))
+}
+
+fn export(standing: Standing) -> ExportView {
+    ExportView {
+        kind: standing.kind.to_owned(),
+        next: standing.next,
+        behind: standing.behind,
+        age_s: standing.age.as_secs(),
+        parked: standing.parked,
+        failures: standing.failures,
+        trouble: standing.trouble,
+        alarm: standing.alarm,
+        sink: standing.sink,
+    }
 }
 
 fn recording(parts: &Parts) -> RecordingView {

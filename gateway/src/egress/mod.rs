@@ -8,6 +8,7 @@
 
 pub mod address;
 mod mail;
+mod stream;
 mod target;
 mod tls;
 
@@ -47,6 +48,15 @@ pub struct Policy {
     pub own: Vec<SocketAddr>,
 }
 
+/// What this side of a TLS connection shows.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity {
+    /// PEM file with the certificate and its chain.
+    pub certificate: PathBuf,
+    /// PEM file with its key, which only its owner may read.
+    pub key: PathBuf,
+}
+
 /// Limits of one exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -78,9 +88,17 @@ pub enum Error {
         /// What is wrong, and the mend.
         why: &'static str,
     },
-    /// A certificate authority file.
-    #[error("authority file `{path}`: {why}")]
+    /// A file of certificates.
+    #[error("certificate file `{path}`: {why}")]
     Authority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A key file.
+    #[error("key file `{path}`: {why}")]
+    Key {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -138,6 +156,14 @@ pub enum Error {
         host: String,
         /// What the library said.
         source: hyper::Error,
+    },
+    /// A stream broke off before the far side had taken all of it.
+    #[error("`{host}` did not take all of it: {source}")]
+    Stream {
+        /// The host.
+        host: String,
+        /// What the system or the library said.
+        source: std::io::Error,
     },
     /// A redirect, which is never followed.
     #[error(
@@ -209,7 +235,7 @@ impl Egress {
     /// [`Error::Authority`] or [`Error::TlsSetup`].
     pub fn new(policy: &Policy) -> Result<Self, Error> {
         Ok(Self {
-            tls: tls::config(policy.ca.as_deref())?,
+            tls: tls::config(policy.ca.as_deref(), None)?,
             own: policy.own.clone().into(),
             resolver: Resolver::System,
         })
@@ -220,8 +246,20 @@ impl Egress {
     /// # Errors
     /// [`Error::Authority`] when the file is missing or holds no certificate.
     pub fn with_ca(&self, ca: &std::path::Path) -> Result<Self, Error> {
+        self.with_tls(Some(ca), None)
+    }
+
+    /// The same client with further authorities (PEM), or with a certificate of its own.
+    ///
+    /// # Errors
+    /// [`Error::Authority`] or [`Error::Key`] when a file is missing or cannot be used.
+    pub fn with_tls(
+        &self,
+        ca: Option<&std::path::Path>,
+        client: Option<&ClientIdentity>,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            tls: tls::config(Some(ca))?,
+            tls: tls::config(ca, client)?,
             ..self.clone()
         })
     }

@@ -3,7 +3,7 @@
 //! Owns the entries, the write-ahead log and its recovery, the keyring, the signed heads, and reading
 //! all of it back ([`Trail`]). Refuses to say that something is recorded before it is on stable
 //! storage, and to go on when it cannot write. Called by `gate` (begin), `pipeline` (released, close),
-//! `approval` and `console` (events), `cli` (trail). The database is never on its path.
+//! `approval` and `console` (events), `export` (feed), `cli` (trail). The database is never on its path.
 //!
 //! The format is public: `docs/audit-log-format.md`.
 
@@ -15,6 +15,7 @@ mod entry;
 mod erase;
 mod error;
 mod event;
+mod feed;
 mod files;
 mod frame;
 mod heads;
@@ -48,6 +49,7 @@ pub use entry::{
 };
 pub use erase::{EraseError, HOLDS_MAX, Held, Hold};
 pub use error::{Error, Unavailable, Why};
+pub use feed::{Fed, Feed, FeedLimits};
 pub use files::folders;
 pub use health::{Head, Health};
 pub use keyring::SUBJECTS_MAX;

@@ -31,6 +31,7 @@ mod demo_idp;
 mod evidence_bundle;
 mod evidence_guide;
 mod evidence_witness;
+mod export_live;
 mod generated;
 mod governed;
 mod http_corpus;

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("policy", 4),
     ("record", 5),
     ("approval", 6),
+    ("export", 6),
     ("evidence", 7),
     ("gate", 7),
     ("notify", 7),
@@ -66,7 +67,7 @@ const GUARDED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Rooms that keep evidence: their files go through `disk`, which tests replace.
-const EVIDENCE: &[&str] = &["record", "gate", "pipeline", "witness"];
+const EVIDENCE: &[&str] = &["record", "gate", "pipeline", "witness", "export"];
 
 /// Protocols that ride on another protocol's connection.
 const RIDES_ON: &[(&str, &str)] = &[("mcp", "http"), ("grpc", "http")];

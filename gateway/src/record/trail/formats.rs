@@ -48,6 +48,12 @@ impl Formatter {
         }
     }
 
+    /// The oldest record that a later one may still need: a begin whose end has not come.
+    pub fn oldest_open(&self) -> Option<u64> {
+        let open = self.open.values();
+        open.filter_map(|begin| begin.get("seq")?.as_u64()).min()
+    }
+
     /// The line of the next record, if it makes one.
     pub fn line(&mut self, leaf: &[u8]) -> Option<String> {
         if self.format == Format::JsonLines {
