@@ -111,6 +111,22 @@ pub struct ShadowLabels {
     pub decided: String,
 }
 
+/// Labels of a call that passed because its connection only observes.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ObservedLabels {
+    /// The connection.
+    pub connection: String,
+    /// What would have been decided: `allow`, `deny`, `ask`.
+    pub decided: String,
+}
+
+/// Labels of a connection.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ConnectionLabels {
+    /// The connection.
+    pub connection: String,
+}
+
 /// Labels of a refusal before a function was known.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RefusalLabels {
@@ -211,6 +227,8 @@ pub struct Metrics {
     own_seconds: Histogram,
     masked: Family<MaskLabels, Counter>,
     shadows: Family<ShadowLabels, Counter>,
+    observed: Family<ObservedLabels, Counter>,
+    observing: Family<ConnectionLabels, Gauge>,
     refusals: Family<RefusalLabels, Counter>,
     witness_records: Family<WitnessLabels, Gauge>,
     witness_behind: Family<WitnessLabels, Gauge>,
@@ -243,6 +261,8 @@ impl Metrics {
             own_seconds: Histogram::new(buckets),
             masked: Family::default(),
             shadows: Family::default(),
+            observed: Family::default(),
+            observing: Family::default(),
             refusals: Family::default(),
             witness_records: Family::default(),
             witness_behind: Family::default(),
@@ -290,6 +310,16 @@ impl Metrics {
             "shadow_decisions",
             "Calls that a shadow policy matched, by what would be decided with it",
             self.shadows.clone(),
+        );
+        registry.register(
+            "observed_calls",
+            "Calls that passed because their connection only observes, by what would have been decided",
+            self.observed.clone(),
+        );
+        registry.register(
+            "connection_observing",
+            "1 while a connection only observes and enforces nothing",
+            self.observing.clone(),
         );
         registry.register(
             "refusals",
@@ -389,6 +419,26 @@ impl Metrics {
             decided: decided.to_owned(),
         };
         self.shadows.get_or_create(&labels).inc();
+    }
+
+    /// Count a call that passed because its connection only observes.
+    pub fn observed(&self, connection: &str, decided: &str) {
+        let labels = ObservedLabels {
+            connection: connection.to_owned(),
+            decided: decided.to_owned(),
+        };
+        self.observed.get_or_create(&labels).inc();
+    }
+
+    /// Say of every connection whether it only observes; those that are gone are not told of.
+    pub fn observing(&self, connections: impl Iterator<Item = (String, bool)>) {
+        self.observing.clear();
+        for (connection, observing) in connections {
+            let labels = ConnectionLabels { connection };
+            self.observing
+                .get_or_create(&labels)
+                .set(i64::from(observing));
+        }
     }
 
     /// Count a refusal before a function was known.

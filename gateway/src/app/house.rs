@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::difference::difference;
+use super::difference::{difference, tell_unenforced};
 use super::export::Exports;
 use super::{DRAIN, Error, state};
 use crate::approval::{ApprovalId, Approvals};
-use crate::clock::{SharedClock, SystemClock, Timestamp};
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Context, Loaded};
 use crate::console;
 use crate::disk::{Disk, RealDisk};
@@ -21,7 +21,7 @@ use crate::identity::assertion::Signer;
 use crate::listener::{Certificate, Renewed};
 use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
-use crate::policy::{Policies, PolicyTexts, ShadowStands};
+use crate::policy::{Policies, PolicyTexts};
 use crate::record::{self, Cosigner, Event, Recorder, SharedIndex, Transit, Who};
 use crate::store::{self, Change, Outbox, State, Store};
 use crate::telemetry::Metrics;
@@ -280,7 +280,7 @@ impl House {
         let (store, notifier, approvals) = decisions(&loaded, &egress, (&clock, &instance)).await?;
         recover(&approvals, &instance).await?;
         snapshot.identity.start();
-        tell_shadows(&snapshot, clock.now());
+        tell_unenforced(&snapshot, clock.now());
         start_on_record(&record, &snapshot).await?;
         let parts = Parts {
             approvals: approvals.clone(),
@@ -491,7 +491,7 @@ impl House {
             .await
             .map_err(|error| format!("the change could not be recorded: {error}"))?;
         new.identity.start();
-        tell_shadows(&new, self.clock.now());
+        tell_unenforced(&new, self.clock.now());
         self.pipeline.replace(new);
         renewed.into_iter().for_each(Renewed::put_in_force);
         Ok((loaded, report))
@@ -509,18 +509,6 @@ async fn recover(approvals: &Approvals, instance: &str) -> Result<(), Error> {
         );
     }
     Ok(())
-}
-
-/// Policies that are not enforced, so that nobody takes them for rules.
-fn tell_shadows(snapshot: &Snapshot, now: Timestamp) {
-    for shadow in snapshot.policies.shadows(now) {
-        match shadow.stands {
-            ShadowStands::Watched => tracing::info!(policy = shadow.rule.id, "{shadow}"),
-            ShadowStands::Over | ShadowStands::TooLong => {
-                tracing::warn!(policy = shadow.rule.id, "{shadow}");
-            }
-        }
-    }
 }
 
 /// The policies as they go on record, so that a bundle of evidence can show those that were in force.

@@ -152,11 +152,16 @@ async fn upkeep(house: Arc<House>) {
         if let Err(error) = house.notifier.sweep().await {
             tracing::error!(%error, "old undelivered messages could not be forgotten");
         }
-        for connection in house.pipeline.snapshot().connections.values() {
-            connection.upstream.sweep();
-        }
-        let health = house.record.health();
         let metrics = &house.pipeline.parts().metrics;
+        let snapshot = house.pipeline.snapshot();
+        let now = house.pipeline.parts().clock.now();
+        metrics.observing(snapshot.connections.values().map(|connection| {
+            connection.upstream.sweep();
+            let observing = connection.observe.as_ref();
+            let observing = observing.is_some_and(|until| until.at(now).is_some());
+            (connection.name.as_str().to_owned(), observing)
+        }));
+        let health = house.record.health();
         metrics.admitting.set(i64::from(health.blocked.is_none()));
         metrics
             .free_bytes

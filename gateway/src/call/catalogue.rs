@@ -11,6 +11,7 @@ use super::binding::{Binding, bind};
 use super::config::{FunctionsConfig, Method, Plus};
 use super::definition::{self, Definition, In, is_forwardable};
 use super::fault::Fault;
+use super::observe::{UNDECLARED, Undeclared};
 use super::openapi::{self, Importer};
 use super::schema::{Arena, Compiler};
 use super::template::{Template, Tree};
@@ -28,6 +29,16 @@ pub struct Catalogue {
     notes: Vec<String>,
     pub(super) passed: BTreeSet<String>,
     pub(super) plus: Plus,
+    pub(super) undeclared: Option<Undeclared>,
+}
+
+/// How many functions a connection must declare.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtLeast {
+    /// One: a connection without functions refuses every call.
+    One,
+    /// None: it only observes, and the functions are yet to be found.
+    None,
 }
 
 /// What a method, a path and headers lead to.
@@ -53,6 +64,19 @@ impl Catalogue {
         config: &FunctionsConfig,
         connection: &ConnectionName,
         base: &Path,
+    ) -> Result<Self, Vec<Fault>> {
+        Self::load_with(config, connection, base, AtLeast::One)
+    }
+
+    /// The same, with as few functions as `least`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, sorted by place.
+    pub fn load_with(
+        config: &FunctionsConfig,
+        connection: &ConnectionName,
+        base: &Path,
+        least: AtLeast,
     ) -> Result<Self, Vec<Fault>> {
         let place = format!("connections.{connection}.functions");
         let file = config
@@ -88,7 +112,7 @@ impl Catalogue {
         let (arena, mut faults) = compiler.finish();
         faults.extend(check_config(config, &place));
         let bindings = bind_all(definitions, connection, arena, &mut faults);
-        if bindings.is_empty() && faults.is_empty() {
+        if bindings.is_empty() && faults.is_empty() && least == AtLeast::One {
             let hint = "give an `openapi` document or `inline` functions";
             faults.push(Fault::new(&place, "the connection has no functions", hint));
         }
@@ -98,7 +122,11 @@ impl Catalogue {
             faults.dedup();
             return Err(faults);
         }
-        Ok(Self::new(bindings, notes, config))
+        let undeclared = Undeclared::new(connection);
+        Ok(Self {
+            undeclared,
+            ..Self::new(bindings, notes, config)
+        })
     }
 
     fn new(bindings: Vec<Binding>, notes: Vec<String>, config: &FunctionsConfig) -> Self {
@@ -119,6 +147,7 @@ impl Catalogue {
             notes,
             passed: config.headers.iter().cloned().collect(),
             plus: config.plus,
+            undeclared: None,
         }
     }
 
@@ -238,6 +267,10 @@ fn bind_all(
                 definition.name
             );
             faults.push(Fault::new(&definition.place, what, "rename one of them"));
+        }
+        if definition.name.eq_ignore_ascii_case(UNDECLARED) {
+            let what = format!("`{UNDECLARED}` is what calls of no declared function are called");
+            faults.push(Fault::new(&definition.place, what, "rename it"));
         }
         match bind(definition, connection, &arena) {
             Ok(binding) => bindings.push(binding),

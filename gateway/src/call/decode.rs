@@ -69,22 +69,10 @@ impl Catalogue {
         id: CallId,
         facts: Facts,
     ) -> Result<HttpCall, CallFault> {
-        let body = match body {
-            RequestBody::Bytes(bytes) if bytes.is_empty() => RequestBody::Empty,
-            body => body,
-        };
+        let body = body.normal();
         let (binding, parsed) = choose(found, &head, &body)?;
-        let target = match self.plus {
-            Plus::Refuse => head.target,
-            Plus::Space => head.target.with_plus_as_space(),
-        };
-        let mut input = Input::default();
-        input.members.extend(read_path(binding, &target)?);
-        input.members.extend(read_query(binding, &target)?);
-        input.members.extend(read_headers(binding, &head.headers)?);
-        if let Some(parsed) = parsed {
-            input.members.extend(read_body(binding, &parsed)?);
-        }
+        let target = self.spelled(head.target);
+        let input = Self::read(binding, &target, &head.headers, parsed)?;
         let headers = self.forwarded(binding, &head.headers, &body);
         Ok(HttpCall {
             id,
@@ -97,6 +85,31 @@ impl Catalogue {
             body,
             veil: Vec::new(),
         })
+    }
+
+    /// The target as it is judged and sent.
+    pub(super) fn spelled(&self, target: Target) -> Target {
+        match self.plus {
+            Plus::Refuse => target,
+            Plus::Space => target.with_plus_as_space(),
+        }
+    }
+
+    /// The typed input.
+    pub(super) fn read(
+        binding: &Binding,
+        target: &Target,
+        headers: &HeaderMap,
+        parsed: Option<Json>,
+    ) -> Result<Input, CallFault> {
+        let mut input = Input::default();
+        input.members.extend(read_path(binding, target)?);
+        input.members.extend(read_query(binding, target)?);
+        input.members.extend(read_headers(binding, headers)?);
+        if let Some(parsed) = parsed {
+            input.members.extend(read_body(binding, &parsed)?);
+        }
+        Ok(input)
     }
 
     /// Decode and judge a frozen call anew.
@@ -134,10 +147,7 @@ impl Catalogue {
         let mut out = HeaderMap::with_capacity(headers.len());
         for (name, value) in headers {
             let text = name.as_str();
-            // Whether cookies pass is the connection's setting: they are gone by now, or wanted.
-            let credential = matches!(text, "authorization" | "accept-encoding");
-            let about_body = text.starts_with("content-") && matches!(body, RequestBody::Empty);
-            if credential || about_body || wire::http::fields::strip(text).is_some() {
+            if !goes_on(text, body) {
                 continue;
             }
             let declared = binding
@@ -156,8 +166,16 @@ impl Catalogue {
     }
 }
 
+/// Whether a header may go on to a function at all, declared or not. Whether cookies pass is the
+/// connection's setting: they are gone by now, or wanted.
+pub(super) fn goes_on(name: &str, body: &RequestBody) -> bool {
+    let credential = matches!(name, "authorization" | "accept-encoding");
+    let about_body = name.starts_with("content-") && matches!(body, RequestBody::Empty);
+    !credential && !about_body && wire::http::fields::strip(name).is_none()
+}
+
 /// Which function it is, and its body when that is judged.
-fn choose<'f>(
+pub(super) fn choose<'f>(
     found: &'f Found,
     head: &HttpHead,
     body: &RequestBody,

@@ -11,6 +11,7 @@ mod decode;
 mod definition;
 mod fault;
 pub mod input;
+mod observe;
 mod openapi;
 mod parameters;
 mod plan;
@@ -31,7 +32,7 @@ use crate::clock::Timestamp;
 use crate::mask::{DataClass, Veil};
 
 pub use binding::Binding;
-pub use catalogue::{Catalogue, FUNCTIONS_MAX, Found};
+pub use catalogue::{AtLeast, Catalogue, FUNCTIONS_MAX, Found};
 pub use config::{
     Additional, BodyConfig, FunctionConfig, FunctionsConfig, Method, OverrideConfig,
     ParameterConfig, Plus, WhenConfig,
@@ -39,6 +40,7 @@ pub use config::{
 pub use decode::PASSED_HEADERS;
 pub use fault::{CallFault, Fault};
 pub use input::Input;
+pub use observe::{Seen, SeenFault, UNDECLARED};
 pub use plan::{BODY_BYTES_MAX, BodyPlan};
 pub use request::{HttpCall, HttpHead, RequestBody};
 pub use shape::Shape;

@@ -51,6 +51,16 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    /// No bytes are no body.
+    pub(super) fn normal(self) -> Self {
+        match self {
+            Self::Bytes(bytes) if bytes.is_empty() => Self::Empty,
+            body => body,
+        }
+    }
+}
+
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

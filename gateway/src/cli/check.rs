@@ -11,6 +11,7 @@ use crate::app::{self, Ask};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Context, Loaded};
 use crate::egress::{self, Egress};
+use crate::gate::{ObserveStands, ObserveUntil};
 use crate::identity::Revocations;
 use crate::pipeline::Snapshot;
 use crate::policy::ShadowStands;
@@ -51,6 +52,15 @@ pub(super) fn snapshot(loaded: &Loaded) -> anyhow::Result<Snapshot> {
     config::build(loaded, &context).map_err(|faults| anyhow::anyhow!("{}", lines(&faults)))
 }
 
+/// What it means that a connection only observes.
+pub(super) fn observes(name: &str, until: &ObserveUntil) -> String {
+    format!(
+        "connection {name} only observes until {}: every call passes that has a verified caller, whatever \
+         functions, policies and masking say",
+        until.day()
+    )
+}
+
 pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = load(config)?;
     let snapshot = snapshot(&loaded)?;
@@ -62,6 +72,21 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
         match shadow.stands {
             ShadowStands::Watched => print(&format!("note: {shadow}")),
             ShadowStands::Over | ShadowStands::TooLong => over.push(shadow.to_string()),
+        }
+    }
+    for (name, connection) in &snapshot.connections {
+        let Some(until) = &connection.observe else {
+            continue;
+        };
+        match until.stands(SystemClock.now()) {
+            ObserveStands::Observing | ObserveStands::TooLong => {
+                print(&format!("note: {}", observes(name.as_str(), until)));
+            }
+            ObserveStands::Over => over.push(format!(
+                "connections.{name}.mode: the time to observe was over with {}: the connection enforces (help: \
+                 remove `mode`, or give a later day)",
+                until.day()
+            )),
         }
     }
     anyhow::ensure!(over.is_empty(), "{}", over.join("\n"));

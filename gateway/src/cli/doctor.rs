@@ -14,6 +14,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Loaded};
 use crate::disk::RealDisk;
 use crate::egress::{Egress, Policy};
+use crate::gate::ObserveStands;
 use crate::listener;
 use crate::mask::Mode;
 use crate::pipeline::{Connection, Snapshot};
@@ -224,6 +225,21 @@ async fn root_key(loaded: &Loaded, findings: &mut Findings) {
 
 /// What of a connection weakens a promise.
 fn promises(connection: &Connection, findings: &mut Findings) {
+    if let Some(until) = &connection.observe {
+        let name = connection.name.as_str();
+        match until.stands(SystemClock.now()) {
+            ObserveStands::Observing | ObserveStands::TooLong => {
+                findings.tell(Grade::Bad, &super::check::observes(name, until));
+            }
+            ObserveStands::Over => {
+                let text = format!(
+                    "connection {name}: the time to observe was over with {}: it enforces; remove its `mode`",
+                    until.day()
+                );
+                findings.tell(Grade::Weak, &text);
+            }
+        }
+    }
     for function in connection.catalogue.functions() {
         let mode = connection
             .upstream

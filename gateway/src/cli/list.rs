@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::record::{
-    CallIndex, CallSummary, Cursor, Decided, Filter, PAGE_CALLS_MAX, ShadowFilter,
+    self, CallIndex, CallSummary, Cursor, Decided, Filter, PAGE_CALLS_MAX, WouldFilter,
 };
 
 /// Calls that are listed unless more are asked for.
@@ -38,6 +38,21 @@ enum Decision {
     Deny,
     /// People were asked.
     Ask,
+}
+
+impl Would {
+    const fn filter(self) -> WouldFilter {
+        match self {
+            Self::Any => WouldFilter::Any,
+            Self::Allow => WouldFilter::Would(Decided::Allow),
+            Self::Deny => WouldFilter::Would(Decided::Deny),
+            Self::Ask => WouldFilter::Would(Decided::Ask),
+        }
+    }
+
+    fn word(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
 }
 
 /// Which calls to list.
@@ -87,12 +102,16 @@ pub(super) struct Which {
     unknown: bool,
     /// Only calls that shadow policies matched, and about which this would be decided with them.
     #[arg(long, value_enum)]
-    shadow: Option<Shadow>,
+    shadow: Option<Would>,
+    /// Only calls that passed because their connection only observes, and about which this would have
+    /// been decided.
+    #[arg(long, value_enum)]
+    observed: Option<Would>,
 }
 
-/// What would be decided with the shadow policies.
+/// What would be, or would have been, decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Shadow {
+enum Would {
     /// Whatever it is.
     Any,
     /// It would be allowed.
@@ -118,12 +137,8 @@ impl Which {
             outcome: self.outcome.clone(),
             approval: self.approval.clone(),
             unknown: self.unknown,
-            shadow: self.shadow.map(|shadow| match shadow {
-                Shadow::Any => ShadowFilter::Any,
-                Shadow::Allow => ShadowFilter::Would(Decided::Allow),
-                Shadow::Deny => ShadowFilter::Would(Decided::Deny),
-                Shadow::Ask => ShadowFilter::Would(Decided::Ask),
-            }),
+            shadow: self.shadow.map(Would::filter),
+            observed: self.observed.map(Would::filter),
             ..Filter::default()
         };
         if let Some(text) = self.function.as_deref() {
@@ -150,7 +165,8 @@ impl Which {
             "status": self.status,
             "approval": self.approval,
             "unknown": self.unknown,
-            "shadow": self.shadow.map(|shadow| format!("{shadow:?}").to_lowercase()),
+            "shadow": self.shadow.map(Would::word),
+            "observed": self.observed.map(Would::word),
         })
     }
 }
@@ -257,10 +273,16 @@ pub(super) fn line(summary: &CallSummary) -> String {
         .map(|(class, count)| format!("{class}×{count}"))
         .collect();
     let masked = (!masked.is_empty()).then(|| masked.join(","));
-    let shadow = summary.shadow.as_ref().map(|would| {
+    let would = |would: &Option<record::Would>| {
+        let would = would.as_ref()?;
+        let why = would.reason.clone().into_iter();
+        let why: Vec<String> = why.chain(would.policies.iter().cloned()).collect();
         let word = would.decided.as_str();
-        format!("{word} ({})", would.policies.join(","))
-    });
+        Some(match why.is_empty() {
+            true => word.to_owned(),
+            false => format!("{word} ({})", why.join(",")),
+        })
+    };
     let reason = summary.reason.clone();
     let reason = reason.filter(|reason| *reason != summary.outcome);
     let text = [
@@ -271,7 +293,8 @@ pub(super) fn line(summary: &CallSummary) -> String {
         some("", summary.total_ms.map(|ms| format!("{ms} ms"))),
         some("approval ", summary.approval.clone()),
         some("masked ", masked),
-        some("shadow ", shadow),
+        some("shadow ", would(&summary.shadow)),
+        some("observed ", would(&summary.observed)),
         some("tried ", summary.tried.as_ref().map(ToString::to_string)),
     ];
     terminal_safe(&format!(

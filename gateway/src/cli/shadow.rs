@@ -10,7 +10,7 @@ use super::list::Output;
 use super::{calls, list, print, span};
 use crate::approval::terminal_safe;
 use crate::clock::{Clock as _, SystemClock};
-use crate::record::{CallSummary, Filter, PAGE_CALLS_MAX, Reading, ShadowFilter};
+use crate::record::{CallSummary, Filter, PAGE_CALLS_MAX, Reading, WouldFilter};
 
 /// What to report.
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,7 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
     let filter = Filter {
         since: Some(since),
         until: Some(until),
-        shadow: Some(ShadowFilter::Any),
+        shadow: Some(WouldFilter::Any),
         ..Filter::default()
     };
     let mut kinds: BTreeMap<Kind, Found> = BTreeMap::new();

@@ -9,17 +9,17 @@ use http::header::HeaderName;
 use wire::http::{Authority, Target};
 
 use super::{Config, ConnectionConfig, Fault, Loaded};
-use crate::call::{Catalogue, ConnectionName, Function, FunctionId};
+use crate::call::{AtLeast, Catalogue, ConnectionName, Function, FunctionId};
 use crate::clock::SharedClock;
 use crate::credential::Source;
 use crate::egress::Egress;
 use crate::export;
-use crate::gate::Limits;
+use crate::gate::{Limits, ModeConfig, OBSERVE_DAYS_MAX, ObserveStands, ObserveUntil};
 use crate::identity::{self, Revocations, Verifier};
-use crate::mask::{DataClass, Settings, Vault};
+use crate::mask::{DataClass, Mode, Settings, Vault};
 use crate::pipeline::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 use crate::policy::{ConnectionFacts, Policies, Vocabulary};
-use crate::upstream::{Endpoint, Upstream};
+use crate::upstream::{Endpoint, Masks, Upstream};
 
 /// Where the gateway's own paths begin; no route may lie there.
 const OWN: &str = "/.well-known/callgate";
@@ -317,6 +317,29 @@ fn vocabulary(config: &Config) -> Vocabulary {
     }
 }
 
+/// The declared functions: none are needed while a connection only observes.
+fn catalogue(
+    name: &ConnectionName,
+    settings: &ConnectionConfig,
+    loaded: &Loaded,
+    observe: Option<&ObserveUntil>,
+    faults: &mut Vec<Fault>,
+) -> Option<Catalogue> {
+    let least = match observe {
+        Some(_) => AtLeast::None,
+        None => AtLeast::One,
+    };
+    Catalogue::load_with(&settings.functions, name, &loaded.base, least)
+        .map_err(|found| {
+            faults.extend(found.into_iter().map(|fault| Fault {
+                place: fault.place,
+                text: fault.what,
+                help: Some(fault.hint),
+            }));
+        })
+        .ok()
+}
+
 fn connection(
     name: &ConnectionName,
     settings: &ConnectionConfig,
@@ -326,23 +349,19 @@ fn connection(
     faults: &mut Vec<Fault>,
 ) -> Option<Connection> {
     let at = |key: &str| format!("connections.{name}.{key}");
-    let catalogue = match Catalogue::load(&settings.functions, name, &loaded.base) {
-        Ok(catalogue) => Some(catalogue),
-        Err(found) => {
-            faults.extend(found.into_iter().map(|fault| Fault {
-                place: fault.place,
-                text: fault.what,
-                help: Some(fault.hint),
-            }));
-            None
-        }
-    };
+    let observe = observe(settings, context, &at("mode"), faults);
+    let catalogue = catalogue(name, settings, loaded, observe.as_ref(), faults);
     let functions = catalogue.as_ref().map_or(&[][..], Catalogue::functions);
     // Keys that cannot be had are a fault of their own.
     let keyless = loaded.config.mask_keys.is_none();
     let keys = (vault, keyless);
     let masked = (name, keys, &context.clock);
-    let masks = masks(masked, functions, settings, vocabulary, faults);
+    let enforced = masks(masked, functions, settings, vocabulary, faults);
+    let observed = match (&observe, &catalogue) {
+        (Some(_), Some(catalogue)) => observed_masks((name, vault), catalogue, settings),
+        (Some(_) | None, _) => BTreeMap::new(),
+    };
+    let masks = enforced.map(|enforced| Masks { enforced, observed });
     let endpoint = Endpoint::new(
         &settings.upstream,
         &settings.tls,
@@ -384,6 +403,7 @@ fn connection(
         origin,
         credential,
         limits: Limits::new(&settings.limits),
+        observe,
         present_in: settings.present_in.clone(),
         present_header,
         hold: Duration::from_secs(settings.hold_s.unwrap_or(loaded.config.approvals.hold_s)),
@@ -407,6 +427,59 @@ fn present_header(present_in: &PresentIn) -> Result<Option<HeaderName>, String> 
             Ok(None)
         }
     }
+}
+
+/// Until when a connection only observes.
+fn observe(
+    settings: &ConnectionConfig,
+    context: &Context,
+    place: &str,
+    faults: &mut Vec<Fault>,
+) -> Option<ObserveUntil> {
+    let ModeConfig::Observe(until) = &settings.mode else {
+        return None;
+    };
+    if until.stands(context.clock.now()) == ObserveStands::TooLong {
+        let text = format!(
+            "`{}` is more than {OBSERVE_DAYS_MAX} days from now",
+            until.day()
+        );
+        let help = "choose a day by which the functions and policies will be written";
+        faults.push(Fault::new(place, text).help(help));
+    }
+    Some(until.clone())
+}
+
+/// Mask settings while a connection only observes: what would be masked is counted and left. Faults were
+/// told when the same settings were compiled to be enforced.
+fn observed_masks(
+    (name, vault): (&ConnectionName, Option<&Arc<Vault>>),
+    catalogue: &Catalogue,
+    settings: &ConnectionConfig,
+) -> BTreeMap<FunctionId, Arc<Settings>> {
+    let watch = |config: &crate::mask::Config| {
+        // The connection's own day ends it.
+        let mode = match config.mode == Mode::Off.into() {
+            true => Mode::Off.into(),
+            false => Mode::Observe.into(),
+        };
+        let config = crate::mask::Config {
+            mode,
+            ..config.clone()
+        };
+        let settings = Settings::compile(&config).ok()?;
+        Some(Arc::new(settings.with_vault(vault.cloned(), name.as_str())))
+    };
+    let shared = watch(&settings.mask);
+    let declared = catalogue.functions().iter().map(|function| {
+        let own = function.mask.as_ref().and_then(watch);
+        (function.id.clone(), own.or_else(|| shared.clone()))
+    });
+    let undeclared = catalogue.undeclared().cloned();
+    declared
+        .chain(undeclared.map(|id| (id, shared.clone())))
+        .filter_map(|(id, settings)| Some((id, settings?)))
+        .collect()
 }
 
 /// Mask settings of every function: its own, or the connection's.

@@ -28,7 +28,7 @@ use crate::call::{ConnectionName, FunctionsConfig};
 use crate::console;
 use crate::credential;
 use crate::export;
-use crate::gate::LimitsConfig;
+use crate::gate::{LimitsConfig, ModeConfig};
 use crate::identity;
 use crate::listener::{self, TlsFiles};
 use crate::mask;
@@ -178,6 +178,10 @@ pub struct ConnectionConfig {
     /// Rate and concurrency per principal and function. Default: none.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// `enforce`, or `observe until 2026-12-31`: until the end of that day (UTC) nothing is refused for
+    /// what it calls, every call passes, and what would have been decided is recorded. Default: `enforce`.
+    #[serde(default)]
+    pub mode: ModeConfig,
     /// Whether cookies pass. Default: `drop`.
     #[serde(default)]
     pub cookies: Cookies,

@@ -32,6 +32,8 @@ pub(super) struct ConnectionView {
     pub(super) credential: Option<String>,
     /// How long a caller is held while people decide, in seconds.
     pub(super) hold_s: u64,
+    /// The last day (UTC) on which the connection only observes and enforces nothing; absent where it enforces.
+    pub(super) observes_until: Option<String>,
 }
 
 /// One token issuer.
@@ -169,6 +171,7 @@ async fn status(
 ) -> Result<axum::Json<StatusView>, Problem> {
     asker.may(&parts, PersonAction::AuditRead, PersonResource::Gateway)?;
     let snapshot = parts.pipeline.snapshot();
+    let now = parts.pipeline.parts().clock.now();
     let connections = snapshot.connections.values().map(|connection| {
         let functions = connection.catalogue.functions();
         let masked = functions.iter().filter(|function| {
@@ -187,6 +190,11 @@ async fn status(
             masked: masked.count() as u64,
             credential: credential.map(|one| format!("{} {}", one.name, one.version)),
             hold_s: connection.hold.as_secs(),
+            observes_until: connection
+                .observe
+                .as_ref()
+                .filter(|until| until.at(now).is_some())
+                .map(|until| until.day().to_owned()),
         }
     });
     let issuers = snapshot

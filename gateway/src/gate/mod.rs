@@ -8,6 +8,7 @@
 mod asked;
 mod kept;
 mod limits;
+mod observe;
 mod permit;
 mod refusal;
 mod shown;
@@ -22,7 +23,8 @@ use tokio::sync::watch;
 
 pub use kept::Kept;
 pub use limits::{Config as LimitsConfig, Limits, Place};
-pub use permit::{Ongoing, Permitted};
+pub use observe::{ModeConfig, OBSERVE_DAYS_MAX, ObserveStands, ObserveUntil, Observing};
+pub use permit::{Ongoing, Permitted, Stance};
 pub use refusal::{ApprovalNotice, Code, Executed, Refusal};
 
 use asked::Asked;
@@ -36,7 +38,7 @@ use crate::identity::{Principal, Revocations};
 use crate::policy::{
     Decision, Denial, DenialReason, Obligations, Policies, Request, RuleHash, Shadowed, Terms,
 };
-use crate::record::{ApprovalRef, Begin, CredentialRef, Event, Recorder, Who};
+use crate::record::{ApprovalRef, Begin, CredentialRef, Event, Observed, Recorder, Who};
 use crate::telemetry::Metrics;
 
 /// The gate.
@@ -163,6 +165,7 @@ impl Gate {
                     obligations,
                     execution: None,
                     shadowed,
+                    observed: None,
                 };
                 self.begin(call, verdict, terrain)
                     .await
@@ -253,6 +256,7 @@ impl Gate {
                     obligations,
                     execution: Some(execution),
                     shadowed,
+                    observed: None,
                 };
                 self.begin(call, verdict, terrain)
                     .await
@@ -408,6 +412,7 @@ impl Gate {
             facts: call.facts(),
             policies: verdict.obligations.policies(),
             shadowed: verdict.shadowed.as_ref(),
+            observed: verdict.observed.as_ref(),
             approval,
             credential: terrain.credential.cloned(),
             upstream: terrain.upstream,
@@ -421,11 +426,16 @@ impl Gate {
         match self.record.begin(begin).await {
             Ok(record) => Ok(Box::new(Permitted::new(
                 call,
-                Ongoing::new(verdict.who, function, verdict.obligations, record).with_execution(
-                    verdict
-                        .execution
-                        .map(|execution| (self.approvals.clone(), execution)),
-                ),
+                Ongoing::new(verdict.who, function, verdict.obligations, record)
+                    .with_stance(match verdict.observed {
+                        Some(_) => Stance::Observed,
+                        None => Stance::Enforced,
+                    })
+                    .with_execution(
+                        verdict
+                            .execution
+                            .map(|execution| (self.approvals.clone(), execution)),
+                    ),
             ))),
             Err(error) => {
                 // Nothing was sent: the approval stays good for another try.
@@ -444,11 +454,7 @@ impl Gate {
         (denial, shadowed): (&Denial, Option<&Shadowed>),
         terrain: Terrain<'_>,
     ) -> Refusal {
-        let operator = match &denial.reason {
-            DenialReason::NoPermit => "no policy permits it".to_owned(),
-            DenialReason::Forbidden => "a policy forbids it".to_owned(),
-            DenialReason::Error(text) => format!("a policy could not be evaluated: {text}"),
-        };
+        let operator = why_denied(denial);
         let id = &call.function().id;
         self.record.note_lazily(Event::Denied {
             call: call.id(),
@@ -553,4 +559,15 @@ struct Verdict {
     obligations: Obligations,
     execution: Option<Execution>,
     shadowed: Option<Shadowed>,
+    /// What would have become of it, when the connection only observes.
+    observed: Option<Observed>,
+}
+
+/// Why a call is denied, for operators.
+fn why_denied(denial: &Denial) -> String {
+    match &denial.reason {
+        DenialReason::NoPermit => "no policy permits it".to_owned(),
+        DenialReason::Forbidden => "a policy forbids it".to_owned(),
+        DenialReason::Error(text) => format!("a policy could not be evaluated: {text}"),
+    }
 }

@@ -24,6 +24,16 @@ pub struct Ongoing {
     obligations: Obligations,
     record: OpenRecord,
     execution: Option<(Approvals, Execution)>,
+    stance: Stance,
+}
+
+/// Whether what was judged is enforced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stance {
+    /// It is.
+    Enforced,
+    /// The connection only observes: findings in the answer are counted and left.
+    Observed,
 }
 
 impl<C: Call> Permitted<C> {
@@ -73,7 +83,18 @@ impl Ongoing {
             obligations,
             record,
             execution: None,
+            stance: Stance::Enforced,
         }
+    }
+
+    pub(super) const fn with_stance(mut self, stance: Stance) -> Self {
+        self.stance = stance;
+        self
+    }
+
+    /// Whether what was judged is enforced.
+    pub const fn stance(&self) -> Stance {
+        self.stance
     }
 
     pub(super) fn with_execution(mut self, execution: Option<(Approvals, Execution)>) -> Self {

@@ -5,6 +5,7 @@
 //! protocols.
 
 mod kept;
+mod observe;
 mod release;
 mod reply;
 mod request;
@@ -27,7 +28,7 @@ pub use snapshot::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 use crate::approval::{ApprovalId, Approvals};
 use crate::call::{Call, CallId, Facts, FunctionId, HttpCall};
 use crate::clock::SharedClock;
-use crate::gate::{Admitted, Code, Gate, Permitted, Refusal, Terrain};
+use crate::gate::{Admitted, Code, Gate, Observing, Permitted, Refusal, Stance, Terrain};
 use crate::identity::assertion::{Signer, Statement};
 use crate::identity::{Principal, Revocations};
 use crate::mask::Summary;
@@ -235,6 +236,13 @@ impl Pipeline {
             .identify(&snapshot, &connection, &arrival.headers)
             .await?;
         way.who = Some(Arc::clone(&who));
+        let observing = connection.observe.as_ref();
+        if let Some(observing) = observing.and_then(|until| until.at(arrival.received)) {
+            let under = (snapshot.as_ref(), connection.as_ref());
+            return self
+                .observed(observing, under, (target, arrival), who, way)
+                .await;
+        }
         let facts = arrival.facts();
         let respond_async = arrival.respond_async;
         let call = self
@@ -266,6 +274,28 @@ impl Pipeline {
             admitted => (connection, admitted),
         };
         self.send(&connection, admitted, way).await
+    }
+
+    /// The path of a call on a connection that only observes: who calls is verified as ever, and it is
+    /// limited, recorded and sent as ever; what would have been decided is recorded, and not enforced.
+    async fn observed(
+        &self,
+        observing: Observing,
+        (snapshot, connection): (&Snapshot, &Connection),
+        (target, arrival): (wire::http::Target, Arrival),
+        who: Arc<Principal>,
+        way: &mut Way,
+    ) -> Result<Ending, Refused> {
+        let seen = observe::see((snapshot, connection), &who, target, arrival, way.id).await?;
+        let function = seen.call().function().id.clone();
+        way.function = Some(function.clone());
+        let _place = connection.limits.admit(who.key(), &function)?;
+        let terrain = Terrain {
+            mask: mask_word(connection, Stance::Observed, &function),
+            ..terrain(snapshot, connection, &function)
+        };
+        let admitted = self.gate.observe(observing, who, seen, terrain).await?;
+        self.send(connection, admitted, way).await
     }
 
     /// The same path for `POST …/approvals/{id}/run`: the stored call in place of a decoded one.
@@ -474,12 +504,14 @@ fn terrain<'a>(
         config_version: &snapshot.version,
         upstream: &connection.origin,
         credential: connection.credential.reference(),
-        mask: connection
-            .upstream
-            .mask(function)
-            .map_or("off", |settings| settings.mode().as_str()),
+        mask: mask_word(connection, Stance::Enforced, function),
         hold: connection.hold,
     }
+}
+
+fn mask_word(connection: &Connection, stance: Stance, function: &FunctionId) -> &'static str {
+    let settings = connection.upstream.mask_of(stance, function);
+    settings.map_or("off", |settings| settings.mode().as_str())
 }
 
 fn no_such() -> Refusal {

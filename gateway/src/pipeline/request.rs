@@ -194,14 +194,7 @@ pub(super) async fn decode(
         headers,
         body,
     } = request;
-    if let RequestBody::Bytes(bytes) = &body
-        && MarkerGuard::contains_marker(bytes)
-    {
-        return Err(masked_value());
-    }
-    if MarkerGuard::contains_marker(target.as_str().as_bytes()) {
-        return Err(masked_value());
-    }
+    unmasked(&target, &body)?;
     for guard in guards {
         searched(guard, &target, &headers, &body)?;
     }
@@ -217,9 +210,21 @@ pub(super) async fn decode(
         .map_err(|fault| refused(&fault))
 }
 
+/// No masked value is on its way to where the real one is.
+pub(super) fn unmasked(target: &Target, body: &RequestBody) -> Result<(), Refusal> {
+    let body = match body {
+        RequestBody::Bytes(bytes) => MarkerGuard::contains_marker(bytes),
+        RequestBody::Empty | RequestBody::Stream(_) => false,
+    };
+    match body || MarkerGuard::contains_marker(target.as_str().as_bytes()) {
+        true => Err(masked_value()),
+        false => Ok(()),
+    }
+}
+
 /// Nothing that must not be sent stands in what is forwarded. Cookies pass only where the config asks for
 /// it, and are not searched.
-fn searched(
+pub(super) fn searched(
     guard: &RequestGuard,
     target: &Target,
     headers: &HeaderMap,
@@ -304,7 +309,32 @@ fn unknown_function(
 }
 
 /// Read a body of at most `most` bytes.
-async fn buffered(mut body: ArrivalBody, most: usize) -> Result<RequestBody, Refusal> {
+async fn buffered(body: ArrivalBody, most: usize) -> Result<RequestBody, Refusal> {
+    match taken(body, most).await? {
+        (bytes, None) => Ok(whole(bytes)),
+        (_, Some(_)) if most == 0 => Err(Refusal::new(
+            Code::BadRequest,
+            "NOT executed: this function takes no body",
+        )),
+        (_, Some(_)) => Err(Refusal::new(
+            Code::TooLarge,
+            format!("NOT executed: the body is larger than {most} bytes"),
+        )),
+    }
+}
+
+pub(super) fn whole(bytes: Bytes) -> RequestBody {
+    match bytes.is_empty() {
+        true => RequestBody::Empty,
+        false => RequestBody::Bytes(bytes),
+    }
+}
+
+/// A body's bytes; with the rest of it when there are more than `most`.
+pub(super) async fn taken(
+    mut body: ArrivalBody,
+    most: usize,
+) -> Result<(Bytes, Option<ArrivalBody>), Refusal> {
     let read = async {
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -321,22 +351,12 @@ async fn buffered(mut body: ArrivalBody, most: usize) -> Result<RequestBody, Ref
                     "NOT executed: trailers are not accepted here",
                 ));
             };
-            if all.len() + data.len() > most {
-                let text = if most == 0 {
-                    "NOT executed: this function takes no body".to_owned()
-                } else {
-                    format!("NOT executed: the body is larger than {most} bytes")
-                };
-                let code = if most == 0 {
-                    Code::BadRequest
-                } else {
-                    Code::TooLarge
-                };
-                return Err(Refusal::new(code, text));
-            }
             all.extend_from_slice(&data);
+            if all.len() > most {
+                return Ok((all.freeze(), Some(body)));
+            }
         }
-        Ok(all.freeze())
+        Ok((all.freeze(), None))
     };
     let slow = || {
         Refusal::new(
@@ -344,19 +364,14 @@ async fn buffered(mut body: ArrivalBody, most: usize) -> Result<RequestBody, Ref
             "NOT executed: the body took longer than 30 s to arrive",
         )
     };
-    let bytes = tokio::time::timeout(BODY_READ_MAX, read)
+    tokio::time::timeout(BODY_READ_MAX, read)
         .await
-        .map_err(|_| slow())??;
-    Ok(if bytes.is_empty() {
-        RequestBody::Empty
-    } else {
-        RequestBody::Bytes(bytes)
-    })
+        .map_err(|_| slow())?
 }
 
 /// The caller's headers that go on: none of one hop, none that says who calls, none of the
 /// gateway's own, no token, no cookie unless asked for.
-fn forwarded(connection: &Connection, from: &HeaderMap) -> HeaderMap {
+pub(super) fn forwarded(connection: &Connection, from: &HeaderMap) -> HeaderMap {
     let mut to = HeaderMap::with_capacity(from.len());
     for (name, value) in from {
         let token = *name == header::AUTHORIZATION

@@ -12,7 +12,7 @@ use wire::http::Target;
 
 use crate::call::{Catalogue, ConnectionName};
 use crate::credential::Source;
-use crate::gate::Limits;
+use crate::gate::{Limits, ObserveUntil};
 use crate::identity::Verifier;
 use crate::mask::Vault;
 use crate::policy::Policies;
@@ -80,6 +80,8 @@ pub struct Connection {
     pub hold: Duration,
     /// Status of `approval_pending` (429 by default).
     pub pending_status: u16,
+    /// Until when it only observes; `None`: it enforces.
+    pub observe: Option<ObserveUntil>,
     /// Whether cookies pass.
     pub cookies: Cookies,
     /// Audience of the assertion that tells the function who calls; `None` = none is sent.

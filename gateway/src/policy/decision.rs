@@ -32,6 +32,15 @@ impl Obligations {
         &self.unmask
     }
 
+    /// Those of a call that no policy allowed and that passes because its connection only observes:
+    /// nothing is unmasked. For the gate's observing path alone.
+    pub(crate) const fn unjudged() -> Self {
+        Self {
+            unmask: BTreeSet::new(),
+            policies: Vec::new(),
+        }
+    }
+
     /// Ids of the policies that allowed the call, sorted.
     pub fn policies(&self) -> &[String] {
         &self.policies

@@ -367,12 +367,8 @@ fn shadow(text: &str) -> Result<Timestamp, Mistake> {
             "say until when it is only watched, such as @shadow(\"until 2026-12-31\")".to_owned(),
         )
     };
-    let day = text.strip_prefix("until ").ok_or_else(mistake)?;
-    let format = time::macros::format_description!("[year]-[month]-[day]");
-    let day = time::Date::parse(day, &format).map_err(|_| mistake())?;
-    let end = day.next_day().ok_or_else(mistake)?.midnight().assume_utc();
-    let end = u64::try_from(end.unix_timestamp()).map_err(|_| mistake())?;
-    Ok(Timestamp::from_secs(end))
+    let day = text.strip_prefix("until ");
+    day.and_then(Timestamp::end_of_day).ok_or_else(mistake)
 }
 
 fn quorum(text: &str) -> Result<u32, Mistake> {

@@ -127,6 +127,19 @@ pub struct CredentialRef {
     pub version: String,
 }
 
+/// What would have become of a call that passed because its connection only observes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Observed {
+    /// `allow`, `deny` or `ask`.
+    pub decided: &'static str,
+    /// The stable code of the refusal, or `approval_pending`.
+    pub reason: Option<&'static str>,
+    /// Ids of the policies that would have decided.
+    pub policies: Vec<String>,
+    /// What the refusal would have said; sealed.
+    pub detail: Option<String>,
+}
+
 /// A call that is about to reach its function.
 #[derive(Debug)]
 pub struct Begin<'a> {
@@ -142,6 +155,8 @@ pub struct Begin<'a> {
     pub policies: &'a [String],
     /// What would be decided with the shadow policies that matched.
     pub shadowed: Option<&'a Shadowed>,
+    /// What would have become of it, when its connection only observes.
+    pub observed: Option<&'a Observed>,
     /// The approval under which it runs.
     pub approval: Option<ApprovalRef>,
     /// The credential that it goes up with.
@@ -222,6 +237,8 @@ pub struct End {
     pub masked: BTreeMap<String, u64>,
     /// Under which names values were found, by data class; sealed.
     pub places: Option<Value>,
+    /// How many values were found and left, because masking only observes, by data class.
+    pub found: BTreeMap<String, u64>,
     /// How many times the credential was scrubbed out of the answer.
     pub scrubbed: u64,
     /// Milliseconds until the function's answer ended, or failed.
@@ -242,6 +259,7 @@ impl End {
             trailers: None,
             masked: BTreeMap::new(),
             places: None,
+            found: BTreeMap::new(),
             scrubbed: 0,
             upstream_ms: None,
             total_ms: 0,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::entry::{ApprovalRef, CredentialRef, End, Event, Who};
+use super::entry::{ApprovalRef, CredentialRef, End, Event, Observed, Who};
 use super::event;
 use super::recovery::Progress;
 use super::seal::{ContentId, ContentKey, Part};
@@ -33,6 +33,7 @@ pub(super) struct BeginJob {
     pub(super) method: String,
     pub(super) policies: Vec<String>,
     pub(super) shadowed: Option<Shadowed>,
+    pub(super) observed: Option<Observed>,
     pub(super) approval: Option<ApprovalRef>,
     pub(super) credential: Option<CredentialRef>,
     pub(super) upstream: String,
@@ -44,6 +45,22 @@ pub(super) struct BeginJob {
     pub(super) durability: Durability,
     pub(super) context: Value,
     pub(super) ack: Option<oneshot::Sender<u64>>,
+}
+
+impl BeginJob {
+    /// What is sealed with it, beside the request's head and the policy request.
+    pub(super) fn about(&self) -> Value {
+        let mut about = serde_json::json!({
+            "principal": self.principal,
+            "source": self.source,
+            "received": super::leaf::nanos_text(self.received),
+        });
+        let detail = self.observed.as_ref().and_then(|one| one.detail.as_deref());
+        if let (Some(members), Some(detail)) = (about.as_object_mut(), detail) {
+            members.insert("observed".to_owned(), detail.into());
+        }
+        about
+    }
 }
 
 /// A piece of content on its way, or a progress commitment, or both.

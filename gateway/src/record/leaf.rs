@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 
-use super::entry::Who;
+use super::entry::{Observed, Who};
 use crate::clock::Timestamp;
 use crate::policy::Shadowed;
 
@@ -138,6 +138,19 @@ impl Fields {
                 ("policies", policies.into()),
             ];
             self.object("shadow", members);
+        }
+    }
+
+    /// What would have become of a call that passed because its connection only observes.
+    pub(super) fn observed(&mut self, observed: Option<&Observed>) {
+        if let Some(observed) = observed {
+            let policies = observed.policies.as_slice();
+            let members = vec![
+                ("decided", observed.decided.into()),
+                ("reason", observed.reason.into()),
+                ("policies", policies.into()),
+            ];
+            self.object("observed", members);
         }
     }
 

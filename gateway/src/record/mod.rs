@@ -45,7 +45,7 @@ pub use call::{OpenRecord, RequestTap};
 pub use cosign::{Alarm, CosignSettings, Cosigner, Standing, WITNESSES_MAX, WitnessTarget};
 pub use disclosed::{Opened, committed_words, digest_text, read_hex, write_hex};
 pub use entry::{
-    ApprovalRef, Begin, Closed, CredentialRef, End, Event, Outcome, Reading, Vote, Who,
+    ApprovalRef, Begin, Closed, CredentialRef, End, Event, Observed, Outcome, Reading, Vote, Who,
 };
 pub use erase::{EraseError, HOLDS_MAX, Held, Hold};
 pub use error::{Error, Unavailable, Why};
@@ -66,8 +66,8 @@ pub use times::Group;
 pub use trail::{
     CallIndex, CallSummary, Calls, Cursor, Decided, Disclose, Disclosed, Entry, Filter, Format,
     Formatter, Gathered, GatheredRecord, Judged, JudgedContent, Opener, PAGE_CALLS_MAX, Page,
-    Progress, PutFile, Replayed, ReplayedPart, Report, SealedDecision, ShadowFilter, SharedIndex,
-    Story, Trail, Unopened, Verdict, VerifyOptions, Would,
+    Progress, PutFile, Replayed, ReplayedPart, Report, SealedDecision, SharedIndex, Story, Trail,
+    Unopened, Verdict, VerifyOptions, Would, WouldFilter,
 };
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.

@@ -570,6 +570,7 @@ fn begin_job(begin: Begin<'_>, who: Who, principal: Value, key: Arc<ContentKey>)
         method: begin.facts.method.clone(),
         policies: begin.policies.to_vec(),
         shadowed: begin.shadowed.cloned(),
+        observed: begin.observed.cloned(),
         approval: begin.approval,
         credential: begin.credential,
         upstream: begin.upstream.to_owned(),

@@ -278,12 +278,7 @@ impl Sealer {
         self.put(&mut frames, Kind::Sealed, &key.key_payload());
         let head = raw(&job.head);
         let context = raw(&job.context);
-        let sealed = serde_json::json!({
-            "principal": job.principal,
-            "source": job.source,
-            "received": super::leaf::nanos_text(job.received),
-        });
-        let document = document(&sealed, &[("request", &head), ("policy", &context)]);
+        let document = document(&job.about(), &[("request", &head), ("policy", &context)]);
         self.seal_all(&mut frames, &key, Part::Context, 0, document.as_bytes());
         if let Some(body) = job.body.as_deref().filter(|body| !body.is_empty()) {
             let kept = body.get(..self.settings.capture_bytes_max).unwrap_or(body);
@@ -332,6 +327,7 @@ impl Sealer {
         leaf.truth("tls", job.tls);
         leaf.words("policies", &job.policies);
         leaf.shadowed(job.shadowed.as_ref());
+        leaf.observed(job.observed.as_ref());
         if let Some(approval) = &job.approval {
             let rules = approval.rules.as_slice();
             let mut members = vec![
@@ -497,7 +493,9 @@ impl Sealer {
         leaf.maybe_number("status", end.status.map(u64::from));
         leaf.maybe_word("why", job.why);
         leaf.maybe_word("error", end.error);
-        leaf.counts("masked", end.masked.iter().map(|(k, v)| (k.as_str(), *v)));
+        for (name, counts) in [("masked", &end.masked), ("found", &end.found)] {
+            leaf.counts(name, counts.iter().map(|(k, v)| (k.as_str(), *v)));
+        }
         leaf.number("scrubbed", end.scrubbed);
         leaf.maybe_number("upstream_ms", end.upstream_ms);
         leaf.number("total_ms", end.total_ms);

@@ -14,7 +14,7 @@ use super::raw::{Cookies, Raw};
 use super::tapped::{Progress, Tapped};
 use crate::call::{FunctionId, HttpCall, RequestBody};
 use crate::credential::Credential;
-use crate::gate::{Code, Executed, Ongoing, Permitted, Refusal};
+use crate::gate::{Code, Executed, Ongoing, Permitted, Refusal, Stance};
 use crate::mask::{Mode, Settings};
 use crate::record::{End, Outcome, RequestTap, Unavailable};
 
@@ -23,9 +23,19 @@ use crate::record::{End, Outcome, RequestTap, Unavailable};
 pub struct Upstream {
     endpoint: Endpoint,
     pool: Arc<Pool>,
-    masks: BTreeMap<FunctionId, Arc<Settings>>,
+    masks: Masks,
     route: String,
     cookies: Cookies,
+}
+
+/// Mask settings by function.
+#[derive(Debug, Default)]
+pub struct Masks {
+    /// Of every declared function.
+    pub enforced: BTreeMap<FunctionId, Arc<Settings>>,
+    /// Of calls that pass because the connection only observes, the undeclared among them: what is
+    /// found is counted, and nothing changed.
+    pub observed: BTreeMap<FunctionId, Arc<Settings>>,
 }
 
 /// What stands around an answer: the route it came by and what may pass.
@@ -129,12 +139,7 @@ impl Failed {
 impl Upstream {
     /// A connection's upstream. `masks` has the mask settings of every function of the connection;
     /// `route` is the caller's side prefix.
-    pub fn new(
-        endpoint: Endpoint,
-        masks: BTreeMap<FunctionId, Arc<Settings>>,
-        route: &str,
-        cookies: Cookies,
-    ) -> Self {
+    pub fn new(endpoint: Endpoint, masks: Masks, route: &str, cookies: Cookies) -> Self {
         let route = route.trim_end_matches('/').to_owned();
         Self {
             endpoint,
@@ -161,7 +166,15 @@ impl Upstream {
 
     /// A function's mask settings.
     pub fn mask(&self, function: &FunctionId) -> Option<&Arc<Settings>> {
-        self.masks.get(function)
+        self.masks.enforced.get(function)
+    }
+
+    /// The mask settings that a call is answered by.
+    pub fn mask_of(&self, stance: Stance, function: &FunctionId) -> Option<&Arc<Settings>> {
+        match stance {
+            Stance::Enforced => self.masks.enforced.get(function),
+            Stance::Observed => self.masks.observed.get(function),
+        }
     }
 
     /// Drop idle connections whose time is over.
@@ -183,7 +196,8 @@ impl Upstream {
         let (call, ongoing) = permitted.spend();
         let (slot, key, needles) = credential.spend();
         let started = Instant::now();
-        let settings = self.masks.get(&ongoing.function().id).map(Arc::clone);
+        let settings = self.mask_of(ongoing.stance(), &ongoing.function().id);
+        let settings = settings.map(Arc::clone);
         let masked = settings
             .as_ref()
             .is_some_and(|settings| settings.mode() == Mode::On);

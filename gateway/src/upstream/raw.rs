@@ -1,6 +1,7 @@
 //! The answer of a function. Nobody reads its bytes but through masking, and what was released is
 //! recorded before it is released.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::forward::{Failed, Surroundings, millis};
 use super::pool::{Lent, Pool, PoolKey};
 use crate::gate::{Code, Executed, Ongoing, Refusal};
-use crate::mask::{Masker, Mode, Needles, ResponseFacts, Settings, Summary};
+use crate::mask::{DataClass, Masker, Mode, Needles, ResponseFacts, Settings, Summary};
 use crate::record::{End, Outcome, Unavailable};
 
 /// Whether the function's cookies reach the caller, and the caller's the function.
@@ -342,13 +343,9 @@ impl Masked {
             status: Some(self.head.status.as_u16()),
             response_head: Some(head_json(&self.head)),
             trailers: trailers.map(headers_json),
-            masked: self
-                .summary
-                .hits
-                .iter()
-                .map(|(class, count)| (class.to_string(), *count))
-                .collect(),
+            masked: counts(&self.summary.hits),
             places: places_json(&self.summary),
+            found: counts(&self.summary.observed),
             scrubbed: self.summary.scrubbed,
             upstream_ms: Some(millis(self.upstream)),
             total_ms: millis(whole),
@@ -365,6 +362,13 @@ fn places_json(summary: &Summary) -> Option<serde_json::Value> {
         .iter()
         .map(|(class, names)| (class.to_string(), serde_json::json!(names)));
     (!summary.places.is_empty()).then(|| serde_json::Value::Object(classes.collect()))
+}
+
+fn counts(found: &BTreeMap<DataClass, u64>) -> BTreeMap<String, u64> {
+    let counts = found.iter();
+    counts
+        .map(|(class, count)| (class.to_string(), *count))
+        .collect()
 }
 
 fn response_withheld(operator: String) -> Refusal {

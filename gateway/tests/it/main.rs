@@ -54,6 +54,7 @@ mod mask_answers;
 mod mask_tokens;
 mod named_tests;
 mod notify;
+mod observe;
 mod operate_disk;
 mod operate_faults;
 mod operate_instances;

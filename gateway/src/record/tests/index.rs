@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::entry::Who;
+use super::super::entry::{Observed, Who};
 use super::super::{
     ApprovalRef, CallIndex, CallSummary, Config, Decided, End, Event, Filter, Outcome, Recorder,
-    ShadowFilter, Trail, Vote,
+    Trail, Vote, WouldFilter,
 };
 use super::support::{begin_job, call, fresh, open, who};
 use crate::call::{CallId, Durability};
@@ -53,6 +53,12 @@ async fn run(recorder: &Recorder, n: usize, approval: Option<&str>, id: CallId) 
     job.shadowed = n
         .is_multiple_of(2)
         .then(|| shadowed(["ask", "deny"][n / 2 % 2]));
+    job.observed = n.is_multiple_of(3).then(|| Observed {
+        decided: ["ask", "deny", "allow"][n / 3 % 3],
+        reason: n.is_multiple_of(2).then_some("denied"),
+        policies: vec!["wall".to_owned()],
+        detail: Some("why".to_owned()),
+    });
     job.approval = approval.map(|id| ApprovalRef {
         id: id.to_owned(),
         rules: vec!["leads".to_owned()],
@@ -214,7 +220,7 @@ fn filters() -> Vec<Filter> {
             ..Filter::default()
         });
     }
-    filters.extend(shadow_filters());
+    filters.extend(would_filters());
     filters.push(Filter {
         unknown: true,
         ..Filter::default()
@@ -222,12 +228,20 @@ fn filters() -> Vec<Filter> {
     filters
 }
 
-fn shadow_filters() -> impl Iterator<Item = Filter> {
-    let would = [Decided::Allow, Decided::Deny, Decided::Ask].map(ShadowFilter::Would);
-    let all = would.into_iter().chain([ShadowFilter::Any]);
-    all.map(|shadow| Filter {
-        shadow: Some(shadow),
-        ..Filter::default()
+fn would_filters() -> impl Iterator<Item = Filter> {
+    let would = [Decided::Allow, Decided::Deny, Decided::Ask].map(WouldFilter::Would);
+    let all = would.into_iter().chain([WouldFilter::Any]);
+    all.flat_map(|wanted| {
+        [
+            Filter {
+                shadow: Some(wanted),
+                ..Filter::default()
+            },
+            Filter {
+                observed: Some(wanted),
+                ..Filter::default()
+            },
+        ]
     })
 }
 

@@ -95,6 +95,7 @@ pub(in super::super) fn begin_job(
         method: "POST".to_owned(),
         policies: vec!["allow-refunds".to_owned()],
         shadowed: None,
+        observed: None,
         approval: None,
         credential: None,
         upstream: "payments.internal:8443".to_owned(),

@@ -160,8 +160,8 @@ impl Built {
         chunk.set(Column::Function, row, function);
         chunk.set(Column::Subject, row, subject);
         chunk.set(Column::Actor, row, actor);
-        // What the shadows would have made of it is told of a call as it came.
-        let standing = Standing::default().with_shadow(facts.shadow);
+        // What would have been made of it is told of a call as it came.
+        let standing = Standing::came(facts.shadow, facts.observed);
         chunk.set(Column::State, row, standing.0);
         let pending = Pending {
             slot: number,

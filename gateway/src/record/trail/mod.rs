@@ -47,7 +47,7 @@ pub use prove::PutFile;
 pub(super) use replay::member;
 pub use replay::{Part as ReplayedPart, Replayed};
 pub use seen::Decided;
-pub use story::{CallSummary, Calls, Entry, Filter, ShadowFilter, Story, Would};
+pub use story::{CallSummary, Calls, Entry, Filter, Story, Would, WouldFilter};
 pub use verify::{Progress, Report, Verdict, VerifyOptions};
 
 /// Looks at a log that is being written while it is read.

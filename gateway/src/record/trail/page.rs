@@ -20,7 +20,7 @@ use super::index::leaf_of;
 use super::replay::{Pieces, open_part};
 use super::saved;
 use super::seen::{Standing, approval_number, outcome_number};
-use super::story::{CallSummary, Filter, ShadowFilter, Wanted, first, tell};
+use super::story::{CallSummary, Filter, Wanted, WouldFilter, first, tell};
 use crate::call::CallId;
 
 /// Most calls of one page.
@@ -107,7 +107,8 @@ enum Good {
         outcome: Option<u32>,
         decided: Option<u32>,
         unknown: bool,
-        shadow: Option<ShadowFilter>,
+        shadow: Option<WouldFilter>,
+        observed: Option<WouldFilter>,
     },
 }
 
@@ -122,15 +123,14 @@ impl Test<'_> {
                 decided,
                 unknown,
                 shadow,
+                observed,
             } => {
                 let standing = Standing(value);
                 outcome.is_none_or(|outcome| standing.outcome() == outcome)
                     && decided.is_none_or(|decided| standing.decided() == decided)
                     && (!unknown || standing.unknown())
-                    && shadow.is_none_or(|wanted| match wanted {
-                        ShadowFilter::Any => standing.shadow() != 0,
-                        ShadowFilter::Would(decided) => standing.shadow() == decided.number() + 1,
-                    })
+                    && shadow.is_none_or(|wanted| wanted.meets(standing.shadow()))
+                    && observed.is_none_or(|wanted| wanted.meets(standing.observed()))
             }
         }
     }
@@ -369,12 +369,14 @@ fn tests<'v>(view: &'v View<'_>, wanted: &Wanted) -> Option<Option<Vec<Test<'v>>
         || filter.decided.is_some()
         || filter.unknown
         || filter.shadow.is_some()
+        || filter.observed.is_some()
     {
         let good = Good::Standing {
             outcome: filter.outcome.as_deref().map(outcome_number),
             decided: filter.decided.map(super::Decided::number),
             unknown: filter.unknown,
             shadow: filter.shadow,
+            observed: filter.observed,
         };
         put(Column::State, good)?;
     }

@@ -84,8 +84,9 @@ pub(super) struct Standing(pub(super) u32);
 
 impl Standing {
     const UNKNOWN: u32 = 1 << 6;
-    const SHADOW_SHIFT: u32 = 7;
-    const SHADOW: u32 = 3 << Self::SHADOW_SHIFT;
+    /// Where two bits each begin.
+    const SHADOW: u32 = 7;
+    const OBSERVED: u32 = 9;
 
     pub(super) const fn outcome(self) -> u32 {
         self.0 & 15
@@ -99,20 +100,21 @@ impl Standing {
         self.0 & Self::UNKNOWN != 0
     }
 
-    /// What would be decided with the shadow policies that matched, one more than its number; 0 is
-    /// that none did.
+    /// What would be decided with the shadow policies that matched: one more than its number, 0 if
+    /// none did.
     pub(super) const fn shadow(self) -> u32 {
-        (self.0 & Self::SHADOW) >> Self::SHADOW_SHIFT
+        (self.0 >> Self::SHADOW) & 3
     }
 
-    pub(super) const fn with_shadow(self, decided: Option<Decided>) -> Self {
-        match decided {
-            Some(decided) => {
-                let number = decided.number() + 1;
-                Self(self.0 & !Self::SHADOW | number << Self::SHADOW_SHIFT)
-            }
-            None => self,
-        }
+    /// The same, of a call that passed because its connection only observes.
+    pub(super) const fn observed(self) -> u32 {
+        (self.0 >> Self::OBSERVED) & 3
+    }
+
+    /// What would be made of a call as it came.
+    pub(super) fn came(shadow: Option<Decided>, observed: Option<Decided>) -> Self {
+        let number = |would: Option<Decided>| would.map_or(0, |decided| decided.number() + 1);
+        Self(number(shadow) << Self::SHADOW | number(observed) << Self::OBSERVED)
     }
 
     /// Whether it neither ended nor was denied.
@@ -177,6 +179,7 @@ pub(super) struct Facts {
     pub(super) approval: u32,
     pub(super) unknown: bool,
     pub(super) shadow: Option<Decided>,
+    pub(super) observed: Option<Decided>,
 }
 
 /// The fields that matter. Everything else in a leaf is skipped without being kept.
@@ -202,6 +205,8 @@ struct Fields<'a> {
     status: Option<u32>,
     #[serde(borrow, default)]
     shadow: Option<WouldObject<'a>>,
+    #[serde(borrow, default)]
+    observed: Option<WouldObject<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -224,16 +229,18 @@ impl Fields<'_> {
             id.or_else(|_| serde_json::from_str::<String>(text)).ok()
         });
         let reference = |text: &Option<Cow<'_, str>>| text.as_deref().and_then(unhex::<16>);
+        let would = |object: &Option<WouldObject<'_>>| {
+            let word = object.as_ref().map(|object| object.decided.as_ref())?;
+            Decided::from_word(word)
+        };
         Facts {
             function: self.function.as_deref().map(ToOwned::to_owned),
             subject: reference(&self.subject_ref),
             actor: reference(&self.actor_ref),
             approval: approval.as_deref().map_or(0, approval_number),
             unknown: self.reason.as_deref() == Some("not_found"),
-            shadow: self
-                .shadow
-                .as_ref()
-                .and_then(|s| Decided::from_word(&s.decided)),
+            shadow: would(&self.shadow),
+            observed: would(&self.observed),
         }
     }
 }

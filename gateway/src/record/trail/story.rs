@@ -41,12 +41,14 @@ pub struct Filter {
     /// Only calls of functions that nobody declared.
     pub unknown: bool,
     /// Only calls that shadow policies matched.
-    pub shadow: Option<ShadowFilter>,
+    pub shadow: Option<WouldFilter>,
+    /// Only calls that passed because their connection only observes.
+    pub observed: Option<WouldFilter>,
 }
 
-/// Which calls that shadow policies matched.
+/// Which calls, by what would have been decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ShadowFilter {
+pub enum WouldFilter {
     /// Whatever would be decided.
     Any,
     /// Those about which this would be decided.
@@ -58,8 +60,25 @@ pub enum ShadowFilter {
 pub struct Would {
     /// What.
     pub decided: Decided,
+    /// The code of the refusal, or `approval_pending`, where it was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// By which policies.
     pub policies: Vec<String>,
+}
+
+impl WouldFilter {
+    /// Whether a number of the index will do: 0, or one more than that of what would be decided.
+    pub(super) const fn meets(self, number: u32) -> bool {
+        match self {
+            Self::Any => number != 0,
+            Self::Would(decided) => number == decided.number() + 1,
+        }
+    }
+
+    fn holds(self, would: Option<&Would>) -> bool {
+        self.meets(would.map_or(0, |would| would.decided.number() + 1))
+    }
 }
 
 impl Would {
@@ -68,6 +87,7 @@ impl Would {
         let policies = policies.filter_map(Value::as_str).map(ToOwned::to_owned);
         Some(Self {
             decided: Decided::from_word(json.get("decided")?.as_str()?)?,
+            reason: text(json, "reason"),
             policies: policies.collect(),
         })
     }
@@ -112,6 +132,8 @@ pub struct CallSummary {
     pub approval: Option<String>,
     /// What would have been decided with the shadow policies that matched, when it came.
     pub shadow: Option<Would>,
+    /// What would have become of it, when its connection only observed.
+    pub observed: Option<Would>,
     /// Masked values by data class.
     pub masked: BTreeMap<String, u64>,
     /// Milliseconds from receipt to the end.
@@ -250,11 +272,10 @@ impl Wanted {
             && filter.until.is_none_or(|until| call.at < until)
             && filter
                 .shadow
-                .is_none_or(|wanted| match (wanted, &call.shadow) {
-                    (_, None) => false,
-                    (ShadowFilter::Any, Some(_)) => true,
-                    (ShadowFilter::Would(decided), Some(would)) => would.decided == decided,
-                })
+                .is_none_or(|wanted| wanted.holds(call.shadow.as_ref()))
+            && filter
+                .observed
+                .is_none_or(|wanted| wanted.holds(call.observed.as_ref()))
             && (!filter.unknown || call.reason.as_deref() == Some("not_found"))
     }
 }
@@ -400,6 +421,7 @@ pub(super) fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
         status: None,
         approval: None,
         shadow: fields.get("shadow").and_then(Would::read),
+        observed: fields.get("observed").and_then(Would::read),
         masked: BTreeMap::new(),
         total_ms: None,
         tried: None,
