@@ -22,10 +22,10 @@ use super::schema::{Checker, Kinds, project};
 use super::{Call, CallId, Facts};
 
 /// JSON values inside each other.
-const JSON_DEPTH_MAX: usize = 64;
+pub(super) const JSON_DEPTH_MAX: usize = 64;
 
 /// JSON values in one body.
-const JSON_VALUES_MAX: usize = 100_000;
+pub(super) const JSON_VALUES_MAX: usize = 100_000;
 
 /// Request headers that are forwarded though a function does not declare them. They are about the
 /// exchange, not input; the list is part of `docs/input-mapping.md`.

@@ -18,6 +18,7 @@ mod plan;
 mod request;
 mod schema;
 pub mod shape;
+mod suggest;
 mod template;
 
 use std::fmt;
@@ -44,6 +45,7 @@ pub use observe::{Seen, SeenFault, UNDECLARED};
 pub use plan::{BODY_BYTES_MAX, BodyPlan};
 pub use request::{HttpCall, HttpHead, RequestBody};
 pub use shape::Shape;
+pub use suggest::{SeenBody, SeenFunctions, SeenRequest, SuggestedDocument};
 
 /// Longest connection or function name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;

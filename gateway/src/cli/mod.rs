@@ -22,6 +22,7 @@ mod shadow;
 mod simulate;
 mod sinks;
 mod span;
+mod suggest;
 mod witness;
 
 use std::path::PathBuf;
@@ -72,6 +73,9 @@ enum Command {
     /// Explain and test policies.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Find functions that nobody declared.
+    #[command(subcommand)]
+    Functions(suggest::Command),
     /// Show recorded calls.
     #[command(subcommand)]
     Calls(calls::Command),
@@ -136,6 +140,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Policy(command) => block_on(policy::run(&config, &command)),
+        Command::Functions(command) => block_on(suggest::functions(&config, &command)),
         Command::Calls(command) => block_on(calls::run(&config, &command)),
         Command::Audit(command) => block_on(audit::run(&config, &command)),
         Command::Approvals(command) => block_on(approvals::run(&config, &command)),
@@ -176,6 +181,12 @@ fn complain(error: &anyhow::Error) {
         }
     }
     eprintln!("callgate: {text}");
+}
+
+/// One line beside the output, to standard error.
+#[expect(clippy::print_stderr, reason = "the command line's own output")]
+fn remark(text: &str) {
+    eprintln!("{text}");
 }
 
 /// Load the config, or fail with every fault, a line each.

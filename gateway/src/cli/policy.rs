@@ -25,6 +25,9 @@ pub(super) enum Command {
     Simulate(super::simulate::Args),
     /// What shadow policies would have made of recorded calls.
     Shadow(super::shadow::Args),
+    /// Write first policies out of calls that passed on connections that only observe, and that no policy
+    /// permits.
+    Suggest(super::suggest::PolicyArgs),
     /// Run cases (YAML): who calls what with which input, and what must come out.
     Test {
         /// The case files.
@@ -36,6 +39,7 @@ pub(super) enum Command {
 pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<ExitCode> {
     let loaded = || load(config).and_then(|loaded| snapshot(&loaded));
     match command {
+        Command::Suggest(args) => super::suggest::policies(config, args).await,
         Command::Shadow(args) => super::shadow::run(config, args).await,
         Command::Simulate(args) => super::simulate::run(config, args).await,
         Command::Schema => {

@@ -13,11 +13,14 @@ use super::check::snapshot;
 use super::list::Output;
 use super::{calls, list, print, span};
 use crate::approval::terminal_safe;
-use crate::call::Facts;
+use crate::call::{Facts, FunctionId};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config;
-use crate::policy::{Decision, Policies, Recorded};
-use crate::record::{CallIndex, Decided, Judged, JudgedContent, Opener, Reading, SealedDecision};
+use crate::pipeline::Snapshot;
+use crate::policy::{Decision, Recorded};
+use crate::record::{
+    CallIndex, Decided, Judged, JudgedContent, Opener, Reading, SealedDecision, TriedBody, Would,
+};
 
 /// Exit code when some call would be decided differently.
 const CHANGED: u8 = 2;
@@ -89,26 +92,29 @@ impl Report {
         self.changes.values().map(|(count, _)| count).sum()
     }
 
-    fn take(&mut self, judged: &Judged, draft: &Policies, examples: usize) {
-        let decision = match judge(judged, draft) {
-            Ok(decision) => decision,
+    fn take(&mut self, judged: &Judged, draft: &Snapshot, examples: usize) {
+        let outcome = match judge(judged, draft) {
+            Ok(outcome) => outcome,
             Err(why) => {
                 *self.not_evaluated.entry(why).or_default() += 1;
                 return;
             }
         };
         self.evaluated += 1;
-        let to = word(&decision);
-        if to == judged.decided {
-            self.same += 1;
-            return;
-        }
+        let (to, now) = match &outcome {
+            Outcome::Decided(_, decision) if word(decision) == judged.decided => {
+                self.same += 1;
+                return;
+            }
+            Outcome::Decided(_, decision) => (word(decision).as_str(), policies(decision)),
+            Outcome::Refused(code) => (*code, Vec::new()),
+        };
         let change = Change {
             function: judged.function.clone(),
             from: judged.decided.as_str(),
-            to: to.as_str(),
+            to,
             then: judged.policies.clone(),
-            now: policies(&decision),
+            now,
         };
         let (count, calls) = self.changes.entry(change).or_default();
         *count += 1;
@@ -137,22 +143,57 @@ fn newest(calls: &mut Vec<(u64, String)>, most: usize) {
     calls.truncate(most);
 }
 
-fn judge(judged: &Judged, draft: &Policies) -> Result<Decision, String> {
+/// What becomes of a recorded call.
+pub(super) enum Outcome {
+    /// Policy decides.
+    Decided(FunctionId, Decision),
+    /// It is refused before policy is asked; the code.
+    Refused(&'static str),
+}
+
+/// What would become of a recorded call. One that passed unjudged, because its connection only
+/// observed, is read again by the functions that are declared in `draft`.
+pub(super) fn judge(judged: &Judged, draft: &Snapshot) -> Result<Outcome, String> {
     let content = judged
         .content
         .as_ref()
         .map_err(|why| why.as_str().to_owned())?;
-    let function = judged
+    let function: FunctionId = judged
         .function
         .parse()
         .map_err(|_| "its function has no good name".to_owned())?;
-    let recorded = Recorded {
-        principal: &content.principal,
-        input: &content.input,
-        facts: facts(content).ok_or("its source address does not read back")?,
+    let facts = facts(content).ok_or("its source address does not read back")?;
+    let principal = &content.principal;
+    let unjudged = judged.observed.as_ref().is_some_and(Would::is_unjudged);
+    if !unjudged {
+        let recorded = Recorded {
+            principal,
+            input: &content.input,
+            facts,
+        };
+        let decided = draft.policies.decide_recorded(&function, &recorded);
+        let decision = decided.map_err(|why| why.to_string())?;
+        return Ok(Outcome::Decided(function, decision));
+    }
+    let request = judged.request.as_ref();
+    let request = request.ok_or("its request does not read back")?;
+    let connection = draft.connections.get(function.connection());
+    let connection = connection.ok_or("its connection is not there any more")?;
+    let body = match &request.body {
+        TriedBody::Whole(bytes) => Some(bytes.clone().into()),
+        TriedBody::Unkept | TriedBody::Unrecorded => None,
     };
-    let decided = draft.decide_recorded(&function, &recorded);
-    decided.map_err(|why| why.to_string())
+    match connection.catalogue.reread(&request.head, body) {
+        // What was too long to be kept was too long to be judged, or streams now as it did then.
+        Err(fault) => Ok(Outcome::Refused(fault.code())),
+        Ok((function, input)) => {
+            let decided = draft
+                .policies
+                .decide_read(&function.id, principal, &input, &facts);
+            let decision = decided.map_err(|why| why.to_string())?;
+            Ok(Outcome::Decided(function.id.clone(), decision))
+        }
+    }
 }
 
 fn facts(content: &JudgedContent) -> Option<Facts> {
@@ -185,7 +226,7 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
     let begun = Instant::now();
     let report = simulate(
         &index,
-        &draft.policies,
+        &draft,
         (since, until),
         threads.max(1),
         args.examples,
@@ -205,7 +246,7 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
 
 fn simulate(
     index: &CallIndex,
-    draft: &Policies,
+    draft: &Snapshot,
     (since, until): (Timestamp, Timestamp),
     threads: usize,
     examples: usize,

@@ -20,6 +20,7 @@ mod request;
 mod rule;
 mod schema;
 mod starter;
+mod suggest;
 mod texts;
 mod value;
 
@@ -61,6 +62,7 @@ pub use rule::{
 };
 pub use schema::{ConnectionFacts, Vocabulary};
 pub use starter::starter;
+pub use suggest::{NotTaken, SeenCalls, SuggestedPolicies};
 pub use texts::PolicyTexts;
 
 /// Why a question could not be judged; the answer is no. Never holds a caller's value.

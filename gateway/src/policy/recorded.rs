@@ -48,13 +48,28 @@ impl Policies {
         recorded: &Recorded<'_>,
     ) -> Result<Decision, Unjudged> {
         let prepared = self.prepared(function).map_err(|_| Unjudged::Function)?;
-        let who = Who::read(recorded.principal, self)?;
         let none = serde_json::Map::new();
         let members = recorded.input.as_object().unwrap_or(&none);
         let members = record("input", members, &prepared.function.input);
         let input = Input {
             members: members.map_err(Unjudged::Input)?,
         };
+        self.decide_read(function, recorded.principal, &input, &recorded.facts)
+    }
+
+    /// The same of a call whose input was read by the present functions.
+    ///
+    /// # Errors
+    /// [`Unjudged`] when who called cannot be asked about under the present claims.
+    pub fn decide_read(
+        &self,
+        function: &FunctionId,
+        principal: &Json,
+        input: &Input,
+        facts: &Facts,
+    ) -> Result<Decision, Unjudged> {
+        let prepared = self.prepared(function).map_err(|_| Unjudged::Function)?;
+        let who = Who::read(principal, self)?;
         let request = Request {
             subject: Subject {
                 issuer: &who.issuer,
@@ -66,8 +81,8 @@ impl Policies {
                 actors: &who.actors,
             },
             function: &prepared.function,
-            input: &input,
-            facts: &recorded.facts,
+            input,
+            facts,
         };
         Ok(self.decide(&request, &BTreeSet::new()))
     }

@@ -9,6 +9,7 @@ mod joint;
 mod people;
 mod semantics;
 mod shadow;
+mod suggest;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};

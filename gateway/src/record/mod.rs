@@ -67,7 +67,7 @@ pub use trail::{
     CallIndex, CallSummary, Calls, Cursor, Decided, Disclose, Disclosed, Entry, Filter, Format,
     Formatter, Gathered, GatheredRecord, Judged, JudgedContent, Opener, PAGE_CALLS_MAX, Page,
     Progress, PutFile, Replayed, ReplayedPart, Report, SealedDecision, SharedIndex, Story, Trail,
-    Unopened, Verdict, VerifyOptions, Would, WouldFilter,
+    Tried, TriedBody, TriedRequest, Unopened, Verdict, VerifyOptions, Would, WouldFilter,
 };
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.

@@ -9,6 +9,7 @@
     reason = "this crate is nothing but tests: a failure may stop it, and its peers need sockets"
 )]
 
+mod adopt;
 mod callers_matrix;
 mod calls_approvals;
 mod calls_changes;

@@ -18,6 +18,7 @@ use super::index::leaf_of;
 use super::replay::{Pieces, open_part};
 use super::saved;
 use super::seen::Decided;
+use super::story::Would;
 use crate::call::CallId;
 use crate::clock::Timestamp;
 
@@ -49,6 +50,48 @@ pub struct Judged {
     pub policies: Vec<String>,
     /// What was judged, or why it cannot be had.
     pub content: Result<JudgedContent, Unopened>,
+    /// What would have become of it, when its connection only observed.
+    pub observed: Option<Would>,
+    /// The request itself, of a call that passed without input that could be judged.
+    pub request: Option<TriedRequest>,
+}
+
+/// A request that no declared function was called by, or that passed because its connection only
+/// observed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tried {
+    /// Index of the record.
+    pub index: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// The function; `None` when the call was refused because there is none.
+    pub function: Option<String>,
+    /// The connection.
+    pub connection: String,
+    /// What would have become of it; `None` when it was refused.
+    pub observed: Option<Would>,
+    /// The request, or why it cannot be had.
+    pub request: Result<TriedRequest, Unopened>,
+}
+
+/// The request, as far as it was kept.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TriedRequest {
+    /// Method, target and headers, as they were sent up. Of a call that was refused, without headers.
+    pub head: Value,
+    /// The body.
+    pub body: TriedBody,
+}
+
+/// A body, as far as it was kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TriedBody {
+    /// All of it; there was none when it is empty.
+    Whole(Vec<u8>),
+    /// It streamed, or was longer than what is kept.
+    Unkept,
+    /// The call was refused before it was read.
+    Unrecorded,
 }
 
 /// What policy saw.
@@ -111,7 +154,7 @@ impl CallIndex {
         let mut going = true;
         let mut each = |_: Position, frame: &Frame<'_>| {
             if let (Kind::Sealed, Some(head)) = (frame.kind, SealedHead::parse(frame.payload))
-                && matches!(head.part, Part::Key | Part::Context)
+                && matches!(head.part, Part::Key | Part::Context | Part::Request)
             {
                 pieces.push(((head.part, head.piece), head.id, frame.payload.to_vec()));
             }
@@ -173,10 +216,15 @@ impl CallIndex {
             _ => return None,
         };
         let id = text("content_id").and_then(unhex).unwrap_or(sealed.call);
-        let content = match self.sealed_context(id, sealed, opener) {
+        let observed = fields.get("observed").and_then(Would::read);
+        let opened = self.opened(id, sealed, opener);
+        let content = match opened.as_ref().and_then(Opened::context) {
             None => Err(Unopened::Key),
             Some(content) => judged_content(&fields, &content).ok_or(Unopened::NotKept),
         };
+        let unjudged = observed.as_ref().is_some_and(Would::is_unjudged);
+        let opened = opened.filter(|_| unjudged);
+        let request = opened.and_then(|opened| opened.tried(&fields));
         Some(Judged {
             call: CallId::from_bytes(sealed.call),
             index: fields.get("seq").and_then(Value::as_u64)?,
@@ -185,15 +233,41 @@ impl CallIndex {
             decided,
             policies,
             content,
+            observed,
+            request,
         })
     }
 
-    fn sealed_context(
-        &self,
-        id: ContentId,
-        sealed: &SealedDecision,
-        opener: &Opener,
-    ) -> Option<Value> {
+    /// Open a record; `None` when it is of no call that passed because its connection only observed, and of
+    /// none that was refused because nobody declared it.
+    pub fn open_tried(&self, sealed: &SealedDecision, opener: &Opener) -> Option<Tried> {
+        let fields: Value = serde_json::from_slice(&sealed.leaf).ok()?;
+        let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        let observed = fields.get("observed").and_then(Would::read);
+        let function = text("function").map(ToOwned::to_owned);
+        let connection = match (text("kind")?, &observed, &function) {
+            ("call.begin", Some(_), Some(function)) => function.split_once('/')?.0.to_owned(),
+            ("call.deny", None, None) if text("reason") == Some("not_found") => {
+                text("connection")?.to_owned()
+            }
+            _ => return None,
+        };
+        let id = text("content_id").and_then(unhex).unwrap_or(sealed.call);
+        let request = self
+            .opened(id, sealed, opener)
+            .ok_or(Unopened::Key)
+            .and_then(|opened| opened.tried(&fields).ok_or(Unopened::NotKept));
+        Some(Tried {
+            index: fields.get("seq").and_then(Value::as_u64)?,
+            at: nanos_from_text(text("t")?)?,
+            function,
+            connection,
+            observed,
+            request,
+        })
+    }
+
+    fn opened(&self, id: ContentId, sealed: &SealedDecision, opener: &Opener) -> Option<Opened> {
         let own = sealed.pieces.iter().filter(|(_, of, _)| *of == id);
         let pieces: Pieces = own
             .map(|(place, _, payload)| (*place, payload.clone()))
@@ -208,7 +282,43 @@ impl CallIndex {
             known.entry(reference).or_insert_with(find).clone()
         };
         let key = ContentKey::derive(id, reference, salt, &subject?.key).ok()?;
-        serde_json::from_slice(&open_part(&key, &pieces, Part::Context)?).ok()
+        Some(Opened { key, pieces })
+    }
+}
+
+/// A record's sealed pieces, and the key to them.
+struct Opened {
+    key: ContentKey,
+    pieces: Pieces,
+}
+
+impl Opened {
+    fn context(&self) -> Option<Value> {
+        serde_json::from_slice(&open_part(&self.key, &self.pieces, Part::Context)?).ok()
+    }
+
+    fn tried(&self, fields: &Value) -> Option<TriedRequest> {
+        let context = self.context()?;
+        if let Some(refused) = context.get("content") {
+            return Some(TriedRequest {
+                head: refused.clone(),
+                body: TriedBody::Unrecorded,
+            });
+        }
+        let told = fields.get("request")?;
+        let number = |name: &str| told.get(name).and_then(Value::as_u64);
+        let body = match (told.get("body"), number("bytes"), number("captured")) {
+            (None, ..) | (Some(_), _, Some(_)) => TriedBody::Unkept,
+            (Some(_), None | Some(0), None) => TriedBody::Whole(Vec::new()),
+            (Some(_), Some(_), None) => {
+                let bytes = open_part(&self.key, &self.pieces, Part::Request);
+                bytes.map_or(TriedBody::Unkept, TriedBody::Whole)
+            }
+        };
+        Some(TriedRequest {
+            head: context.get("request")?.clone(),
+            body,
+        })
     }
 }
 

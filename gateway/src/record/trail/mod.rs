@@ -41,7 +41,9 @@ use crate::disk::{Disk, Kind as FileKind};
 pub use formats::{Format, Formatter};
 pub use gather::{Disclose, Disclosed, Gathered, GatheredRecord};
 pub use index::{CallIndex, SharedIndex};
-pub use judged::{Judged, JudgedContent, Opener, SealedDecision, Unopened};
+pub use judged::{
+    Judged, JudgedContent, Opener, SealedDecision, Tried, TriedBody, TriedRequest, Unopened,
+};
 pub use page::{Cursor, PAGE_CALLS_MAX, Page};
 pub use prove::PutFile;
 pub(super) use replay::member;

@@ -82,7 +82,14 @@ impl WouldFilter {
 }
 
 impl Would {
-    fn read(json: &Value) -> Option<Self> {
+    /// Whether it would have been refused before any policy was asked.
+    pub fn is_unjudged(&self) -> bool {
+        let judged = ["denied", "approval_pending"];
+        let reason = self.reason.as_deref();
+        reason.is_some_and(|reason| !judged.contains(&reason))
+    }
+
+    pub(super) fn read(json: &Value) -> Option<Self> {
         let policies = json.get("policies")?.as_array()?.iter();
         let policies = policies.filter_map(Value::as_str).map(ToOwned::to_owned);
         Some(Self {

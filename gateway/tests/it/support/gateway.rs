@@ -359,6 +359,11 @@ impl Gateway {
         self.try_command(&["reload"], &[])
     }
 
+    /// Write another config and other policies, for somebody to reload.
+    pub(crate) fn rewritten(&self, change: impl FnOnce(Setup) -> Setup) {
+        self.rewrite(change);
+    }
+
     fn rewrite(&self, change: impl FnOnce(Setup) -> Setup) {
         let mut setup = self.setup.lock().expect("the setup");
         *setup = change(setup.clone());
