@@ -475,6 +475,7 @@ impl Gate {
             "NOT executed: policy does not allow this call",
         )
         .operator(operator)
+        .recorded()
     }
 
     /// What the caller of an approval that cannot be executed now is told.

@@ -137,6 +137,8 @@ pub struct Refusal {
     pub approval: Option<ApprovalNotice>,
     /// For the operator's log; may name policies and hosts.
     pub operator: Option<String>,
+    /// Whether whoever refused has put it on the record, with more than the refusal itself tells.
+    pub recorded: bool,
 }
 
 impl Refusal {
@@ -149,7 +151,15 @@ impl Refusal {
             retry_after: None,
             approval: None,
             operator: None,
+            recorded: false,
         }
+    }
+
+    /// The same, which stands on the record already.
+    #[must_use]
+    pub const fn recorded(mut self) -> Self {
+        self.recorded = true;
+        self
     }
 
     /// The same with another answer to "was it executed".

@@ -449,11 +449,11 @@ impl Pipeline {
         Ok((credential, extra))
     }
 
-    /// A refusal of a verified caller is on the record, as far as no other step put it there: policy's
-    /// own and unknown functions are, and a call that waits is not refused.
+    /// A refusal of a verified caller is on the record, unless whoever refused put it there. A call that
+    /// waits is not refused.
     fn note(&self, way: &Way, refused: &Refused) {
         let code = refused.refusal.code;
-        let elsewhere = matches!(code, Code::Denied | Code::NotFound | Code::ApprovalPending);
+        let elsewhere = refused.refusal.recorded || code == Code::ApprovalPending;
         let (Some(who), None, false) = (&way.who, &refused.receipt, elsewhere) else {
             return;
         };

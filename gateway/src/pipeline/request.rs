@@ -155,14 +155,15 @@ pub(super) async fn decode(
     let found = connection
         .catalogue
         .find(&arrival.method, &target, &headers);
-    if matches!(found, Found::Unknown { .. }) {
-        parts
-            .record
-            .note_lazily(unknown_function(id, who, connection, &arrival, &target));
-    }
-    let plan = found
-        .body_plan(&headers, arrival.length)
-        .map_err(|fault| refused(&fault))?;
+    let plan = match found.body_plan(&headers, arrival.length) {
+        Ok(plan) => plan,
+        Err(fault) if matches!(found, Found::Unknown { .. }) => {
+            let event = unknown_function(id, who, connection, &arrival, &target);
+            parts.record.note_lazily(event);
+            return Err(refused(&fault).recorded());
+        }
+        Err(fault) => return Err(refused(&fault)),
+    };
     let guards: Vec<_> = found
         .functions()
         .filter_map(|function| connection.upstream.mask(function)?.requests())

@@ -34,6 +34,7 @@ pub(super) fn start() -> World {
         "post": { "method": "POST", "path": "/{case}", "body": { "schema": {
             "type": "object", "properties": { "amount": { "type": "integer" } },
         } } },
+        "put": { "method": "PUT", "path": "/{case}", "body": { "stream": true } },
     } });
     let gateway = Setup::new()
         .policy(POLICIES)
@@ -259,6 +260,23 @@ fn who_asks_for_an_asynchronous_answer_gets_202_and_runs_it_later() {
         (seen.len(), seen[0].body.as_slice()),
         (1, &br#"{"amount":1}"#[..])
     );
+}
+
+#[test]
+fn a_streamed_call_that_would_need_approval_is_refused_and_the_refusal_is_on_record() {
+    let world = world();
+    let token = staff("stella");
+    let answer = world
+        .gateway
+        .send("PUT", "/brief/streamed", &token, &[], b"what streams");
+    told(&answer, 403, "denied", "no");
+    assert!(answer.text().contains("cannot wait"), "{}", answer.text());
+    let call = answer.header("callgate-call").expect("a call");
+    let denied = eventually("the refusal on record", || {
+        world.gateway.leaf("call.deny", call)
+    });
+    assert_eq!(denied["function"], "brief/put", "{denied}");
+    assert_eq!(world.double.hits("/streamed"), 0);
 }
 
 #[test]

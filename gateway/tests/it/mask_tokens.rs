@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::support::function::Double;
-use super::support::gateway::{Gateway, Setup, Shared, caller, person};
+use super::support::gateway::{Gateway, Setup, Shared, caller, eventually, person};
 use super::support::raw::Answer;
 
 const MAIL: &str = "bob.o-neil@customers.example";
@@ -176,6 +176,11 @@ fn a_token_is_worth_nothing_to_another_caller_or_function_or_when_changed() {
     // Of a function that policy does not give addresses to.
     let answer = world.gateway.post("/crm/note", &ann, &json!({ "a": mail }));
     refused(&answer, 403, "denied", "may not be given the value");
+    let call = answer.header("callgate-call").expect("a call").to_owned();
+    let denied = eventually("the refusal on record", || {
+        world.gateway.leaf("call.deny", &call)
+    });
+    assert_eq!(denied["reason"], "denied", "{denied}");
     let name = json!({ mail.as_str(): 1 });
     let answer = world.gateway.post("/mailer/unnamed", &ann, &name);
     refused(&answer, 422, code, "none is taken back");
