@@ -29,6 +29,8 @@ pub use refusal::{ApprovalNotice, Code, Executed, Refusal};
 
 use asked::Asked;
 use shown::{input_json, judged, summary};
+pub use told::failed as approval_failed;
+
 use told::{RETRY_AFTER, ask_refused, failed, not_executable, unknown};
 
 use crate::approval::{self, ApprovalId, Approvals, Execution, Question, State, TakeError, Ticket};

@@ -54,7 +54,8 @@ pub(super) fn unknown() -> Refusal {
     Refusal::new(Code::NotFound, "no such approval of this caller")
 }
 
-pub(super) fn failed(error: &approval::Error) -> Refusal {
+/// Why nothing can be done about an approval, as its caller is told.
+pub fn failed(error: &approval::Error) -> Refusal {
     match error {
         approval::Error::Unknown(_) => unknown(),
         approval::Error::Closed { state, .. } => not_executable(*state),

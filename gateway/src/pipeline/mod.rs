@@ -28,7 +28,9 @@ pub use snapshot::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 use crate::approval::{ApprovalId, Approvals};
 use crate::call::{Call, CallId, Facts, FunctionId, HttpCall};
 use crate::clock::SharedClock;
-use crate::gate::{Admitted, Code, Gate, Observing, Permitted, Refusal, Stance, Terrain};
+use crate::gate::{
+    Admitted, Code, Gate, Observing, Permitted, Refusal, Stance, Terrain, approval_failed,
+};
 use crate::identity::assertion::{Signer, Statement};
 use crate::identity::{Principal, Revocations};
 use crate::mask::Summary;
@@ -365,7 +367,7 @@ impl Pipeline {
             .approvals
             .show(approval)
             .await
-            .map_err(|_| no_such())?;
+            .map_err(|error| approval_failed(&error))?;
         view.head.function.parse().map_err(|_| no_such())
     }
 
