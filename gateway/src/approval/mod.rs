@@ -33,6 +33,7 @@ mod end;
 mod figures;
 mod grant;
 mod id;
+mod members;
 mod open;
 mod pattern;
 mod run;

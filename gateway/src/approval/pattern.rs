@@ -1,20 +1,16 @@
-//! Which later calls a grant is for: the typed input of the call that was approved, member by member,
-//! with those members named that may be otherwise.
+//! Which later calls a grant is for: all that the approved call sends ([`super::members`]), with those
+//! members named that may be otherwise.
 //!
-//! Everything that is not named must be equal, also what is not there. What policy cannot see (a body
-//! without a declared shape) must be the same to the byte.
+//! Everything that is not named must be equal, also what is not there, and also what policy does not see.
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::seal::hex;
+use super::members::{Members, members};
 use super::terminal_safe;
 
-/// Most members of a pattern.
-const MEMBERS_MAX: usize = 1_000;
 /// Digits behind the point that two numbers are compared with: those of Cedar's `decimal`.
 const FRACTION: u32 = 4;
 
@@ -36,19 +32,16 @@ pub(super) struct Pattern {
     members: BTreeMap<String, May>,
     /// Pointers of members that may be anything, with all that is below them, or missing.
     any: Vec<String>,
-    /// SHA-256 of the body, where no typed input stands for it.
-    body: Option<String>,
 }
 
 /// Why a pattern cannot be made.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PatternError {
-    /// The call was not kept in a form that can be compared.
-    #[error("this call's arguments cannot be compared with those of later calls")]
+    /// Values came as tokens, or it has more members than are compared.
+    #[error(
+        "this call cannot be compared with later ones: it has values that came as tokens, or too many arguments"
+    )]
     Opaque,
-    /// Too many members.
-    #[error("the call has more than {MEMBERS_MAX} arguments")]
-    TooMany,
     /// No such member, or two of that name.
     #[error("`{0}` is not one of the call's arguments (or stands for two of them); they are: {1}")]
     NotAMember(String, String),
@@ -70,11 +63,7 @@ impl Pattern {
         any: &[String],
         at_most: &BTreeMap<String, String>,
     ) -> Result<Self, PatternError> {
-        let input = summary.get("input").ok_or(PatternError::Opaque)?;
-        let flat = flat(input);
-        if flat.len() > MEMBERS_MAX {
-            return Err(PatternError::TooMany);
-        }
+        let flat = members(summary).ok_or(PatternError::Opaque)?;
         let mut members: BTreeMap<String, May> = flat
             .iter()
             .map(|(pointer, value)| (pointer.clone(), May::Be(value.clone())))
@@ -92,32 +81,29 @@ impl Pattern {
             if self::number(bound).is_none_or(|bound| bound < number) {
                 return Err(PatternError::BadBound(terminal_safe(name), is.to_owned()));
             }
-            members.insert(at, May::BeAtMost(bound.clone()));
+            // In the form of this call's: a number, or a text that is one.
+            let bound = match is.starts_with('"') {
+                true => format!("\"{bound}\""),
+                false => bound.clone(),
+            };
+            members.insert(at, May::BeAtMost(bound));
         }
         let any = any
             .iter()
             .map(|name| pointer(name, false))
             .collect::<Result<Vec<_>, _>>()?;
         members.retain(|pointer, _| !below_any(&any, pointer));
-        Ok(Self {
-            members,
-            any,
-            body: body(summary),
-        })
+        Ok(Self { members, any })
     }
 
     /// Whether a call is one of those.
     pub(super) fn covers(&self, summary: &Value) -> bool {
-        let Some(input) = summary.get("input") else {
+        let Some(flat) = members(summary) else {
             return false;
         };
-        let flat = flat(input);
-        self.body == body(summary)
-            && flat.len() <= MEMBERS_MAX
-            && self
-                .members
-                .keys()
-                .all(|pointer| flat.contains_key(pointer))
+        self.members
+            .keys()
+            .all(|pointer| flat.contains_key(pointer))
             && flat.iter().all(|(pointer, value)| {
                 below_any(&self.any, pointer)
                     || self
@@ -135,16 +121,14 @@ impl Pattern {
             .map(|(pointer, may)| match may {
                 May::Be(value) => format!("{} is {}", named(pointer), terminal_safe(value)),
                 May::BeAtMost(bound) => {
+                    let bound = bound.trim_matches('"');
                     format!("{} is at most {}", named(pointer), terminal_safe(bound))
                 }
             })
             .collect();
         let anything = |pointer: &String| format!("{} is anything, or missing", named(pointer));
         lines.extend(self.any.iter().map(anything));
-        lines.push(match &self.body {
-            Some(_) => "nothing else, and the same body to the byte".to_owned(),
-            None => "nothing else".to_owned(),
-        });
+        lines.push("nothing else".to_owned());
         lines
     }
 }
@@ -153,50 +137,15 @@ impl May {
     fn cover(&self, value: &str) -> bool {
         match self {
             Self::Be(same) => same == value,
-            Self::BeAtMost(bound) => match (number(bound), number(value)) {
-                (Some(bound), Some(value)) => (0..=bound).contains(&value),
-                (_, _) => false,
-            },
-        }
-    }
-}
-
-/// The digest of a body that no member of the typed input stands for.
-fn body(summary: &Value) -> Option<String> {
-    let typed = summary.get("input").and_then(|input| input.get("body"));
-    let body = summary.get("body").filter(|body| !body.is_null())?;
-    if typed.is_some() {
-        return None;
-    }
-    let digest = digest::digest(&digest::SHA256, body.to_string().as_bytes());
-    Some(hex(digest.as_ref()))
-}
-
-/// Every member that holds a value, by its JSON pointer, as JSON; a list stands as a whole.
-fn flat(input: &Value) -> BTreeMap<String, String> {
-    fn walk(at: &str, value: &Value, all: &mut BTreeMap<String, String>) {
-        match value {
-            Value::Object(members) if !members.is_empty() => {
-                for (name, member) in members {
-                    let name = name.replace('~', "~0").replace('/', "~1");
-                    walk(&format!("{at}/{name}"), member, all);
+            Self::BeAtMost(bound) => {
+                let alike = bound.starts_with('"') == value.starts_with('"');
+                match (number(bound), number(value)) {
+                    (Some(bound), Some(value)) => alike && (0..=bound).contains(&value),
+                    (_, _) => false,
                 }
             }
-            // No arguments at all.
-            Value::Object(_) if at.is_empty() => {}
-            Value::Object(_)
-            | Value::Array(_)
-            | Value::String(_)
-            | Value::Number(_)
-            | Value::Bool(_)
-            | Value::Null => {
-                all.insert(at.to_owned(), value.to_string());
-            }
         }
     }
-    let mut all = BTreeMap::new();
-    walk("", input, &mut all);
-    all
 }
 
 fn below_any(any: &[String], pointer: &str) -> bool {
@@ -214,7 +163,7 @@ fn named(pointer: &str) -> String {
 }
 
 /// The one member (or, unless `whole`, what is over members) that approvers see under this name.
-fn pointer(flat: &BTreeMap<String, String>, name: &str, whole: bool) -> Option<String> {
+fn pointer(flat: &Members, name: &str, whole: bool) -> Option<String> {
     let mut found = None;
     for member in flat.keys() {
         let ends = member.match_indices('/').map(|(at, _)| at).skip(1);
@@ -272,8 +221,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// A call whose input is all typed and all that it sends.
     fn call(input: &Value) -> Value {
-        json!({ "request": { "method": "POST" }, "body": { "text": "{}" }, "input": input })
+        let body = input
+            .get("body")
+            .map(|body| json!({ "text": body.to_string() }));
+        sent("/x", &[], body, input)
+    }
+
+    fn sent(target: &str, headers: &[(&str, &str)], body: Option<Value>, input: &Value) -> Value {
+        json!({ "request": { "method": "POST", "target": target, "headers": headers },
+            "body": body, "input": input })
     }
 
     fn refund(amount: impl Into<Value>, note: &str) -> Value {
@@ -357,13 +315,108 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_a_declared_shape_must_be_the_same() {
-        let with =
-            |text: &str| json!({ "body": { "text": text }, "input": { "path": { "id": 1 } } });
-        let pattern = Pattern::of(&with("a"), &names(&["path"]), &BTreeMap::new()).unwrap();
-        assert!(pattern.covers(&with("a")));
-        assert!(!pattern.covers(&with("b")));
-        assert!(!pattern.covers(&json!({ "body": null, "input": { "path": { "id": 1 } } })));
+    fn a_number_is_no_text_and_a_text_no_number() {
+        let of =
+            |amount: Value| Pattern::of(&refund(amount, ""), &[], &bound("body.amount", "100"));
+        assert!(!of(json!(10)).unwrap().covers(&refund("5", "")));
+        assert!(!of(json!("10")).unwrap().covers(&refund(5, "")));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_must_be_the_same() {
+        let typed = json!({ "path": { "id": 1 } });
+        let with = |text: &str| sent("/x", &[], Some(json!({ "text": text })), &typed);
+        let pattern = Pattern::of(&with("[1]"), &names(&["path"]), &BTreeMap::new()).unwrap();
+        assert!(pattern.covers(&with("[1]")));
+        for other in ["[2]", "[1] ", "{}", ""] {
+            assert!(!pattern.covers(&with(other)), "{other}");
+        }
+        assert!(!pattern.covers(&sent("/x", &[], None, &typed)));
+        let raw = |hex: &str| sent("/x", &[], Some(json!({ "hex": hex })), &typed);
+        let pattern = Pattern::of(&raw("ff00"), &[], &BTreeMap::new()).unwrap();
+        assert!(pattern.covers(&raw("ff00")) && !pattern.covers(&raw("ff01")));
+    }
+
+    /// What a function takes without declaring it is no part of the typed input, and goes up.
+    #[test]
+    fn what_policy_does_not_see_must_be_the_same_too() {
+        let input = json!({ "query": { "limit": 5 }, "body": { "amount": 10 } });
+        let with = |target: &str, headers: &[(&str, &str)], body: &str| {
+            sent(target, headers, Some(json!({ "text": body })), &input)
+        };
+        let (target, headers) = (
+            "/x?limit=5&to=a",
+            [("x-force", "no"), ("user-agent", "one")],
+        );
+        let body = r#"{"amount":10,"rest":{"to":["a","b"]},"n":1e2}"#;
+        let first = with(target, &headers, body);
+        let wide = Pattern::of(
+            &first,
+            &names(&["query.limit"]),
+            &bound("body.amount", "50"),
+        )
+        .unwrap();
+        assert!(wide.covers(&with(
+            target,
+            &[("user-agent", "two"), ("x-force", "no")],
+            body
+        )));
+        let spaced = r#" { "n": 1e2, "rest": {"to":["a","b"]}, "amount": 49 }"#;
+        assert!(wide.covers(&with(target, &headers, spaced)));
+        for other in [
+            r#"{"amount":10,"rest":{"to":["a","c"]},"n":1e2}"#,
+            r#"{"amount":10,"rest":{"to":["b","a"]},"n":1e2}"#,
+            r#"{"amount":10,"rest":{"to":["a","b"]},"n":100}"#,
+            r#"{"amount":10,"rest":{"to":["a","b"]},"n":1e2,"m":null}"#,
+            r#"{"amount":10,"amount":99,"rest":{"to":["a","b"]},"n":1e2}"#,
+            r#"{"amount":10,"rest":{"to":["a","b"],"to":["a","b"]},"n":1e2}"#,
+            r#"{"amount":10,"n":1e2}"#,
+        ] {
+            assert!(!wide.covers(&with(target, &headers, other)), "{other}");
+        }
+        for other in [
+            "/x?limit=5",
+            "/x?limit=5&to=b",
+            "/x?limit=5&to=a&to=a",
+            "/x?to=a&limit=5&more",
+        ] {
+            assert!(!wide.covers(&with(other, &headers, body)), "{other}");
+        }
+        let others: [&[(&str, &str)]; 4] = [
+            &[],
+            &[("x-force", "yes")],
+            &[("x-force", "no"), ("x-force", "no")],
+            &[("x-force", "no"), ("cookie", "a=b")],
+        ];
+        for other in others {
+            assert!(!wide.covers(&with(target, other, body)), "{other:?}");
+        }
+    }
+
+    /// A marker stands for any value of its class: two that look alike need not be.
+    #[test]
+    fn a_call_with_values_that_are_not_shown_is_in_no_grant() {
+        let plain = refund(10, "broken");
+        let mut hidden = plain.clone();
+        hidden["veiled"] = json!(true);
+        let none = BTreeMap::new;
+        assert_eq!(
+            Pattern::of(&hidden, &[], &none()),
+            Err(PatternError::Opaque)
+        );
+        assert!(!Pattern::of(&plain, &[], &none()).unwrap().covers(&hidden));
+    }
+
+    #[test]
+    fn what_is_deep_is_compared_as_a_whole_and_takes_no_stack() {
+        let deep = |n: usize, leaf: &str| {
+            let text = format!("{}{leaf}{}", r#"{"a":"#.repeat(n), "}".repeat(n));
+            sent("/x", &[], Some(json!({ "text": text })), &json!({}))
+        };
+        let pattern = Pattern::of(&deep(100, "1"), &[], &BTreeMap::new()).unwrap();
+        assert!(pattern.covers(&deep(100, "1")));
+        assert!(!pattern.covers(&deep(100, "2")) && !pattern.covers(&deep(101, "1")));
+        let _ = Pattern::of(&deep(100_000, "1"), &[], &BTreeMap::new());
     }
 
     #[test]

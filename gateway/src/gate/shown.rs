@@ -16,6 +16,7 @@ pub(super) fn summary<C: Call>(call: &C) -> serde_json::Value {
     let mut summary = serde_json::json!({ "request": content.head, "body": body, "input": input_json(call.input()) });
     if !call.veil().is_empty() {
         veiled(call.veil(), &mut summary);
+        summary["veiled"] = true.into();
     }
     summary
 }

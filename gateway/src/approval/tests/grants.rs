@@ -26,7 +26,9 @@ fn wide_terms() -> Terms {
 }
 
 fn refund(amount: u64, note: &str) -> Value {
-    json!({ "body": { "text": "{}" }, "input": { "body": { "amount": amount, "note": note } } })
+    let body = json!({ "amount": amount, "note": note });
+    json!({ "request": { "target": "/refunds", "headers": [] }, "body": { "text": body.to_string() },
+        "input": { "body": body } })
 }
 
 async fn asked(bench: &Bench, who: &Principal, call: Value, terms: &Terms) -> Ticket {
