@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::identity::{Principal, PrincipalKey};
 use crate::policy::Terms;
-use crate::store::{ApprovalRow, Edge, NewResult, Step, VoteRow};
+use crate::store::{ApprovalRow, Edge, GrantsOf, NewResult, Step, VoteRow};
 
 use super::open::as_new;
 use super::run::Execution;
@@ -176,7 +176,7 @@ impl Approvals {
     }
 
     /// Nothing was sent, and these people's votes must not count any more. If the others are not enough,
-    /// people are asked again.
+    /// people are asked again. Grants out of which these people voted here end.
     ///
     /// # Errors
     /// [`Error::Store`]: it is given back by a later sweep, votes as they were.
@@ -195,6 +195,14 @@ impl Approvals {
         );
         let opens = |row: &ApprovalRow, votes: &[VoteRow]| self.opens(row, votes);
         execution.held.on_drop = Some(Edge::GiveBack);
+        // A grant of theirs would vote again the moment the caller comes back.
+        let fallen = execution.voters.iter();
+        let fallen = fallen.filter(|voter| voters.contains(&voter.key));
+        for grant in fallen.filter_map(|voter| voter.grant.clone()) {
+            let by = "policy: its giver may not approve any more".to_owned();
+            let which = GrantsOf::One(grant);
+            self.inner.store.end_grants(which, by, self.now()).await?;
+        }
         let reopened = self
             .inner
             .store

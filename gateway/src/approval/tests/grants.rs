@@ -311,6 +311,23 @@ async fn whom_the_granter_acts_for_by_now_gets_nothing_from_the_grant() {
 }
 
 #[tokio::test]
+async fn a_grant_ends_when_its_giver_may_not_approve_any_more() {
+    let bench = Bench::new().await;
+    granted(&bench).await;
+    let ticket = asked(&bench, &caller(), refund(1, ""), &wide_terms()).await;
+    let execution = bench.approvals.take(&ticket.id, &caller(), "i1").await;
+    let fallen = [lead("lea").key().clone()];
+    let voided = bench.approvals.void(execution.unwrap(), &fallen).await;
+    assert!(matches!(voided.unwrap(), Voided::Reopened));
+    let again = asked(&bench, &caller(), refund(1, ""), &wide_terms()).await;
+    assert_eq!((again.state, again.joined), (State::Pending, true));
+    assert!(again.grants.is_empty());
+    let view = &bench.approvals.grants(false).await.unwrap()[0];
+    assert_eq!((view.used, view.stands), (1, false));
+    assert!(view.ended_by.as_ref().unwrap().starts_with("policy"));
+}
+
+#[tokio::test]
 async fn no_yes_is_widened_further_than_the_rule_offers() {
     let bench = Bench::new().await;
     let narrow = asked(&bench, &caller(), refund(1, ""), &lead_terms()).await;
