@@ -8,13 +8,14 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use wire::http::Target;
 
-use super::request::{Arrival, ArrivalBody, forwarded, refused, searched, taken, unmasked, whole};
+use super::request::{
+    Arrival, ArrivalBody, forwarded, refused, searched, searched_whole, taken, unmasked, whole,
+};
 use super::snapshot::{Connection, Snapshot};
 use super::tokens::{self, Undecoded};
 use crate::call::{BodyPlan, CallId, HttpCall, HttpHead, RequestBody, Seen, SeenFault};
 use crate::gate::{Refusal, Stance};
 use crate::identity::Principal;
-use crate::mask::SEARCHED_BODY_BYTES_MAX;
 
 /// A body of which the first bytes were read already.
 struct Rejoined {
@@ -83,13 +84,7 @@ pub(super) async fn see(
             mask?.requests()
         })
         .collect();
-    let tokens = snapshot.vault.is_some() && snapshot.policies.could_detokenise();
-    let plan = match plan {
-        BodyPlan::Stream if tokens || !guards.is_empty() => BodyPlan::Buffer {
-            bytes_max: SEARCHED_BODY_BYTES_MAX,
-        },
-        plan => plan,
-    };
+    let plan = searched_whole(plan, snapshot, !guards.is_empty());
     let (body, over) = body(plan, arrival.body).await?;
     if over {
         fault = fault.or_else(|| {

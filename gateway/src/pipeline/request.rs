@@ -168,14 +168,7 @@ pub(super) async fn decode(
         .functions()
         .filter_map(|function| connection.upstream.mask(function)?.requests())
         .collect();
-    // What is to be searched is read whole.
-    let tokens = snapshot.vault.is_some() && snapshot.policies.could_detokenise();
-    let plan = match plan {
-        BodyPlan::Stream if tokens || !guards.is_empty() => BodyPlan::Buffer {
-            bytes_max: SEARCHED_BODY_BYTES_MAX,
-        },
-        plan => plan,
-    };
+    let plan = searched_whole(plan, snapshot, !guards.is_empty());
     let body = match plan {
         BodyPlan::None => buffered(arrival.body, 0).await?,
         BodyPlan::Buffer { bytes_max } => buffered(arrival.body, bytes_max).await?,
@@ -209,6 +202,17 @@ pub(super) async fn decode(
         .decode(&found, head, body, id, facts)
         .map(|call| call.with_veil(veil))
         .map_err(|fault| refused(&fault))
+}
+
+/// What is to be searched is read whole: for what must not be sent, or for tokens that become values.
+pub(super) fn searched_whole(plan: BodyPlan, snapshot: &Snapshot, guarded: bool) -> BodyPlan {
+    let tokens = snapshot.vault.is_some() && snapshot.policies.could_detokenise();
+    match plan {
+        BodyPlan::Stream if tokens || guarded => BodyPlan::Buffer {
+            bytes_max: SEARCHED_BODY_BYTES_MAX,
+        },
+        plan @ (BodyPlan::Stream | BodyPlan::None | BodyPlan::Buffer { .. }) => plan,
+    }
 }
 
 /// No masked value is on its way to where the real one is.
