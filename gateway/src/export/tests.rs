@@ -351,6 +351,38 @@ async fn records_that_a_receiver_says_it_dropped_are_listed_and_not_sent_again()
 }
 
 #[tokio::test]
+async fn a_receiver_that_drops_everything_does_not_get_the_whole_log_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, recorder) = fresh(folder.path());
+    let records = calls(&recorder, 1).await;
+    let full = Kept {
+        parked: vec![
+            Parked {
+                first: 0,
+                last: 0,
+                count: 1,
+                at_s: 0,
+                why: "dropped".to_owned(),
+            };
+            PARKED_MAX
+        ],
+        log: Feed::new(recorder.clone(), &config.dir).unwrap().log_id(),
+        ..Kept::default()
+    };
+    full.write(&RealDisk, &config.dir, "peer").unwrap();
+    let peer = Peer::new(&[Does::Drop(1), Does::Drop(1), Does::Take]);
+    let mut worker = worker(&recorder, &config.dir, &peer, Begin::Oldest);
+    for _ in 0..2 {
+        let standing = worker.turn().await.standing;
+        assert_eq!(standing.behind, records, "nothing is passed over");
+        let trouble = standing.trouble.unwrap();
+        assert!(trouble.contains("is full"), "{trouble}");
+    }
+    turns(&mut worker, 5).await;
+    assert_eq!(peer.indexes(), (0..records).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_calls_event_is_whole_when_its_begin_was_read_before_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let (config, recorder) = fresh(folder.path());

@@ -115,6 +115,8 @@ impl Worker {
             instance: instance.to_owned(),
         };
         let (state, fresh) = begin(&opened, &feed, &origin, &place);
+        // A sink that takes nothing from the start on is late since then.
+        let (confirmed, place_now) = (state.confirmed_s, place.clock.now());
         let mut worker = Self {
             formatter: Formatter::new(opened.sink.format(), &origin.log),
             opened,
@@ -124,7 +126,7 @@ impl Worker {
             read: state.look_back.min(state.next),
             waiting: VecDeque::new(),
             waiting_back: state.look_back,
-            reached: None,
+            reached: Some(confirmed.map_or_else(|| place_now, Timestamp::from_secs)),
             state,
             unsaved: false,
             failures: 0,
@@ -133,7 +135,7 @@ impl Worker {
         };
         if fresh {
             // Kept before anything else happens: a sink that begins with the newest begins there once.
-            worker.keep();
+            worker.keep_now();
         }
         worker.place.board.put(worker.standing());
         worker
@@ -151,14 +153,14 @@ impl Worker {
                 self.attempts = 0;
                 if self.state.tell(None) {
                     tracing::info!(sink = self.name(), "the sink takes records again");
-                    self.keep();
+                    self.keep().await;
                 }
                 match step {
                     Step::More => Duration::ZERO,
                     Step::Done => EVERY,
                 }
             }
-            Err(failure) => self.put_off(&failure),
+            Err(failure) => self.put_off(&failure).await,
         };
         let standing = self.standing();
         if standing.alarm && !self.alarm {
@@ -175,7 +177,7 @@ impl Worker {
     }
 
     async fn step(&mut self) -> Result<Step, Failure> {
-        if self.unsaved && !self.keep() {
+        if self.unsaved && !self.keep().await {
             return Err(Failure::later("its cursor could not be stored"));
         }
         if self.waiting.is_empty() {
@@ -193,19 +195,21 @@ impl Worker {
             self.opened.sink.deliver(&self.origin, batch).await
         };
         match taken {
-            Ok(Taken::All) => self.confirmed(),
+            Ok(Taken::All) => self.confirmed().await,
             Ok(Taken::Without { count }) => {
-                self.park(count, "the receiver says that it dropped some of these");
-                self.confirmed();
+                let why = "the receiver says that it dropped some of these";
+                self.room(why)?;
+                self.park(count, why);
+                self.confirmed().await;
             }
-            Err(Failure::Refused(why)) => self.refused(&why)?,
+            Err(Failure::Refused(why)) => self.refused(&why).await?,
             Err(later) => return Err(later),
         }
         Ok(Step::More)
     }
 
     /// The first of what waits has arrived.
-    fn confirmed(&mut self) {
+    async fn confirmed(&mut self) {
         if let Some(batch) = self.waiting.pop_front() {
             self.state.next = self.state.next.max(batch.next);
             self.reached = Some(batch.newest);
@@ -217,11 +221,11 @@ impl Worker {
         };
         self.state.look_back = back.map_or(self.state.next, |back| back.min(self.state.next));
         self.state.confirmed_s = Some(self.place.clock.now().secs());
-        self.keep();
+        self.keep().await;
     }
 
     /// The first of what waits will never be taken as it is: in halves perhaps, and alone on the list.
-    fn refused(&mut self, why: &str) -> Result<(), Failure> {
+    async fn refused(&mut self, why: &str) -> Result<(), Failure> {
         let Some(batch) = self.waiting.pop_front() else {
             return Ok(());
         };
@@ -231,17 +235,21 @@ impl Worker {
             return Ok(());
         }
         self.waiting.push_front(batch);
-        if self.state.parked.len() >= PARKED_MAX {
-            return Err(Failure::Later {
-                why: format!(
-                    "{why}, and its list of refused records is full: nothing more is sent"
-                ),
-                after: None,
-            });
-        }
+        self.room(why)?;
         self.park(1, why);
-        self.confirmed();
+        self.confirmed().await;
         Ok(())
+    }
+
+    /// Whether something more can be listed; if not, it is not left out but tried again.
+    fn room(&self, why: &str) -> Result<(), Failure> {
+        if self.state.parked.len() < PARKED_MAX {
+            return Ok(());
+        }
+        Err(Failure::Later {
+            why: format!("its list of refused records is full, nothing more is sent: {why}"),
+            after: None,
+        })
     }
 
     /// Put the first of what waits on the list.
@@ -297,14 +305,14 @@ impl Worker {
         match read.map_err(|error| failed(&error))? {
             Ok(records) => Ok(self.lines(&records)),
             Err(oldest) => {
-                self.gone(oldest);
+                self.gone(oldest).await;
                 Ok(None)
             }
         }
     }
 
     /// The records before this one were taken away before the sink had them.
-    fn gone(&mut self, oldest: u64) {
+    async fn gone(&mut self, oldest: u64) {
         let next = self.state.next;
         if next < oldest {
             let why = "they were removed from the log before the sink had taken them";
@@ -313,7 +321,7 @@ impl Worker {
         }
         self.state.look_back = oldest;
         self.read = oldest;
-        self.keep();
+        self.keep().await;
     }
 
     fn lines(&mut self, records: &[Fed]) -> Option<Batch> {
@@ -347,7 +355,7 @@ impl Worker {
     }
 
     /// Note a failure; how long to wait.
-    fn put_off(&mut self, failure: &Failure) -> Duration {
+    async fn put_off(&mut self, failure: &Failure) -> Duration {
         self.failures += 1;
         self.attempts = self.attempts.saturating_add(1);
         let why = failure.to_string();
@@ -356,7 +364,7 @@ impl Worker {
                 sink = self.name(),
                 "a sink of the audit log takes nothing; calls go on, and it is tried again: {why}"
             );
-            self.keep();
+            self.keep().await;
         }
         let asked = match failure {
             Failure::Later { after, .. } => after.unwrap_or_default(),
@@ -365,12 +373,30 @@ impl Worker {
         pause(self.attempts).max(asked).min(PAUSE_MAX)
     }
 
-    /// Keep the state; whether that worked.
-    fn keep(&mut self) -> bool {
+    /// Keep the state, away from the threads that serve calls: a sync may take long, or hang. Whether that
+    /// worked.
+    async fn keep(&mut self) -> bool {
+        let (state, place) = (self.state.clone(), self.place.clone());
+        let name = self.opened.name.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            state.write(place.disk.as_ref(), &place.dir, &name)
+        });
+        let kept = writing
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        self.kept(kept)
+    }
+
+    /// The same at the start, when nothing is served yet.
+    fn keep_now(&mut self) -> bool {
         let place = &self.place;
         let kept = self
             .state
             .write(place.disk.as_ref(), &place.dir, &self.opened.name);
+        self.kept(kept)
+    }
+
+    fn kept(&mut self, kept: std::io::Result<()>) -> bool {
         self.unsaved = kept.is_err();
         if let Err(error) = kept {
             tracing::error!(sink = self.name(), %error, "a sink's cursor could not be stored: it gets nothing new until it can be");
