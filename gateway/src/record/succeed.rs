@@ -285,6 +285,9 @@ fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), Error> {
 
 /// The head file and the keys of the old log go first: a crash in between leaves what [`finish`] ends.
 fn put_in_place(config: &Config, old: &Path, disk: &dyn Disk) -> Result<(), Error> {
+    // Before the head file goes, which tells what the old log lacks: a power cut in between must not bring
+    // the old log back without it.
+    sync_around(config, disk)?;
     if let Some(path) = &config.head_file
         && files::stands(disk, path)?
     {

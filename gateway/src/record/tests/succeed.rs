@@ -183,6 +183,7 @@ async fn the_old_keys_go_when_the_new_log_and_its_name_are_on_stable_storage() {
         "the old one: {told:?}"
     );
     let forgotten = at("rename", &dir.path().join("elsewhere/outside.old"));
+    assert!(synced(dir.path(), aside, forgotten), "its name: {told:?}");
     assert!(
         synced(head_file.parent().unwrap(), forgotten, first_removed),
         "{told:?}"
