@@ -201,6 +201,10 @@ fn check(page: &mut Page, told: &Told) {
         "A bundle shows that its records are in the log. It does not show that there are no others: that is what \
          the whole log, and the heads that others hold, are for.",
     );
-    page.say("The signed head:");
-    page.block(&told.checkpoint);
+    page.say(
+        "What the head says; who signed it stands in the file `checkpoint`, and only a verifier with keys from \
+         elsewhere can tell whose signatures are good:",
+    );
+    let text = told.checkpoint.split("\n\n").next();
+    page.block(text.unwrap_or_default());
 }

@@ -8,7 +8,7 @@ use tlog::proof::InclusionProof;
 
 use super::make::{frames_path, key_path, proof_path, salt_path};
 use super::story::Fact;
-use super::{CHECKPOINT, Fault, Files, PAGE, POLICIES, page};
+use super::{BUNDLE_BYTES_MAX, CHECKPOINT, Fault, Files, PAGE, POLICIES, page};
 use crate::policy::PolicyTexts;
 use crate::record::{Opened, committed_words, digest_text, read_hex};
 
@@ -85,8 +85,9 @@ impl Told {
             records.push(record(path, files, &checkpoint)?);
         }
         let mut of_call: BTreeMap<String, Opened> = BTreeMap::new();
+        let mut left = BUNDLE_BYTES_MAX;
         for record in &mut records {
-            if let Some((id, opened)) = open(record, files)? {
+            if let Some((id, opened)) = open(record, files, &mut left)? {
                 record.content = opened.context().or_else(|| opened.ending());
                 record.moved = opened.moved();
                 of_call.entry(id).or_default().add(opened);
@@ -164,6 +165,10 @@ impl Told {
             serde_json::from_slice(bytes).map_err(|_| bad("it is not in form"))?;
         if serde_json::to_vec(&texts).ok().as_ref() != Some(bytes) {
             return Err(bad("it is not in its one form"));
+        }
+        // The version does not count their order, nor one that stands there twice.
+        if !texts.policies.is_sorted_by(|a, b| a < b) {
+            return Err(bad("the policies are not in their one order"));
         }
         let stated = self
             .records
@@ -271,7 +276,11 @@ fn record(path: &str, files: &Files, checkpoint: &str) -> Result<Record, Fault> 
 }
 
 /// What is sealed with a record, and whose it is.
-fn open(record: &Record, files: &Files) -> Result<Option<(String, Opened)>, Fault> {
+fn open(
+    record: &Record,
+    files: &Files,
+    left: &mut usize,
+) -> Result<Option<(String, Opened)>, Fault> {
     let path = frames_path(record.index);
     let Some(frames) = files.get(&path) else {
         return Ok(None);
@@ -297,7 +306,11 @@ fn open(record: &Record, files: &Files) -> Result<Option<(String, Opened)>, Faul
         .and_then(|text| text.strip_suffix('\n'))
         .and_then(read_hex::<32>);
     let key = key.ok_or_else(|| Fault::tampered(&key_path, "it is not a key"))?;
-    let opened = Opened::read(frames, &id, &key);
+    let opened = Opened::read(frames, &id, &key, left);
+    if opened.is_none() && *left == 0 {
+        let text = format!("what is sealed in it opens to more than {BUNDLE_BYTES_MAX} bytes");
+        return Err(Fault::Unusable(text));
+    }
     let opened =
         opened.ok_or_else(|| Fault::tampered(&key_path, &format!("it does not open `{path}`")))?;
     let whose = if own.is_some() {

@@ -8,7 +8,7 @@ use crate::call::CallId;
 use crate::disk::RealDisk;
 use crate::policy::PolicyTexts;
 use crate::record::tests::support::{asked_and_answered, fresh};
-use crate::record::{Disclose, Trail};
+use crate::record::{Disclose, Opened, Trail, read_hex};
 
 const UP: &[u8] = b"{\"to\":\"<script>alert(1)</script>\",\"note\":\"\xe2\x80\xaeecila\"}";
 const DOWN: &[u8] = b"{\"name\":\"&amp;\",\"ok\":true}\nsecond \x1b[31mline";
@@ -94,6 +94,45 @@ async fn a_bundle_holds_the_whole_story_and_verifies() {
         bundle.to_archive(),
         world.bundle(Disclose::Content).to_archive()
     );
+}
+
+#[tokio::test]
+async fn a_policy_twice_is_another_file_and_not_the_same_policies() {
+    let world = world().await;
+    let bundle = world.bundle(Disclose::Content);
+    let mut texts: PolicyTexts = serde_json::from_slice(&bundle.files["policies.json"]).unwrap();
+    let version = texts.version();
+    texts.policies.push(texts.policies[0].clone());
+    assert_eq!(texts.version(), version);
+    let other = bundle.with("policies.json", serde_json::to_vec(&texts).unwrap());
+    let found = other.check(&world.policy);
+    assert!(
+        matches!(&found, Err(Fault::Tampered { file, .. }) if file == "policies.json"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_frames_open_to_is_bounded_by_who_opens_them() {
+    let world = world().await;
+    let files = world.bundle(Disclose::Content).files;
+    let key = files.iter().find(|(path, _)| path.ends_with(".key"));
+    let (path, key) = key.unwrap();
+    let id = path.trim_start_matches("sealed/").trim_end_matches(".key");
+    let id = read_hex::<16>(id).unwrap();
+    let key = read_hex::<32>(std::str::from_utf8(key).unwrap().trim()).unwrap();
+    let frames = files.iter().filter(|(path, _)| path.ends_with(".frames"));
+    let all: Vec<&Vec<u8>> = frames.map(|(_, frames)| frames).collect();
+    let opens = |mut left: usize| {
+        let mut read = all
+            .iter()
+            .filter_map(|frames| Opened::read(frames, &id, &key, &mut left));
+        (read.next().is_some(), left)
+    };
+    let (opened, left) = opens(1_000_000);
+    assert!(opened && left < 1_000_000);
+    let (opened, left) = opens(1);
+    assert_eq!((opened, left), (false, 0));
 }
 
 #[tokio::test]

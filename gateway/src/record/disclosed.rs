@@ -18,8 +18,9 @@ pub struct Opened(BTreeMap<(Part, u32), Vec<u8>>);
 
 impl Opened {
     /// Open frames of content `id` with its key; `None` when one of them is not in form, of another
-    /// content, or does not open.
-    pub fn read(frames: &[u8], id: &[u8; 16], key: &[u8; 32]) -> Option<Self> {
+    /// content, or does not open. What was opened is taken off `left`, in bytes; when it does not suffice,
+    /// it is 0 and nothing is opened: whoever made the frames chose what they grow to.
+    pub fn read(frames: &[u8], id: &[u8; 16], key: &[u8; 32], left: &mut usize) -> Option<Self> {
         let seal = seal::aes(key).ok()?;
         let mut opened = Self::default();
         let mut rest = frames;
@@ -36,6 +37,11 @@ impl Opened {
                     let place = SealedHead::parse(payload)?;
                     if place.part != Part::Key {
                         let bytes = seal::open(&seal, payload)?;
+                        let Some(rest) = left.checked_sub(bytes.len()) else {
+                            *left = 0;
+                            return None;
+                        };
+                        *left = rest;
                         opened.0.insert((place.part, place.piece), bytes);
                     }
                 }

@@ -1,6 +1,7 @@
 //! What is verified: a log's own folder, its static files in a folder or behind a URL, or one file.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,14 +106,16 @@ fn collect(
             "`{}` is not a file: this is not a bundle as it was handed out",
             item.path().display()
         );
-        let bytes = std::fs::read(item.path());
-        files.insert(
-            name,
-            bytes.with_context(|| item.path().display().to_string())?,
-        );
         let all: usize = files.values().map(Vec::len).sum();
+        let most = (BUNDLE_BYTES_MAX - all).saturating_add(1);
+        let mut bytes = Vec::new();
+        std::fs::File::open(item.path())
+            .and_then(|file| file.take(most as u64).read_to_end(&mut bytes))
+            .with_context(|| item.path().display().to_string())?;
+        let fits = bytes.len() < most;
+        files.insert(name, bytes);
         anyhow::ensure!(
-            files.len() <= FILES_MAX && all <= BUNDLE_BYTES_MAX,
+            fits && files.len() <= FILES_MAX,
             "`{}` has more than 10000 files or 512 MiB",
             folder.display()
         );
