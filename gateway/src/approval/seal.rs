@@ -35,6 +35,8 @@ pub(super) enum Part {
     Input,
     /// The arguments that a grant covers.
     Pattern,
+    /// The answer to a request that is done once.
+    Answer,
 }
 
 impl Part {
@@ -47,6 +49,7 @@ impl Part {
             Self::Voter => b"voter",
             Self::Input => b"input",
             Self::Pattern => b"pattern",
+            Self::Answer => b"answer",
         }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! After the IETF draft (draft-ietf-httpapi-idempotency-key-header): the same key with the same request is
 //! answered as the first one was; with another request 422; while the first is still under way 409. Keys are
-//! each person's own. Owns the answers that are kept for that, bounded in number, size and time, in this
-//! process only: a restart forgets them.
+//! each person's own. They are in the state that decisions are in, bounded in number and time: so they hold
+//! on every instance and after a restart. A request whose doer is gone in the middle is not done again
+//! either: nobody knows how far it got, and that is what is answered (409 `indeterminate`).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use axum::body::Body;
@@ -15,13 +15,14 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
 use serde_json::{Value, json};
 
 use super::api::{Asker, Problem};
 use super::{BODY_BYTES_MAX, Parts};
-use crate::clock::Timestamp;
+use crate::approval::{Begun, Ended};
 
 /// The header that names a request.
 const HEADER: &str = "idempotency-key";
@@ -35,140 +36,43 @@ const ASKING: [&str; 3] = [
 ];
 /// Longest key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
-/// How long an answer is kept.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Keys at one time; the oldest that is answered makes room.
-const KEYS_MAX: usize = 10_000;
-/// Keys of one person; the oldest that is answered makes room.
-const PERSON_MAX: usize = 200;
 /// Largest answer that is kept, in bytes; such requests answer with little.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
-/// Whose key.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Place {
-    who: String,
-    key: String,
-}
-
 /// An answer as it was given.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Kept {
     status: StatusCode,
     kind: Option<HeaderValue>,
     body: Bytes,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    /// Hash of the request.
-    request: [u8; 32],
-    at: Timestamp,
-    /// Absent while it is under way.
-    answer: Option<Kept>,
-}
-
-/// The keys.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    held: Mutex<HashMap<Place, Entry>>,
-}
-
-/// What a key means for a request.
-#[derive(Debug)]
-enum Begun {
-    /// It is new: do it.
-    New,
-    /// It was done: this was the answer.
-    Done(Kept),
-}
-
-impl Keys {
-    fn held(&self) -> MutexGuard<'_, HashMap<Place, Entry>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+impl Kept {
+    /// The status, the length of the kind and the kind, the body.
+    fn to_bytes(&self) -> Vec<u8> {
+        let kind = self.kind.as_ref().map_or(&[][..], HeaderValue::as_bytes);
+        // No kind that the console answers with is longer.
+        let kind = kind.get(..usize::from(u8::MAX)).unwrap_or(kind);
+        let mut bytes = self.status.as_u16().to_be_bytes().to_vec();
+        bytes.push(u8::try_from(kind.len()).unwrap_or(u8::MAX));
+        bytes.extend_from_slice(kind);
+        bytes.extend_from_slice(&self.body);
+        bytes
     }
 
-    fn begin(&self, place: &Place, request: [u8; 32], now: Timestamp) -> Result<Begun, Problem> {
-        let mut held = self.held();
-        if let Some(entry) = held.get(place).filter(|entry| !entry.is_old(now)) {
-            if entry.request != request {
-                let text = "this `Idempotency-Key` was used for another request: nothing was done; a new \
-                    request needs a new key";
-                return Err(Problem::new(422, "idempotency_key_reused", text));
-            }
-            let answer = entry.answer.clone().ok_or_else(|| {
-                let text = "the first request with this `Idempotency-Key` is still under way: wait for \
-                    its answer, or ask again in a moment";
-                Problem::new(409, "conflict", text)
-            })?;
-            return Ok(Begun::Done(answer));
-        }
-        held.retain(|_, entry| !entry.is_old(now));
-        let room = make_room(&mut held, PERSON_MAX, |other| other.who == place.who)
-            && make_room(&mut held, KEYS_MAX, |_| true);
-        if !room {
-            let text = "too many requests with an `Idempotency-Key` are under way: nothing was done; try again";
-            return Err(Problem::new(503, "busy", text));
-        }
-        let entry = Entry {
-            request,
-            at: now,
-            answer: None,
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let (status, rest) = bytes.split_first_chunk::<2>()?;
+        let (kind, rest) = rest.split_first()?;
+        let (kind, body) = rest.split_at_checked(usize::from(*kind))?;
+        let kind = match kind {
+            [] => None,
+            kind => Some(HeaderValue::from_bytes(kind).ok()?),
         };
-        held.insert(place.clone(), entry);
-        Ok(Begun::New)
-    }
-
-    /// Keep what was answered, or forget the key: then the request may be tried again.
-    fn end(&self, place: &Place, answer: Option<Kept>) {
-        let mut held = self.held();
-        match (answer, held.get_mut(place)) {
-            (Some(answer), Some(entry)) => entry.answer = Some(answer),
-            (None, Some(_)) => {
-                held.remove(place);
-            }
-            (_, None) => {}
-        }
-    }
-}
-
-impl Entry {
-    fn is_old(&self, now: Timestamp) -> bool {
-        // What is under way is not forgotten: its end does that.
-        self.answer.is_some() && now.since(self.at) >= KEPT
-    }
-}
-
-/// Let at most `most - 1` of those that `counts` names be left; whether that is so.
-fn make_room(
-    held: &mut HashMap<Place, Entry>,
-    most: usize,
-    counts: impl Fn(&Place) -> bool,
-) -> bool {
-    loop {
-        let found = held.iter().filter(|(place, _)| counts(place));
-        if found.clone().count() < most {
-            return true;
-        }
-        let answered = found.filter(|(_, entry)| entry.answer.is_some());
-        let oldest = answered.min_by_key(|(_, entry)| entry.at);
-        let Some(oldest) = oldest.map(|(place, _)| place.clone()) else {
-            return false;
-        };
-        held.remove(&oldest);
-    }
-}
-
-/// A key's place while its request is under way: given back also when the work panics.
-struct Under {
-    parts: Arc<Parts>,
-    place: Place,
-    answer: Option<Kept>,
-}
-
-impl Drop for Under {
-    fn drop(&mut self) {
-        self.parts.keys.end(&self.place, self.answer.take());
+        Some(Self {
+            status: StatusCode::from_u16(u16::from_be_bytes(*status)).ok()?,
+            kind,
+            body: Bytes::copy_from_slice(body),
+        })
     }
 }
 
@@ -219,47 +123,86 @@ async fn keyed(parts: Arc<Parts>, request: Request, next: Next) -> Result<Respon
         let text = "the body is larger than 64 KiB, or did not arrive whole: nothing was done";
         Problem::new(413, "too_large", text)
     })?;
-    let place = Place {
-        who: asker.who.key().to_string(),
-        key,
+    let approvals = parts.pipeline.parts().approvals.clone();
+    let request = hash(&head, &body);
+    let begun = approvals.begin_once(&asker.who, &key, &request).await;
+    let key = match begun.map_err(|error| Problem::internal(&error))? {
+        Begun::New(key) => key,
+        other => return replayed(other),
     };
-    let now = parts.pipeline.parts().clock.now();
-    match parts.keys.begin(&place, hash(&head, &body), now)? {
-        Begun::Done(kept) => Ok(kept.again()),
-        Begun::New => {
-            let under = Under {
-                parts,
-                place,
-                answer: None,
-            };
-            let request = Request::from_parts(head, Body::from(body));
-            // Done to its end also when the client hangs up: sent again, it learns what came of it.
-            let work = tokio::spawn(work(under, request, next));
-            work.await.map_err(|error| Problem::internal(&error))
+    let request = Request::from_parts(head, Body::from(body));
+    // Done to its end also when the client hangs up: sent again, it learns what came of it.
+    let work = tokio::spawn(async move {
+        let done = AssertUnwindSafe(work(request, next)).catch_unwind().await;
+        let (answer, ended) = done.unwrap_or_else(|_| {
+            let problem = Problem::internal(&"a request with an idempotency key panicked");
+            (problem.into_response(), Ended::Unknown)
+        });
+        if let Err(error) = approvals.end_once(key, ended).await {
+            tracing::error!(%error, "how a request with an idempotency key ended could not be kept");
         }
-    }
+        answer
+    });
+    work.await.map_err(|error| Problem::internal(&error))
 }
 
-async fn work(mut under: Under, request: Request, next: Next) -> Response {
+/// What is answered in place of doing it.
+fn replayed(begun: Begun) -> Result<Response, Problem> {
+    Err(match begun {
+        Begun::Done(kept) => match Kept::of_bytes(&kept) {
+            Some(kept) => return Ok(kept.again()),
+            None => Problem::internal(&"a kept answer is not what was kept"),
+        },
+        Begun::Other => Problem::new(
+            422,
+            "idempotency_key_reused",
+            "this `Idempotency-Key` was used for another request: nothing was done; a new request needs a new key",
+        ),
+        Begun::New(_) | Begun::UnderWay => Problem::new(
+            409,
+            "conflict",
+            "the first request with this `Idempotency-Key` is still under way: wait for its answer, or ask \
+             again in a moment",
+        ),
+        Begun::Unknown => Problem::new(
+            409,
+            "indeterminate",
+            "the gateway stopped while it did the first request with this `Idempotency-Key`, so nobody knows \
+             whether it was done: nothing was done now; look, and send it with a new key if it is still needed",
+        ),
+        Begun::Full => Problem::new(
+            503,
+            "busy",
+            "too many requests with an `Idempotency-Key` are under way: nothing was done; try again",
+        ),
+    })
+}
+
+/// Do it; how it ended.
+async fn work(request: Request, next: Next) -> (Response, Ended) {
     let response = next.run(request).await;
-    let length = response.body().size_hint().exact();
-    let small = length.is_some_and(|length| length <= ANSWER_BYTES_MAX);
     // What was refused was not done: the key stays free for another try.
-    if !response.status().is_success() || !small {
-        return response;
+    if !response.status().is_success() {
+        return (response, Ended::Refused);
+    }
+    let length = response.body().size_hint().exact();
+    if length.is_none_or(|length| length > ANSWER_BYTES_MAX) {
+        // Done, and too large to be said again.
+        return (response, Ended::Unknown);
     }
     let (head, body) = response.into_parts();
     let most = usize::try_from(ANSWER_BYTES_MAX).unwrap_or(usize::MAX);
     let body = match axum::body::to_bytes(body, most).await {
         Ok(body) => body,
-        Err(error) => return Problem::internal(&error).into_response(),
+        Err(error) => return (Problem::internal(&error).into_response(), Ended::Unknown),
     };
-    under.answer = Some(Kept {
+    let kept = Kept {
         status: head.status,
         kind: head.headers.get(header::CONTENT_TYPE).cloned(),
         body: body.clone(),
-    });
-    Response::from_parts(head, Body::from(body))
+    };
+    let answer = Response::from_parts(head, Body::from(body));
+    (answer, Ended::Done(kept.to_bytes()))
 }
 
 impl Kept {
@@ -304,9 +247,9 @@ pub(super) fn describe(path: &str, operation: &mut Value, refusal: impl Fn(&str)
     let key = json!({
         "name": "Idempotency-Key", "in": "header", "required": false,
         "schema": { "type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX, "pattern": "^[!#-\\[\\]-~]+$" },
-        "description": "Names this request, for 24 hours and as long as the process runs: sent again with the same key \
-            it is not done again, and answered as the first time, with `Idempotent-Replayed: true`. \
-            What was refused may be tried again with its key.",
+        "description": "Names this request, for 24 hours and on every instance: sent again with the same key it is not done \
+            again, and answered as the first time, with `Idempotent-Replayed: true`. What was refused may be tried \
+            again with its key. When the gateway stopped in the middle: 409 `indeterminate`.",
     });
     if let Some(parameters) = operation
         .get_mut("parameters")
@@ -327,77 +270,19 @@ pub(super) fn describe(path: &str, operation: &mut Value, refusal: impl Fn(&str)
 mod tests {
     use super::*;
 
-    fn place(who: &str, key: &str) -> Place {
-        Place {
-            who: who.to_owned(),
-            key: key.to_owned(),
-        }
-    }
-
-    fn kept() -> Kept {
-        Kept {
-            status: StatusCode::OK,
-            kind: None,
-            body: Bytes::from_static(b"{}"),
-        }
-    }
-
-    fn at(s: u64) -> Timestamp {
-        Timestamp::from_secs(1_000_000 + s)
-    }
-
     #[test]
-    fn a_key_is_one_request_of_one_person_for_a_day() {
-        let keys = Keys::default();
-        let (mine, yours) = (place("corp/ann", "k"), place("corp/ben", "k"));
-        assert!(matches!(keys.begin(&mine, [1; 32], at(0)), Ok(Begun::New)));
-        let under_way = keys.begin(&mine, [1; 32], at(1)).unwrap_err();
-        assert_eq!(under_way.status, 409);
-        assert!(matches!(keys.begin(&yours, [2; 32], at(1)), Ok(Begun::New)));
-        keys.end(&mine, Some(kept()));
-        assert!(matches!(
-            keys.begin(&mine, [1; 32], at(2)),
-            Ok(Begun::Done(_))
-        ));
-        let other = keys.begin(&mine, [2; 32], at(2)).unwrap_err();
-        assert_eq!(
-            (other.status, other.code.as_str()),
-            (422, "idempotency_key_reused")
-        );
-        let later = at(KEPT.as_secs());
-        assert!(matches!(keys.begin(&mine, [2; 32], later), Ok(Begun::New)));
-    }
-
-    #[test]
-    fn what_was_refused_may_be_tried_again() {
-        let (keys, mine) = (Keys::default(), place("corp/ann", "k"));
-        keys.begin(&mine, [1; 32], at(0)).unwrap();
-        keys.end(&mine, None);
-        assert!(matches!(keys.begin(&mine, [2; 32], at(0)), Ok(Begun::New)));
-    }
-
-    #[test]
-    fn keys_are_bounded_and_what_is_under_way_stays() {
-        let keys = Keys::default();
-        keys.begin(&place("corp/ann", "first"), [0; 32], at(0))
-            .unwrap();
-        for n in 1..PERSON_MAX as u64 + 10 {
-            let one = place("corp/ann", &n.to_string());
-            keys.begin(&one, [1; 32], at(n)).unwrap();
-            keys.end(&one, Some(kept()));
+    fn an_answer_is_kept_as_it_was_given() {
+        for kind in [None, Some(HeaderValue::from_static("application/json"))] {
+            let kept = Kept {
+                status: StatusCode::CREATED,
+                kind,
+                body: Bytes::from_static(b"{\"id\":\"x\"}"),
+            };
+            assert_eq!(Kept::of_bytes(&kept.to_bytes()), Some(kept));
         }
-        assert_eq!(keys.held().len(), PERSON_MAX);
-        assert!(keys.held().contains_key(&place("corp/ann", "first")));
-        assert!(!keys.held().contains_key(&place("corp/ann", "1")));
-        let all_under_way = Keys::default();
-        for n in 0..PERSON_MAX {
-            let one = place("corp/ann", &n.to_string());
-            all_under_way.begin(&one, [1; 32], at(0)).unwrap();
+        for bytes in [&[][..], &[0, 200], &[0, 200, 4, b'a'], &[0, 1, 0]] {
+            assert_eq!(Kept::of_bytes(bytes), None, "{bytes:?}");
         }
-        let full = all_under_way.begin(&place("corp/ann", "more"), [1; 32], at(0));
-        assert_eq!(full.unwrap_err().status, 503);
-        let other = all_under_way.begin(&place("corp/ben", "more"), [1; 32], at(0));
-        assert!(other.is_ok(), "another person has room");
     }
 
     #[test]

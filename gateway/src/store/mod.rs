@@ -21,6 +21,7 @@
 mod config;
 mod grants;
 pub mod machine;
+mod once;
 mod outbox;
 mod rows;
 mod rules;
@@ -36,6 +37,7 @@ use crate::clock::Timestamp;
 pub use config::{Config, PostgresConfig};
 pub use grants::{GRANTS_LIST_MAX, GRANTS_MAX, GrantFilter, GrantRow, GrantsOf, StandingYes};
 pub use machine::{Edge, State, UnknownState};
+pub use once::{NewOnce, ONCE_KEPT, ONCE_MAX, ONCE_PERSON_MAX, Once, OnceEnd};
 pub use outbox::{
     DEAD_KEPT, Delivery, FAILURE_BYTES_MAX, OUTBOX_BATCH_MAX, OUTBOX_MAX, Outbox, Retry,
 };
@@ -115,6 +117,14 @@ pub enum Error {
         "the database of `store.postgres` holds no state of callgate: run `callgate init` first"
     )]
     NotMade,
+    /// A server that did not prove who it is.
+    #[error("the server of `store.postgres.url`, `{server}`, is not spoken to: {why}")]
+    Untrusted {
+        /// Host and port.
+        server: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// Another key than the other instances'.
     #[error(
         "the state in the database of `store.postgres` is sealed under another key than `store.postgres.key`: \
@@ -132,6 +142,9 @@ pub enum Error {
     /// A secret.
     #[error(transparent)]
     Secret(#[from] crate::secret::SecretError),
+    /// A question that was not written in time; it may be written all the same.
+    #[error("the state database did not get to the question within 10 s")]
+    Unwritten,
     /// A shared database that says nothing; what was asked may be done.
     #[error("the state database did not answer within 10 s")]
     Unanswered,
@@ -277,6 +290,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// The epoch and all revocations that were not lifted and whose time is not over.
     fn revocations(&self, now: Timestamp) -> Answer<'_, (i64, Vec<Revocation>)>;
+
+    /// Take a key for a request that is done once, or say what it stands for.
+    fn begin_once(&self, new: NewOnce, now: Timestamp) -> Answer<'_, Once>;
+
+    /// A request whose key this process took has ended.
+    fn end_once(&self, place: Vec<u8>, end: OnceEnd) -> Answer<'_, ()>;
 
     /// What another instance has changed, as soon as it is known; never, when there is no other. One task at
     /// a time.

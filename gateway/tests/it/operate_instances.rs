@@ -12,7 +12,7 @@ use super::support::caller::Talk;
 use super::support::function::Double;
 use super::support::gateway::{Gateway, Setup, Shared, caller, eventually, person};
 use super::support::postgres::Postgres;
-use super::support::raw::Answer;
+use super::support::raw::{self, Answer};
 
 const POLICIES: &str = r#"
 @id("staff") permit (principal in Group::"corp/staff", action in Action::"call", resource);
@@ -104,6 +104,53 @@ fn ask(gateway: &Gateway, target: &str, token: &str) -> String {
 fn approve(gateway: &Gateway, id: &str) {
     let (good, text) = gateway.approvals(&lead(), &["approve", id, "--reason", "seen"]);
     assert!(good && text.contains("voted yes"), "{text}");
+}
+
+/// Ask this instance's console to lock out a token, under a key.
+fn lock(gateway: &Gateway, key: &str, id: &str) -> Answer {
+    let bearer = format!("Bearer {}", lead());
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+        ("Idempotency-Key", key),
+    ];
+    let target = json!({ "kind": "token", "issuer": "corp", "id": id });
+    let body = json!({ "target": target, "reason": "lost" }).to_string();
+    raw::request(
+        gateway.console,
+        "POST",
+        "/api/v1/revocations",
+        &headers,
+        body.as_bytes(),
+    )
+}
+
+#[test]
+fn a_key_of_a_request_holds_on_every_instance_and_after_a_restart() {
+    let World {
+        mut one,
+        other,
+        double: _double,
+        postgres: _postgres,
+    } = start();
+    let first = lock(&one, "lock-1", "t1");
+    assert_eq!(first.status, 200, "{}", first.text());
+    assert_eq!(first.header("idempotent-replayed"), None);
+    one.crash();
+    for gateway in [&one, &other] {
+        let again = lock(gateway, "lock-1", "t1");
+        let replayed = again.header("idempotent-replayed");
+        assert_eq!(
+            (again.status, replayed),
+            (200, Some("true")),
+            "{}",
+            again.text()
+        );
+        assert_eq!(again.json(), first.json());
+        let reused = lock(gateway, "lock-1", "t2");
+        assert_eq!(reused.status, 422, "{}", reused.text());
+    }
+    assert_eq!(lock(&other, "lock-2", "t1").status, 200, "another key");
 }
 
 // H5

@@ -13,8 +13,8 @@ use futures_util::future::BoxFuture;
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::store::{
     Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Error, Filter, GrantFilter,
-    GrantRow, GrantsOf, MemoryStore, Moved, NewApproval, NewResult, Opens, Revocation, Revoked,
-    StandingYes, State, Step, Store, Swept, Taking, VoteRow, Voted,
+    GrantRow, GrantsOf, MemoryStore, Moved, NewApproval, NewOnce, NewResult, Once, OnceEnd, Opens,
+    Revocation, Revoked, StandingYes, State, Step, Store, Swept, Taking, VoteRow, Voted,
 };
 
 /// A seeded stream of numbers (splitmix64) that tasks share.
@@ -336,6 +336,14 @@ impl Store for Chaos {
 
     fn revocations(&self, now: Timestamp) -> Answer<'_, (i64, Vec<Revocation>)> {
         self.inner.revocations(now)
+    }
+
+    fn begin_once(&self, new: NewOnce, now: Timestamp) -> Answer<'_, Once> {
+        self.inner.begin_once(new, now)
+    }
+
+    fn end_once(&self, place: Vec<u8>, end: OnceEnd) -> Answer<'_, ()> {
+        self.inner.end_once(place, end)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

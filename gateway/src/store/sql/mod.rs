@@ -5,10 +5,12 @@
 //! engine's own file.
 
 mod ask;
+mod connect;
 mod edges;
 mod engine;
 mod grants;
 mod migrate;
+mod once;
 mod outbox;
 mod postgres;
 mod query;
@@ -16,6 +18,7 @@ mod read;
 mod revoke;
 mod sqlite;
 mod sweep;
+mod together;
 mod touch;
 mod vote;
 
@@ -29,11 +32,12 @@ use super::rows::{
     Revocation, Revoked, Step, Swept, Taking, VoteRow, Voted,
 };
 use super::{
-    ANSWER_WITHIN, Answer, Error, GrantFilter, GrantRow, GrantsOf, Opens, Signal, StandingYes,
-    State, Store,
+    ANSWER_WITHIN, Answer, Error, GrantFilter, GrantRow, GrantsOf, NewOnce, Once, OnceEnd, Opens,
+    Signal, StandingYes, State, Store,
 };
 use engine::{Pool, Tries};
 use query::query;
+use together::Questions;
 use touch::Touch;
 
 /// The state in a database.
@@ -41,8 +45,19 @@ use touch::Touch;
 pub struct SqlStore {
     writer: Pool,
     readers: Pool,
+    /// Those that wait for the embedded engine's one writer.
+    questions: Questions,
     /// With the other instances; none has the embedded engine.
     touch: Option<Touch>,
+    /// A random name of this process, in the database for what it has under way.
+    boot: String,
+}
+
+/// A name that no other process has.
+fn boot() -> Result<String, Error> {
+    let mut bytes = [0_u8; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Setting("no randomness".to_owned()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A transaction, which starts over when it lost a race.
@@ -92,7 +107,10 @@ impl SqlStore {
 
 impl Store for SqlStore {
     fn ask(&self, new: NewApproval, limits: AskLimits, now: Timestamp) -> Answer<'_, Asked> {
-        transaction!(self, self.do_ask(&new, &limits, now))
+        match &self.writer {
+            Pool::Sqlite(_) => self.questions.ask(&self.writer, new, limits, now).boxed(),
+            Pool::Postgres(..) => transaction!(self, self.do_ask(&new, &limits, now)),
+        }
     }
 
     fn approval(&self, id: &str) -> Answer<'_, Option<(ApprovalRow, Vec<VoteRow>)>> {
@@ -241,6 +259,14 @@ impl Store for SqlStore {
 
     fn revocations(&self, now: Timestamp) -> Answer<'_, (i64, Vec<Revocation>)> {
         self.timed(self.do_revocations(now)).boxed()
+    }
+
+    fn begin_once(&self, new: NewOnce, now: Timestamp) -> Answer<'_, Once> {
+        transaction!(self, self.do_begin_once(&new, now))
+    }
+
+    fn end_once(&self, place: Vec<u8>, end: OnceEnd) -> Answer<'_, ()> {
+        transaction!(self, self.do_end_once(&place, &end))
     }
 
     fn signal(&self) -> BoxFuture<'_, Signal> {

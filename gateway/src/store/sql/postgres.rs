@@ -12,30 +12,24 @@
 //! [`Tx::fenced`]: super::engine::Tx::fenced
 
 use std::path::Path;
-use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
+#[cfg(test)]
+use sqlx::postgres::PgPool;
 
 use crate::clock::{SharedClock, Timestamp};
 
 use super::super::config::PostgresConfig;
 use super::super::{Error, LEASE};
-use super::SqlStore;
+use super::connect::{connect, pool};
 use super::edges::lose;
 use super::engine::{Judge, Pool};
 use super::migrate::{Migrations, bring_up};
 use super::query::query;
+use super::together::Questions;
 use super::touch::Touch;
+use super::{SqlStore, boot};
 
-/// How long a connection is waited for, a new one included.
-const TURN: Duration = Duration::from_secs(5);
-/// Longest statement, longest wait for a lock, and longest pause within a transaction, in milliseconds:
-/// the server ends what an instance that hangs has left open.
-const LIMITS: [(&str, &str); 3] = [
-    ("statement_timeout", "8000"),
-    ("lock_timeout", "5000"),
-    ("idle_in_transaction_session_timeout", "10000"),
-];
 /// Connections beside the pool: one hears of changes, one says that this instance is there.
 const TOUCH_CONNECTIONS: u32 = 2;
 
@@ -45,6 +39,8 @@ const MIGRATIONS: Migrations = &[
     (3, include_str!("../migrations/postgres/0003_input.sql")),
     (4, include_str!("../migrations/postgres/0004_outbox.sql")),
     (5, include_str!("../migrations/postgres/0005_grants.sql")),
+    (6, include_str!("../migrations/postgres/0006_counted.sql")),
+    (7, include_str!("../migrations/postgres/0007_once.sql")),
 ];
 
 /// An instance of the gateway, as the shared database knows it.
@@ -101,6 +97,7 @@ impl SqlStore {
             ("callgate.boot", instance.boot.as_str()),
         ]);
         let mut store = Self::opened(options.clone(), config, base, Judge::Database).await?;
+        store.boot.clone_from(&instance.boot);
         let pool = pool(options, TOUCH_CONNECTIONS).await?;
         store.touch = Some(Touch::begin(pool, instance, clock).await?);
         Ok(store)
@@ -120,7 +117,9 @@ impl SqlStore {
         Ok(Self {
             writer: pool.clone(),
             readers: pool,
+            questions: Questions::default(),
             touch: None,
+            boot: boot()?,
         })
     }
 
@@ -190,28 +189,6 @@ impl SqlStore {
     }
 }
 
-async fn connect(options: PgConnectOptions, most: u32, judge: Judge) -> Result<Pool, Error> {
-    Ok(Pool::Postgres(pool(options, most).await?, judge))
-}
-
-async fn pool(options: PgConnectOptions, most: u32) -> Result<PgPool, Error> {
-    let pool = PgPoolOptions::new()
-        .max_connections(most)
-        .acquire_timeout(TURN)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                // What was taken stays taken when the server loses its power: a call that is taken again
-                // would run twice. A server that is stricter stays so.
-                let durable = "SELECT set_config('synchronous_commit', 'on', false) \
-                               WHERE current_setting('synchronous_commit') IN ('off', 'local')";
-                sqlx::query(durable).execute(connection).await.map(|_| ())
-            })
-        })
-        .connect_with(options.options(LIMITS).application_name("callgate"))
-        .await?;
-    Ok(pool)
-}
-
 /// All instances hold the same key, or each could not read what the others sealed.
 async fn agree(pool: &Pool, config: &PostgresConfig, base: &Path) -> Result<(), Error> {
     let ours = config.key_check(base)?;
@@ -228,12 +205,6 @@ async fn agree(pool: &Pool, config: &PostgresConfig, base: &Path) -> Result<(), 
         return Err(Error::OtherKey);
     }
     tx.commit().await
-}
-
-fn boot() -> Result<String, Error> {
-    let mut bytes = [0_u8; 8];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Setting("no randomness".to_owned()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::super::{Error, Store};
-use super::SqlStore;
 use super::engine::Pool;
 use super::migrate::{Migrations, bring_up};
 use super::query::query;
+use super::together::Questions;
+use super::{SqlStore, boot};
 
 /// The database's file name in the data directory.
 const FILE: &str = "state.db";
@@ -27,6 +28,8 @@ const MIGRATIONS: Migrations = &[
     (3, include_str!("../migrations/sqlite/0003_input.sql")),
     (4, include_str!("../migrations/sqlite/0004_outbox.sql")),
     (5, include_str!("../migrations/sqlite/0005_grants.sql")),
+    (6, include_str!("../migrations/sqlite/0006_counted.sql")),
+    (7, include_str!("../migrations/sqlite/0007_once.sql")),
 ];
 
 impl SqlStore {
@@ -114,7 +117,9 @@ impl SqlStore {
         Ok(Self {
             writer: Pool::Sqlite(writer),
             readers: Pool::Sqlite(readers),
+            questions: Questions::default(),
             touch: None,
+            boot: boot()?,
         })
     }
 }

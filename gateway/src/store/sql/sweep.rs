@@ -6,7 +6,8 @@ use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
 use super::super::rows::{Moved, NewResult, Swept};
-use super::super::{Error, INPUT_KEPT, SWEEP_BATCH_MAX};
+use super::super::rules::ago;
+use super::super::{Error, INPUT_KEPT, ONCE_KEPT, SWEEP_BATCH_MAX};
 use super::SqlStore;
 use super::edges::Update;
 use super::engine::ms;
@@ -72,7 +73,8 @@ impl SqlStore {
         Ok(row.is_some())
     }
 
-    /// Somebody is erased: no typed input and no kept answer of theirs stays here.
+    /// Somebody is erased: no typed input and no kept answer of theirs stays here, neither of a call nor
+    /// of a request that is done once, whose key then stands for nothing.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -92,6 +94,11 @@ impl SqlStore {
         .bind(subject)
         .execute(&mut tx)
         .await?;
+        query("DELETE FROM once WHERE issuer = $1 AND subject = $2")
+            .bind(issuer)
+            .bind(subject)
+            .execute(&mut tx)
+            .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -150,6 +157,10 @@ impl SqlStore {
         .bind(i64::from(SWEEP_BATCH_MAX))
         .execute(&mut tx)
         .await?;
+        query("DELETE FROM once WHERE begun_ms <= $1")
+            .bind(ms(ago(now, ONCE_KEPT)))
+            .execute(&mut tx)
+            .await?;
         query("DELETE FROM grants WHERE until_ms < $1")
             .bind(ms(forget_before))
             .execute(&mut tx)

@@ -1,6 +1,7 @@
 //! The engine that a run of the tests is about: SQLite, or with `CALLGATE_TEST_POSTGRES` (the folder of a
 //! server's socket) PostgreSQL. `on_postgres` starts a server and this program again with it.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,23 @@ pub(crate) struct Cluster {
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     pub(crate) socket: PathBuf,
+    /// Where it listens for TLS; 0 when it does not.
+    pub(crate) port: u16,
 }
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        Self::launch(&[])
+    }
+
+    /// One that offers TLS, with the certificates in this folder.
+    pub(crate) fn start_tls(certificates: &Path) -> Self {
+        Self::launch(&["--tls".as_ref(), certificates.as_os_str()])
+    }
+
+    fn launch(options: &[&OsStr]) -> Self {
         let mut child = Command::new(SCRIPT)
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -40,9 +53,12 @@ impl Cluster {
             child,
             commands,
             socket: PathBuf::new(),
+            port: 0,
         };
         let ready = cluster.line();
-        cluster.socket = PathBuf::from(ready.strip_prefix("ready ").unwrap());
+        let mut words = ready.split(' ').skip(1);
+        cluster.socket = words.next().unwrap().into();
+        cluster.port = words.next().map_or(0, |port| port.parse().unwrap());
         cluster
     }
 

@@ -11,8 +11,8 @@ use crate::clock::Timestamp;
 use crate::store::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
 use crate::store::{
     Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Edge, Filter, GrantFilter,
-    GrantRow, GrantsOf, Moved, NewApproval, NewResult, Opens, REOPENED, Revocation, Revoked,
-    StandingYes, State, Step, Store, Swept, Taking, VoteRow, Voted,
+    GrantRow, GrantsOf, Moved, NewApproval, NewOnce, NewResult, Once, OnceEnd, Opens, REOPENED,
+    Revocation, Revoked, StandingYes, State, Step, Store, Swept, Taking, VoteRow, Voted,
 };
 
 /// Everything, behind one lock: each method is a transaction.
@@ -654,6 +654,14 @@ impl Store for MemoryStore {
 
     fn revocations(&self, _: Timestamp) -> Answer<'_, (i64, Vec<Revocation>)> {
         unreachable!("the model keeps no revocations")
+    }
+
+    fn begin_once(&self, _: NewOnce, _: Timestamp) -> Answer<'_, Once> {
+        unreachable!("the model keeps no keys")
+    }
+
+    fn end_once(&self, _: Vec<u8>, _: OnceEnd) -> Answer<'_, ()> {
+        unreachable!("the model keeps no keys")
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

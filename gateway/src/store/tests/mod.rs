@@ -6,7 +6,10 @@ mod grants;
 mod machine;
 mod memory;
 mod model;
+mod once;
 mod outbox;
 mod shared;
+mod tls;
+mod together;
 
 pub(crate) use memory::MemoryStore;
