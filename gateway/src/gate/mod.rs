@@ -378,7 +378,6 @@ impl Gate {
             who: Who::from(who),
             function: held.function.id.clone(),
             rules: question.rules,
-            digest: held.sameness.digest,
             binding: question.binding,
             expires: question.expires,
             shadowed: held.shadowed,

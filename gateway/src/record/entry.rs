@@ -337,8 +337,6 @@ pub enum Event {
         function: FunctionId,
         /// Ids of the approval rules that stand in the way.
         rules: Vec<String>,
-        /// Digest of what makes another request the same call.
-        digest: [u8; 32],
         /// The keyed hash over everything that is asked about, hexadecimal; votes and the execution
         /// repeat it.
         binding: String,

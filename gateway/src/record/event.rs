@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::entry::{Event, Who};
-use super::leaf::{Fields, hex, nanos_text};
+use super::leaf::{Fields, nanos_text};
 use super::seal::ContentId;
 use super::succeed::Predecessor;
 use crate::call::CallId;
@@ -279,7 +279,6 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
             approval,
             function,
             rules,
-            digest,
             binding,
             expires,
             shadowed,
@@ -293,7 +292,6 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
             leaf.word("approval", approval);
             leaf.word("function", &function.to_string());
             leaf.words("rules", rules);
-            leaf.word("digest", &hex(digest));
             leaf.word("binding", binding);
             leaf.word("expires", &nanos_text(*expires));
         }

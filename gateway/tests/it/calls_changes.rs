@@ -4,6 +4,9 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
+use serde_json::Value;
+
 use super::calls_approvals::{World, staff, start, told};
 use super::support::START_MAX;
 use super::support::caller::Talk;
@@ -200,4 +203,49 @@ fn a_kept_answer_that_a_crash_cut_off_is_there_again_and_nobody_is_asked_anew() 
         (answer.status == 429).then_some(())
     });
     assert_eq!(world.double.hits("/cut-off"), 1);
+}
+
+/// What anybody can compute of a request that they guess.
+fn guessed(function: &str, target: &str, body: &str) -> String {
+    let mut digest = Context::new(&SHA256);
+    let parts = [
+        "callgate/same-call/1",
+        function,
+        "POST",
+        target,
+        "application/json",
+        "",
+        "",
+        body,
+    ];
+    for part in parts {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let digest = digest.finish();
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn the_record_of_a_question_confirms_no_guess_of_what_is_asked() {
+    let world = start();
+    let asked: Vec<Value> = ["fred", "flora"]
+        .map(|subject| {
+            let id = world.ask("/brief/guessed", &staff(subject), 7);
+            eventually("the question on record", || {
+                let mut leaves = world.gateway.leaves().into_iter();
+                leaves.find(|leaf| leaf["kind"] == "approval.ask" && leaf["approval"] == id)
+            })
+        })
+        .into();
+    let guess = guessed("brief/post", "/guessed", "{\"amount\":7}");
+    for leaf in world.gateway.leaves() {
+        assert!(!leaf.to_string().contains(&guess), "{leaf}");
+    }
+    // Nothing that is made of the content is the same for two callers who ask the same.
+    let (fred, flora) = (&asked[0], &asked[1]);
+    for (name, value) in fred.as_object().expect("a leaf") {
+        let long = value.as_str().is_some_and(|text| text.len() >= 32);
+        assert!(!long || flora[name] != *value, "{name}: {value}");
+    }
 }

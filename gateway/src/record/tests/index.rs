@@ -105,7 +105,6 @@ async fn asked(recorder: &Recorder, n: usize) {
         who: who("alice"),
         function: "payments/createRefund".parse().unwrap(),
         rules: vec!["leads".to_owned()],
-        digest: [1; 32],
         binding: "b".to_owned(),
         expires: Timestamp::from_secs(1_900_000_000),
         shadowed: n.is_multiple_of(3).then(|| shadowed("deny")),

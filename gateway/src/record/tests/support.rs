@@ -155,7 +155,6 @@ pub(crate) async fn asked_and_answered(
             who: who("alice"),
             function: "payments/createRefund".parse().unwrap(),
             rules: vec!["large-refunds".to_owned()],
-            digest: [7; 32],
             binding: "b1".to_owned(),
             shadowed: None,
             expires: Timestamp::from_secs(1_800_000_900),
