@@ -108,7 +108,7 @@ pub(super) async fn see(
         headers,
         body,
     } = request;
-    unmasked(&target, &body)?;
+    unmasked(&target, &headers, &body)?;
     for guard in guards.into_iter().filter(|_| !over) {
         if let Err(refusal) = searched(guard, &target, &headers, &body) {
             fault = fault.or_else(|| {

@@ -188,7 +188,7 @@ pub(super) async fn decode(
         headers,
         body,
     } = request;
-    unmasked(&target, &body)?;
+    unmasked(&target, &headers, &body)?;
     for guard in guards {
         searched(guard, &target, &headers, &body)?;
     }
@@ -216,12 +216,19 @@ pub(super) fn searched_whole(plan: BodyPlan, snapshot: &Snapshot, guarded: bool)
 }
 
 /// No masked value is on its way to where the real one is.
-pub(super) fn unmasked(target: &Target, body: &RequestBody) -> Result<(), Refusal> {
+pub(super) fn unmasked(
+    target: &Target,
+    headers: &HeaderMap,
+    body: &RequestBody,
+) -> Result<(), Refusal> {
     let body = match body {
         RequestBody::Bytes(bytes) => MarkerGuard::contains_marker(bytes),
+        // What streams is searched as it goes up.
         RequestBody::Empty | RequestBody::Stream(_) => false,
     };
-    match body || MarkerGuard::contains_marker(target.as_str().as_bytes()) {
+    let marked = |value: &http::HeaderValue| MarkerGuard::contains_marker(value.as_bytes());
+    let head = MarkerGuard::contains_marker(target.as_str().as_bytes());
+    match body || head || headers.values().any(marked) {
         true => Err(masked_value()),
         false => Ok(()),
     }

@@ -292,6 +292,13 @@ impl Upstream {
                         "the function closed the connection at once",
                     ));
                 }
+                Some(Sent::Broken(_)) if progress.is_marked() => {
+                    return Err(Unanswered::unknown(
+                        Code::MaskedValueInRequest,
+                        "the request contains a masked value, and was broken off in its middle",
+                        "a marker in a body that streams".to_owned(),
+                    ));
+                }
                 Some(Sent::Broken(error)) => {
                     let text = "the function broke off before it answered";
                     return Err(Unanswered::unknown(

@@ -1,6 +1,8 @@
-//! A streamed request body on its way up: every byte is committed to, trailers are refused.
+//! A streamed request body on its way up: every byte is committed to; trailers are refused, and a marker of masked
+//! data breaks it off.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
+use crate::mask::MarkerGuard;
 use crate::record::RequestTap;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -19,6 +22,7 @@ pub(super) struct Tapped {
     body: UnsyncBoxBody<Bytes, Error>,
     tap: RequestTap,
     progress: Progress,
+    markers: MarkerGuard,
 }
 
 /// Trailers come after everything that was judged: nothing may hide there.
@@ -26,8 +30,13 @@ pub(super) struct Tapped {
 #[error("trailers are not accepted in a request")]
 struct Trailers;
 
+/// It would be stored in place of the real value.
+#[derive(Debug, thiserror::Error)]
+#[error("the request contains a masked value")]
+struct Marked;
+
 impl Tapped {
-    pub(super) const fn new(
+    pub(super) fn new(
         body: UnsyncBoxBody<Bytes, Error>,
         tap: RequestTap,
         progress: Progress,
@@ -36,6 +45,7 @@ impl Tapped {
             body,
             tap,
             progress,
+            markers: MarkerGuard::new(),
         }
     }
 }
@@ -51,6 +61,11 @@ impl Body for Tapped {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             match frame.data_ref() {
+                // INVARIANT: looked at before any of it goes on, so that no marker goes up whole.
+                Some(data) if self.markers.push(data) => {
+                    self.progress.broken_off();
+                    return Poll::Ready(Some(Err(Marked.into())));
+                }
                 Some(data) => {
                     self.progress.moved();
                     self.tap.push(data);
@@ -71,21 +86,36 @@ impl Body for Tapped {
 }
 
 /// When something of the request was last taken: the function has its time from then on, so that a
-/// long upload is not taken for a slow function.
+/// long upload is not taken for a slow function. Also whether it was broken off because of a marker.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Mutex<Instant>>);
+pub(super) struct Progress {
+    last: Arc<Mutex<Instant>>,
+    marked: Arc<AtomicBool>,
+}
 
 impl Progress {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self {
+            last: Arc::new(Mutex::new(Instant::now())),
+            marked: Arc::default(),
+        }
+    }
+
+    fn broken_off(&self) {
+        self.marked.store(true, Ordering::Release);
+    }
+
+    /// Whether the request held a marker, and did not go up whole because of it.
+    pub(super) fn is_marked(&self) -> bool {
+        self.marked.load(Ordering::Acquire)
     }
 
     fn moved(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `sending` gives, or `None` when `limit` has passed without it and without progress.

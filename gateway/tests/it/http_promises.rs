@@ -383,6 +383,11 @@ fn a_request_that_carries_a_marker_is_refused() {
         .gateway
         .get("/any/marker?mail=%5Bmasked:email%5D", &staff());
     problem(&answer, 422, "masked_value_in_request", "no");
+    let read_back = [("If-Match", "\"[masked:email]\"")];
+    let answer = world
+        .gateway
+        .send("GET", "/any/marker", &staff(), &read_back, b"");
+    problem(&answer, 422, "masked_value_in_request", "no");
     assert_eq!(world.double.hits("/marker"), 0);
 }
 

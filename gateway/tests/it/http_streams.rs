@@ -563,3 +563,28 @@ fn a_caller_that_never_reads_costs_little_memory() {
     );
     drop(talks);
 }
+
+#[test]
+fn a_marker_in_a_body_that_streams_breaks_the_upload_off() {
+    let world = world();
+    let head = format!(
+        "PUT /open/marked-upload HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n",
+        staff()
+    );
+    let whole = format!("{head}c\r\nwrite to [ma\r\n19\r\nsked:email], and good day\r\n0\r\n\r\n");
+    let wait = Duration::from_secs(20);
+    let (bytes, end) = raw::exchange(world.gateway.address, whole.as_bytes(), wait);
+    let answer = raw::parse(&bytes, end, "PUT").expect("an answer");
+    let said = answer.json();
+    assert_eq!(
+        (answer.status, &said["code"], &said["executed"]),
+        (422, &"masked_value_in_request".into(), &"unknown".into()),
+        "{said}"
+    );
+    assert_eq!(ended(&world.gateway, &answer)["outcome"], "indeterminate");
+    for seen in world.double.seen("/marked-upload") {
+        let body = String::from_utf8_lossy(&seen.body);
+        assert!(!body.contains("sked:email"), "{body}");
+    }
+}
