@@ -75,6 +75,8 @@ pub use view::{ApprovalHead, ApprovalView, RequesterView, RuleView, VoteView};
 pub use vote::{Ballot, StepUpLack, Verdict, VoteError, VoteNote};
 pub use voter::VoterSnapshot;
 
+/// Longest that a caller is held while people decide, in seconds.
+pub const HOLD_S_MAX: u64 = 300;
 /// Longest frozen call, in bytes: a body of 1 MiB and its head.
 pub const FROZEN_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Longest summary for approvers as JSON, in bytes.
@@ -177,7 +179,7 @@ impl Config {
                 (1 << 20..=1 << 40).contains(&self.pending_bytes_max),
                 "must be 1 MiB to 1 TiB",
             ),
-            ("hold_s", self.hold_s <= 300, "must be at most 300"),
+            ("hold_s", self.hold_s <= HOLD_S_MAX, "must be at most 300"),
             (
                 "cooldown_s",
                 self.cooldown_s <= 86_400,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::HeaderName;
 use wire::http::{Authority, Target};
@@ -381,6 +380,10 @@ fn connection(
             faults.push(Fault::new(at("present_in"), text).help(help));
         })
         .ok()?;
+    let hold = settings
+        .hold(&loaded.config.approvals, &at("hold_s"))
+        .map_err(|fault| faults.push(fault))
+        .ok()?;
     let route = route(&settings.route).ok()?;
     let (catalogue, masks, endpoint, credential) = (catalogue?, masks?, endpoint?, credential?);
     vocabulary
@@ -406,7 +409,7 @@ fn connection(
         observe,
         present_in: settings.present_in.clone(),
         present_header,
-        hold: Duration::from_secs(settings.hold_s.unwrap_or(loaded.config.approvals.hold_s)),
+        hold,
         pending_status: settings
             .pending_status
             .map_or(429, super::PendingStatus::code),

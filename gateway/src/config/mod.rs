@@ -13,6 +13,7 @@ mod witnesses;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -218,6 +219,21 @@ pub enum PendingStatus {
     /// 202 Accepted: stock clients take it for success.
     #[serde(rename = "202")]
     Accepted,
+}
+
+impl ConnectionConfig {
+    /// How long this connection's callers are held.
+    fn hold(&self, general: &approval::Config, place: &str) -> Result<Duration, Fault> {
+        let (seconds, most) = (self.hold_s.unwrap_or(general.hold_s), approval::HOLD_S_MAX);
+        if seconds > most {
+            let text = format!("{seconds} s is longer than a caller may be held");
+            let help = format!(
+                "at most {most}: a caller that waits longer gets 429 or 202 and asks again"
+            );
+            return Err(Fault::new(place, text).help(help));
+        }
+        Ok(Duration::from_secs(seconds))
+    }
 }
 
 impl PendingStatus {

@@ -51,6 +51,11 @@ impl<C: Call> Permitted<C> {
         &self.ongoing.principal
     }
 
+    /// The same, to keep.
+    pub const fn who(&self) -> &Arc<Principal> {
+        &self.ongoing.principal
+    }
+
     /// Whether people approved this execution.
     pub const fn is_approved_execution(&self) -> bool {
         self.ongoing.is_approved_execution()
@@ -109,6 +114,11 @@ impl Ongoing {
 
     /// Who calls.
     pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Who calls, to keep.
+    pub const fn who(&self) -> &Arc<Principal> {
         &self.principal
     }
 

@@ -4,12 +4,14 @@
 //! and pumps what comes out, so a caller that goes away cannot take the record along. Called by the
 //! protocols.
 
+mod closing;
 mod kept;
 mod observe;
 mod release;
 mod reply;
 mod request;
 mod snapshot;
+mod standing;
 mod tokens;
 
 use std::panic::AssertUnwindSafe;
@@ -29,16 +31,18 @@ use crate::approval::{ApprovalId, Approvals};
 use crate::call::{Call, CallId, Facts, FunctionId, HttpCall};
 use crate::clock::SharedClock;
 use crate::gate::{
-    Admitted, Code, Gate, Observing, Permitted, Refusal, Stance, Terrain, approval_failed,
+    Admitted, Code, Executed, Gate, Observing, Permitted, Refusal, Stance, Terrain, approval_failed,
 };
 use crate::identity::assertion::{Signer, Statement};
 use crate::identity::{Principal, Revocations};
 use crate::mask::Summary;
 use crate::record::{Event, Recorder, Who};
 use crate::telemetry::{CallLabels, Metrics};
-use crate::upstream::Failed;
+use crate::upstream::Left;
+use closing::{closed, uncredited, unsent};
 use release::Release;
 use reply::Answer;
+use standing::Standing;
 
 /// Header of the short signed assertion that tells a function who calls.
 const ASSERTION: HeaderName = HeaderName::from_static("callgate-caller");
@@ -234,8 +238,9 @@ impl Pipeline {
         let (connection, target) = snapshot
             .route(&arrival.host, &arrival.target)
             .ok_or_else(no_such)?;
+        let token = request::token(&connection, &arrival.headers);
         let who = self
-            .identify(&snapshot, &connection, &arrival.headers)
+            .verify(&snapshot, &connection, token.as_deref())
             .await?;
         way.who = Some(Arc::clone(&who));
         let observing = connection.observe.as_ref();
@@ -272,7 +277,10 @@ impl Pipeline {
         };
         let admitted = self.gate.admit(who, call, terrain).await;
         let (connection, admitted) = match admitted.map_err(waiting)? {
-            Admitted::Asked(who, id) => self.resume(who, &id, facts, way).await.map_err(waiting)?,
+            Admitted::Asked(_, id) => {
+                let resumed = self.resume(token.as_deref(), &id, facts, way).await;
+                resumed.map_err(waiting)?
+            }
             admitted => (connection, admitted),
         };
         self.send(&connection, admitted, way).await
@@ -337,10 +345,11 @@ impl Pipeline {
         self.send(connection, admitted, way).await
     }
 
-    /// A held call goes on under what is in force now, not under what it began with.
+    /// A held call goes on under what is in force now, not under what it began with: its caller's token is
+    /// verified again, too, which may have ended or been revoked while people decided.
     async fn resume(
         &self,
-        who: Arc<Principal>,
+        token: Option<&str>,
         id: &ApprovalId,
         facts: Facts,
         way: &Way,
@@ -349,6 +358,7 @@ impl Pipeline {
         let function = way.function.as_ref().ok_or_else(no_such)?;
         let connection = snapshot.connections.get(function.connection());
         let connection = Arc::clone(connection.ok_or_else(no_such)?);
+        let who = self.verify(&snapshot, &connection, token).await?;
         let thaw = |bytes: &[u8]| {
             let thawed = connection.catalogue.thaw(bytes, way.id, facts.clone());
             thawed.map_err(|fault| request::refused(&fault))
@@ -383,21 +393,30 @@ impl Pipeline {
             Admitted::Asked(..) => return Err(no_such().into()),
             Admitted::Kept(kept) => return kept::release(kept, &mut way.answer).await,
         };
+        let mut standing = Standing::of(&self.parts.revocations);
+        let who = Arc::clone(permitted.who());
+        let at = connection.name.as_str();
+        if let Some(refusal) = standing.look(&who, at, Executed::No) {
+            return Err(unsent(permitted, refusal).await);
+        }
         let (credential, extra) = match self.credentials(connection, &permitted) {
             Ok(credentials) => credentials,
-            Err(operator) => return Err(given_up(permitted, &operator).await),
+            Err(operator) => return Err(unsent(permitted, uncredited(&operator)).await),
         };
         // An approved call runs to its end: its answer is kept for a caller that went away.
         let approved = permitted.is_approved_execution();
-        let gone = async {
+        let left = async {
             if approved {
                 std::future::pending::<()>().await;
             }
-            way.answer.gone().await;
+            tokio::select! {
+                () = way.answer.gone() => Left::Caller,
+                refusal = standing.lost(&who, at, Executed::Unknown) => Left::ShutOut(refusal),
+            }
         };
         let raw = match connection
             .upstream
-            .forward(permitted, credential, extra, gone)
+            .forward(permitted, credential, extra, left)
             .await
         {
             Ok(raw) => raw,
@@ -407,13 +426,11 @@ impl Pipeline {
             Ok(masked) => masked,
             Err(failed) => return Err(closed(*failed, way.received).await),
         };
-        let revocations = &self.parts.revocations;
-        let received = way.received;
         Ok(Release {
             masked,
             answer: &mut way.answer,
-            received,
-            revocations,
+            received: way.received,
+            standing,
         }
         .run()
         .await)
@@ -523,34 +540,6 @@ fn no_such() -> Refusal {
     )
 }
 
-/// Nothing was sent: the credential cannot be had.
-async fn given_up(permitted: Permitted<HttpCall>, operator: &str) -> Refused {
-    let text = "NOT executed: the function's credential cannot be had now";
-    let refusal = match permitted.give_up("credential_unavailable").await {
-        Ok(_) => Refusal::new(Code::CredentialUnavailable, text)
-            .retry_after(Duration::from_secs(10))
-            .operator(operator),
-        Err(error) => Refusal::audit_unavailable(error.to_string()),
-    };
-    refusal.into()
-}
-
-/// The record of a call without a deliverable answer is closed before the caller is told.
-async fn closed(failed: Failed, received: Instant) -> Refused {
-    let receipt = Some(failed.receipt());
-    let executed = failed.refusal.executed;
-    let why = failed.why();
-    let refusal = match failed.close(why, received.elapsed()).await {
-        Ok(refusal) => refusal,
-        Err(error) => Refusal::audit_unavailable(error.to_string()).executed(executed),
-    };
-    Refused {
-        refusal: Box::new(refusal),
-        receipt,
-        status: None,
-    }
-}
-
 impl std::fmt::Debug for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Way")
@@ -571,7 +560,17 @@ impl Pipeline {
         connection: &Connection,
         headers: &HeaderMap,
     ) -> Result<Arc<Principal>, Refusal> {
-        request::identify(&self.parts, snapshot, connection, headers).await
+        let token = request::token(connection, headers);
+        self.verify(snapshot, connection, token.as_deref()).await
+    }
+
+    async fn verify(
+        &self,
+        snapshot: &Snapshot,
+        connection: &Connection,
+        token: Option<&str>,
+    ) -> Result<Arc<Principal>, Refusal> {
+        request::identify(&self.parts, snapshot, connection, token).await
     }
 
     async fn decode(

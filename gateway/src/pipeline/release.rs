@@ -4,6 +4,7 @@
 //! What is withheld: all of a short answer; the last data frame where the length is known; the
 //! terminator and trailers of a chunked, HTTP/2 or event stream; the head where there is no body.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -14,8 +15,8 @@ use tokio::sync::mpsc;
 use super::Ending;
 use super::kept::{self, KEPT_BYTES_MAX};
 use super::reply::{Aborted, Answer, Part, ReplyBody};
+use super::standing::Standing;
 use crate::gate::{Code, Executed, Refusal};
-use crate::identity::Revocations;
 use crate::record::Outcome;
 use crate::upstream::{Chunk, Masked};
 
@@ -33,7 +34,7 @@ pub(super) struct Release<'a> {
     pub(super) masked: Masked,
     pub(super) answer: &'a mut Answer,
     pub(super) received: Instant,
-    pub(super) revocations: &'a Revocations,
+    pub(super) standing: Standing<'a>,
 }
 
 impl Release<'_> {
@@ -88,6 +89,9 @@ impl Release<'_> {
         body: Bytes,
         reply: ReplyBody,
     ) -> Ending {
+        if let Some(refusal) = self.shut_out() {
+            return self.broken(refusal).await;
+        }
         let receipt = self.masked.receipt();
         let summary = self.masked.summary().clone();
         let in_function = self.masked.in_function();
@@ -114,6 +118,9 @@ impl Release<'_> {
     }
 
     async fn with_trailers(mut self, body: Bytes, trailers: HeaderMap) -> Ending {
+        if let Some(refusal) = self.shut_out() {
+            return self.broken(refusal).await;
+        }
         let head = self.masked.head().clone();
         let (frames, receiver) = mpsc::channel(FRAMES_MAX);
         if let Err(error) = self.masked.released(&body).await {
@@ -172,7 +179,7 @@ impl Release<'_> {
                 Chunk::Data(data) if data.is_empty() => {}
                 Chunk::Data(data) => {
                     if self.masked.released(&data).await.is_err() {
-                        return abort(&frames, "the audit log failed").await;
+                        return abort(&frames, "the audit log failed");
                     }
                     keep = keep.filter(|kept| kept.len() + data.len() <= KEPT_BYTES_MAX);
                     if let Some(kept) = &mut keep {
@@ -185,7 +192,10 @@ impl Release<'_> {
                         Some(data)
                     };
                     if let (Some(due), false) = (due, gone) {
-                        gone = !send(&frames, Part::Frame(Frame::data(due))).await;
+                        match self.hand_over(&frames, due).await {
+                            Ok(taken) => gone = !taken,
+                            Err(refusal) => return self.broken_off(&frames, &refusal).await,
+                        }
                     }
                 }
                 Chunk::End(trailers) => break trailers,
@@ -209,7 +219,7 @@ impl Release<'_> {
             .await
             .is_err()
         {
-            return abort(&frames, "the audit log failed").await;
+            return abort(&frames, "the audit log failed");
         }
         gone |= !send_end(&frames, withheld, trailers).await;
         Ending::answered(if gone { "cut" } else { "ok" }, summary, in_function)
@@ -218,42 +228,55 @@ impl Release<'_> {
     /// The next masked chunk, unless the caller is revoked meanwhile; `None` when the caller has gone,
     /// which `frames` shows once the answer is under way. An approved call runs to its end.
     async fn next(&mut self, frames: Option<&mpsc::Sender<Part>>) -> Option<Chunk> {
-        let mut changes = self.revocations.subscribe();
         let approved = self.masked.ongoing().is_approved_execution();
-        loop {
-            let (masked, answer) = (&mut self.masked, &mut *self.answer);
-            let gone = async {
-                match frames {
-                    _ if approved => std::future::pending().await,
-                    Some(frames) => frames.closed().await,
-                    None => answer.gone().await,
-                }
-            };
-            let changed = tokio::select! {
-                biased;
-                () = gone => return None,
-                chunk = masked.chunk() => return Some(chunk),
-                changed = changes.changed() => changed,
-            };
-            let ongoing = self.masked.ongoing();
-            let connection = ongoing.function().id.connection();
-            if self
-                .revocations
-                .cuts(ongoing.principal(), connection.as_str())
-            {
-                let refusal = if self.revocations.is_stale() {
-                    let text = "whether the caller was revoked could not be told while the answer was under way";
-                    Refusal::new(Code::StateUnavailable, text)
-                } else {
-                    let text = "the caller was revoked while the answer was under way";
-                    Refusal::new(Code::Revoked, text)
-                };
-                return Some(Chunk::Broken(refusal.executed(Executed::Yes)));
+        let function = Arc::clone(self.masked.ongoing().function());
+        let who = Arc::clone(self.masked.ongoing().who());
+        let answer = &mut *self.answer;
+        let gone = async {
+            match frames {
+                _ if approved => std::future::pending().await,
+                Some(frames) => frames.closed().await,
+                None => answer.gone().await,
             }
-            if changed.is_err() {
-                return Some(self.masked.chunk().await);
+        };
+        // A function that always has more must not keep the revocation from being seen: it is asked first.
+        tokio::select! {
+            biased;
+            () = gone => None,
+            refusal = self.standing.lost(&who, function.id.connection().as_str(), Executed::Yes) => {
+                Some(Chunk::Broken(refusal))
             }
+            chunk = self.masked.chunk() => Some(chunk),
         }
+    }
+
+    /// Give the caller a frame: false when it is gone or takes nothing any more.
+    ///
+    /// # Errors
+    /// The caller was revoked while it took its time.
+    async fn hand_over(
+        &mut self,
+        frames: &mpsc::Sender<Part>,
+        due: Bytes,
+    ) -> Result<bool, Refusal> {
+        let ongoing = self.masked.ongoing();
+        let connection = ongoing.function().id.connection().as_str();
+        let lost = self
+            .standing
+            .lost(ongoing.principal(), connection, Executed::Yes);
+        tokio::select! {
+            biased;
+            taken = send(frames, Part::Frame(Frame::data(due))) => Ok(taken),
+            refusal = lost => Err(refusal),
+        }
+    }
+
+    /// Whether the caller was revoked by now.
+    fn shut_out(&self) -> Option<Refusal> {
+        let ongoing = self.masked.ongoing();
+        let connection = ongoing.function().id.connection().as_str();
+        self.standing
+            .look(ongoing.principal(), connection, Executed::Yes)
     }
 
     async fn cut(self, why: &'static str) -> Ending {
@@ -303,7 +326,7 @@ impl Release<'_> {
         {
             tracing::error!(%error, "the end of a broken answer could not be recorded");
         }
-        abort(frames, why).await
+        abort(frames, why)
     }
 }
 
@@ -337,8 +360,9 @@ fn outcome(head: &crate::upstream::MaskedHead) -> Outcome {
     }
 }
 
-async fn abort(frames: &mpsc::Sender<Part>, why: &'static str) -> Ending {
-    send(frames, Part::Aborted(Aborted(why))).await;
+fn abort(frames: &mpsc::Sender<Part>, why: &'static str) -> Ending {
+    // Where there is no room for it the end is missing all the same, which reads as broken off.
+    let _full = frames.try_send(Part::Aborted(Aborted(why)));
     Ending::refused("broken_off")
 }
 

@@ -74,11 +74,10 @@ pub(super) async fn identify(
     parts: &Parts,
     snapshot: &Snapshot,
     connection: &Connection,
-    headers: &HeaderMap,
+    token: Option<&str>,
 ) -> Result<Arc<Principal>, Refusal> {
-    let token = token(connection, headers);
     let verified = match token {
-        Some(token) => snapshot.identity.verify(&token, Plane::Data).await,
+        Some(token) => snapshot.identity.verify(token, Plane::Data).await,
         None => Err(Rejection::Missing),
     };
     let who = verified.map_err(|rejection| unverified(parts, &rejection))?;
@@ -111,7 +110,7 @@ fn unverified(parts: &Parts, rejection: &Rejection) -> Refusal {
 }
 
 /// The token where the connection wants it; header names that differ only in case are one name.
-fn token(connection: &Connection, headers: &HeaderMap) -> Option<String> {
+pub(super) fn token(connection: &Connection, headers: &HeaderMap) -> Option<String> {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = |text: &str| {
         let (scheme, token) = text.split_once(' ')?;

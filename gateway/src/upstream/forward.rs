@@ -60,6 +60,15 @@ pub struct Failed {
     pub(super) status: Option<u16>,
 }
 
+/// Why nobody waits any more for the answer of a call that was sent.
+#[derive(Debug)]
+pub enum Left {
+    /// The caller went away.
+    Caller,
+    /// The caller may not have the answer any more.
+    ShutOut(Refusal),
+}
+
 /// Why there is no answer.
 struct Unanswered {
     refusal: Refusal,
@@ -78,12 +87,19 @@ impl Unanswered {
         }
     }
 
-    /// The caller went away: nobody's fault, and nothing for the operator to mend.
-    fn left() -> Self {
-        let text = "the caller went away: it may have been executed";
+    /// Nobody waits any more: no fault of the function, and nothing for the operator to mend.
+    fn left(left: Left) -> Self {
+        let (refusal, end) = match left {
+            Left::Caller => {
+                let text = "the caller went away: it may have been executed";
+                let refusal = Refusal::new(Code::UpstreamFailed, text);
+                (refusal.executed(Executed::Unknown), Outcome::Cut)
+            }
+            Left::ShutOut(refusal) => (refusal, Outcome::Indeterminate),
+        };
         Self {
-            refusal: Refusal::new(Code::UpstreamFailed, text).executed(Executed::Unknown),
-            end: Outcome::Cut,
+            refusal,
+            end,
             sent: true,
         }
     }
@@ -182,7 +198,7 @@ impl Upstream {
         self.pool.sweep();
     }
 
-    /// Send a permitted call and wait for the head of its answer, or until the caller is `gone`.
+    /// Send a permitted call and wait for the head of its answer, or until nobody waits for it any more: `left`.
     ///
     /// # Errors
     /// [`Failed`], with the open record in it, when there is no answer.
@@ -191,7 +207,7 @@ impl Upstream {
         permitted: Permitted<HttpCall>,
         credential: Credential,
         extra: HeaderMap,
-        gone: impl Future<Output = ()> + Send,
+        left: impl Future<Output = Left> + Send,
     ) -> Result<Raw, Box<Failed>> {
         let (call, ongoing) = permitted.spend();
         let (slot, key, needles) = credential.spend();
@@ -216,7 +232,7 @@ impl Upstream {
         let key = PoolKey(key);
         let sent = match settings {
             Some(settings) => self
-                .exchange(&head, (body, &progress), &key, gone)
+                .exchange(&head, (body, &progress), &key, left)
                 .await
                 .map(|sent| (settings, sent)),
             None => Err(Unanswered::unsent(
@@ -261,9 +277,9 @@ impl Upstream {
         head: &Head,
         (mut body, progress): (Body, &Progress),
         key: &PoolKey,
-        gone: impl Future<Output = ()> + Send,
+        left: impl Future<Output = Left> + Send,
     ) -> Result<(Lent, Box<http::Response<Incoming>>), Unanswered> {
-        let mut gone = std::pin::pin!(gone);
+        let mut left = std::pin::pin!(left);
         let mut lent = match self.pool.idle(key) {
             Some(lent) => lent,
             None => self.connect(key).await?,
@@ -275,9 +291,7 @@ impl Upstream {
             })?;
             let sent = tokio::select! {
                 sent = progress.answer_within(self.endpoint.first_byte_max, lent.send(request)) => sent,
-                () = gone.as_mut() => {
-                    return Err(Unanswered::left());
-                }
+                left = left.as_mut() => return Err(Unanswered::left(left)),
             };
             match sent {
                 Some(Sent::Answer(answer)) => return Ok((lent, answer)),

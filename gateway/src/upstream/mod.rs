@@ -12,6 +12,6 @@ mod raw;
 mod tapped;
 
 pub use endpoint::{ConnectError, Endpoint, EndpointFault, Timeouts, TlsConfig};
-pub use forward::{Failed, Masks, Upstream};
+pub use forward::{Failed, Left, Masks, Upstream};
 pub use pool::PoolKey;
 pub use raw::{Chunk, Cookies, Masked, MaskedHead, Raw};

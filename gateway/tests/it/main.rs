@@ -41,6 +41,7 @@ mod http_floods;
 mod http_headers;
 mod http_limits;
 mod http_promises;
+mod http_revoked;
 mod http_streams;
 mod http_tls;
 mod http_unchecked;

@@ -126,6 +126,10 @@ fn faults_of_the_file() -> Vec<Case> {
             "an API description without an end",
             with("functions: {", "functions: { openapi: /dev/zero, "),
         ),
+        case(
+            "callers that are held for longer than they may be",
+            with("    upstream:", "    hold_s: 301\n    upstream:"),
+        ),
         Case {
             secret: false,
             ..case("a secret that is not there", GOOD)
