@@ -185,6 +185,10 @@ fn approval(facts: &[Fact]) -> Section {
                 section.put("vote", told);
             }
             "approval.execute" => section.put("taken", format!("for the one execution, at {at}")),
+            "approval.fetch" => section.put(
+                "fetched",
+                format!("the caller came back for the answer, at {at}"),
+            ),
             "approval.reopen" => {
                 section.put("reopened", format!("votes did not count any more, at {at}"))
             }

@@ -207,7 +207,7 @@ impl Gate {
         {
             State::Approved => {}
             State::Done => {
-                let kept = Kept::fetch(&self.approvals, id, Arc::clone(&who)).await;
+                let kept = Kept::fetch((&self.approvals, &self.record), id, Arc::clone(&who)).await;
                 return match kept {
                     Ok(Some(kept)) => Ok(Admitted::Kept(kept)),
                     Ok(None) => Err(self.not_approved(id, &who, State::Done).await),

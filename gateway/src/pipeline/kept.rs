@@ -22,13 +22,23 @@ pub(super) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 const TAKEN_WITHIN_MAX: Duration = Duration::from_secs(60);
 
 /// Hand a kept answer out, and drop it only when the caller's connection has taken its last byte: a
-/// process that dies before hands it out again, and nobody is asked a second time for what has run.
+/// process that dies before hands it out again, and nobody is asked a second time for what has run. The
+/// record of the call says that its caller was gone: that the caller came back for the answer is on record
+/// before a byte of it goes.
 pub(super) async fn release(kept: KeptAnswer, answer: &mut Answer) -> Result<Ending, Refused> {
     let (taken, mut went) = oneshot::channel();
     let Some(reply) = decode(kept.bytes(), taken) else {
         let refusal = Refusal::new(Code::Internal, "the kept answer cannot be read");
         return Err(refusal.executed(Executed::Yes).into());
     };
+    if let Err(error) = kept.on_record(reply.call, answer.call).await {
+        let text = "EXECUTED, and the answer is kept: the audit log cannot record now that it is handed out";
+        let refusal = Refusal::new(Code::AuditUnavailable, text)
+            .executed(Executed::Yes)
+            .retry_after(Duration::from_secs(5))
+            .operator(error.to_string());
+        return Err(refusal.into());
+    }
     let bodiless = matches!(reply.body, ReplyBody::Empty { .. });
     let there = answer.kept(reply);
     let went = match bodiless {

@@ -54,7 +54,7 @@ impl Release<'_> {
         let head = self.masked.head().clone();
         // A masked answer's length would tell what was masked away.
         let length = head.length;
-        self.finish(head, Bytes::new(), ReplyBody::Empty { length })
+        self.finish(head, Bytes::new(), ReplyBody::Empty { length }, None)
             .await
     }
 
@@ -79,7 +79,8 @@ impl Release<'_> {
             return unrecorded(self.answer, self.masked.receipt(), &error);
         }
         let head = self.masked.head().clone();
-        self.finish(head, body.clone(), ReplyBody::Full(body)).await
+        self.finish(head, body.clone(), ReplyBody::Full(body), None)
+            .await
     }
 
     /// Close the record, then send everything.
@@ -88,6 +89,7 @@ impl Release<'_> {
         head: crate::upstream::MaskedHead,
         body: Bytes,
         reply: ReplyBody,
+        trailers: Option<&HeaderMap>,
     ) -> Ending {
         if let Some(refusal) = self.shut_out() {
             return self.broken(refusal).await;
@@ -106,7 +108,7 @@ impl Release<'_> {
         };
         match self
             .masked
-            .close(outcome, error, self.received.elapsed(), None, kept)
+            .close(outcome, error, self.received.elapsed(), trailers, kept)
             .await
         {
             Ok(()) => {
@@ -118,41 +120,25 @@ impl Release<'_> {
     }
 
     async fn with_trailers(mut self, body: Bytes, trailers: HeaderMap) -> Ending {
-        if let Some(refusal) = self.shut_out() {
-            return self.broken(refusal).await;
-        }
-        let head = self.masked.head().clone();
-        let (frames, receiver) = mpsc::channel(FRAMES_MAX);
         if let Err(error) = self.masked.released(&body).await {
             return unrecorded(self.answer, self.masked.receipt(), &error);
         }
-        let receipt = self.masked.receipt();
-        let summary = self.masked.summary().clone();
-        let in_function = self.masked.in_function();
-        let whole = self.received.elapsed();
-        match self
-            .masked
-            .close(outcome(&head), None, whole, Some(&trailers), None)
-            .await
-        {
-            Ok(()) => {
-                let sent = frames.try_send(Part::Frame(Frame::data(body))).is_ok()
-                    && frames
-                        .try_send(Part::Frame(Frame::trailers(trailers)))
-                        .is_ok()
-                    && frames.try_send(Part::End).is_ok();
-                self.answer.masked(
-                    receipt,
-                    &head,
-                    ReplyBody::Stream {
-                        length: None,
-                        parts: receiver,
-                    },
-                );
-                Ending::answered(if sent { "ok" } else { "cut" }, summary, in_function)
-            }
-            Err(error) => unrecorded(self.answer, receipt, &error),
+        let (frames, parts) = mpsc::channel(FRAMES_MAX);
+        let whole = [
+            Part::Frame(Frame::data(body.clone())),
+            Part::Frame(Frame::trailers(trailers.clone())),
+            Part::End,
+        ];
+        for part in whole {
+            // An empty channel has room for three; where one is missing the answer reads as broken off.
+            let _full = frames.try_send(part);
         }
+        let head = self.masked.head().clone();
+        let reply = ReplyBody::Stream {
+            length: None,
+            parts,
+        };
+        self.finish(head, body, reply, Some(&trailers)).await
     }
 
     async fn streamed(mut self) -> Ending {

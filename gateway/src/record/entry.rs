@@ -379,6 +379,17 @@ pub enum Event {
         /// The binding of what was let through, as in the question.
         binding: String,
     },
+    /// The caller of an approved call, which was gone when it ended, came back for its answer.
+    AnswerFetched {
+        /// The approval's id.
+        approval: String,
+        /// The call that was executed.
+        call: CallId,
+        /// The request that the answer is handed out to.
+        by: CallId,
+        /// Who gets it.
+        who: Who,
+    },
     /// Votes that had opened it do not count any more: people are asked again.
     ApprovalReopened {
         /// The approval's id.

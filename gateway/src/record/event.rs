@@ -71,6 +71,7 @@ impl Recorded {
                 Event::ApprovalAsked { .. } => "approval.ask",
                 Event::ApprovalVoted { .. } => "approval.vote",
                 Event::ApprovalExecuted { .. } => "approval.execute",
+                Event::AnswerFetched { .. } => "approval.fetch",
                 Event::ApprovalReopened { .. } => "approval.reopen",
                 Event::ApprovalExpired { .. } => "approval.expire",
                 Event::ApprovalCancelled { .. } => "approval.cancel",
@@ -107,6 +108,7 @@ impl Recorded {
             | Event::ApprovalAsked { call, .. }
             | Event::ApprovalVoted { call, .. }
             | Event::ApprovalExecuted { call, .. }
+            | Event::AnswerFetched { call, .. }
             | Event::ApprovalReopened { call, .. }
             | Event::ApprovalExpired { call, .. }
             | Event::ApprovalCancelled { call, .. } => Some(*call),
@@ -149,6 +151,7 @@ impl Recorded {
             Event::Denied { who, .. }
             | Event::ApprovalAsked { who, .. }
             | Event::ApprovalVoted { who, .. }
+            | Event::AnswerFetched { who, .. }
             | Event::ConfigChange { who, .. }
             | Event::Revoked { who, .. }
             | Event::Lifted { who, .. }
@@ -176,6 +179,7 @@ impl Recorded {
             | Event::AuditRead { content, .. }
             | Event::Undelivered { content, .. } => Some(content),
             Event::ApprovalExecuted { .. }
+            | Event::AnswerFetched { .. }
             | Event::ApprovalReopened { .. }
             | Event::ApprovalExpired { .. }
             | Event::ApprovalCancelled { .. }
@@ -247,6 +251,7 @@ fn put_public(event: &Event, leaf: &mut Fields) {
         Event::ApprovalAsked { .. }
         | Event::ApprovalVoted { .. }
         | Event::ApprovalExecuted { .. }
+        | Event::AnswerFetched { .. }
         | Event::ApprovalReopened { .. }
         | Event::ApprovalExpired { .. }
         | Event::ApprovalCancelled { .. } => put_approval(event, leaf),
@@ -318,6 +323,10 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
             leaf.word("approval", approval);
             leaf.number("fence", *fence);
             leaf.word("binding", binding);
+        }
+        Event::AnswerFetched { approval, by, .. } => {
+            leaf.word("approval", approval);
+            leaf.word("by", &by.to_string());
         }
         Event::ApprovalReopened { approval, .. } | Event::ApprovalExpired { approval, .. } => {
             leaf.word("approval", approval);

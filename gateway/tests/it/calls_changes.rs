@@ -197,6 +197,24 @@ fn a_kept_answer_that_a_crash_cut_off_is_there_again_and_nobody_is_asked_anew() 
     world.gateway.crash();
     let answer = world.send("/brief/cut-off", &token, 2);
     assert_eq!((answer.status, answer.text()), (200, body));
+    // The record of the call says that nobody was there; that the answer went out since stands beside it.
+    let leaves = world.gateway.leaves();
+    let fetched = leaves
+        .iter()
+        .filter(|leaf| leaf["kind"] == "approval.fetch");
+    let fetched: Vec<_> = fetched.collect();
+    let call = answer.header("callgate-call").expect("the call");
+    assert_eq!(
+        fetched.len(),
+        2,
+        "one that was cut off, and one that went out"
+    );
+    assert!(
+        fetched
+            .iter()
+            .all(|leaf| leaf["approval"] == id.as_str() && leaf["call"] == call),
+        "{fetched:?}"
+    );
     // It went out: the same call is a new question from here on.
     eventually("new question", || {
         let answer = world.send("/brief/cut-off", &token, 2);
