@@ -6,6 +6,7 @@
 //! `pipeline`.
 
 mod asked;
+mod bodies;
 mod kept;
 mod limits;
 mod observe;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use bodies::{BODIES_BYTES_MAX, BODIES_BYTES_PER_CALLER_MAX, Bodies, Room};
 pub use kept::Kept;
 pub use limits::{Config as LimitsConfig, Limits, Place};
 pub use observe::{ModeConfig, OBSERVE_DAYS_MAX, ObserveStands, ObserveUntil, Observing};

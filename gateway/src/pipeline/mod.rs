@@ -31,7 +31,8 @@ use crate::approval::{ApprovalId, Approvals};
 use crate::call::{Call, CallId, Facts, FunctionId, HttpCall};
 use crate::clock::SharedClock;
 use crate::gate::{
-    Admitted, Code, Executed, Gate, Observing, Permitted, Refusal, Stance, Terrain, approval_failed,
+    Admitted, Bodies, Code, Executed, Gate, Observing, Permitted, Refusal, Stance, Terrain,
+    approval_failed,
 };
 use crate::identity::assertion::{Signer, Statement};
 use crate::identity::{Principal, Revocations};
@@ -55,6 +56,7 @@ const IDLE_PROBE_EVERY: Duration = Duration::from_millis(20);
 pub struct Pipeline {
     snapshot: ArcSwap<Snapshot>,
     gate: Gate,
+    bodies: Bodies,
     parts: Parts,
 }
 
@@ -143,6 +145,7 @@ impl Pipeline {
                 parts.metrics.clone(),
                 &parts.instance,
             ),
+            bodies: Bodies::default(),
             parts,
         }
     }
@@ -296,7 +299,10 @@ impl Pipeline {
         who: Arc<Principal>,
         way: &mut Way,
     ) -> Result<Ending, Refused> {
-        let seen = observe::see((snapshot, connection), &who, target, arrival, way.id).await?;
+        let mut room = self.bodies.room(who.key());
+        let place = (snapshot, connection);
+        let seen = observe::see(place, &who, target, arrival, way.id, &mut room).await?;
+        drop(room);
         let function = seen.call().function().id.clone();
         way.function = Some(function.clone());
         let _place = connection.limits.admit(who.key(), &function)?;
@@ -582,6 +588,7 @@ impl Pipeline {
         who: &Principal,
     ) -> Result<HttpCall, Refusal> {
         let place = (snapshot, connection);
-        request::decode(&self.parts, place, target, arrival, id, who).await
+        let mut room = self.bodies.room(who.key());
+        request::decode(&self.parts, place, target, arrival, id, who, &mut room).await
     }
 }

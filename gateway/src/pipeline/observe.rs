@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
-use wire::http::Target;
+use wire::http::{BodyLength, Target};
 
 use super::request::{
     Arrival, ArrivalBody, forwarded, refused, searched, searched_whole, taken, unmasked, whole,
@@ -14,7 +14,7 @@ use super::request::{
 use super::snapshot::{Connection, Snapshot};
 use super::tokens::{self, Undecoded};
 use crate::call::{BodyPlan, CallId, HttpCall, HttpHead, RequestBody, Seen, SeenFault};
-use crate::gate::{Refusal, Stance};
+use crate::gate::{Refusal, Room, Stance};
 use crate::identity::Principal;
 
 /// A body of which the first bytes were read already.
@@ -43,13 +43,17 @@ impl Body for Rejoined {
 }
 
 /// A body is read as far as it can be judged; one that is larger passes as it comes.
-async fn body(plan: BodyPlan, arrival: ArrivalBody) -> Result<(RequestBody, bool), Refusal> {
+async fn body(
+    plan: BodyPlan,
+    arrival: (ArrivalBody, BodyLength),
+    room: &mut Room,
+) -> Result<(RequestBody, bool), Refusal> {
     let most = match plan {
         BodyPlan::None => 0,
         BodyPlan::Buffer { bytes_max } => bytes_max,
-        BodyPlan::Stream => return Ok((RequestBody::Stream(arrival), false)),
+        BodyPlan::Stream => return Ok((RequestBody::Stream(arrival.0), false)),
     };
-    Ok(match taken(arrival, most).await? {
+    Ok(match taken(arrival, most, room).await? {
         (bytes, None) => (whole(bytes), false),
         (first, Some(rest)) => {
             let first = Some(first);
@@ -70,6 +74,7 @@ pub(super) async fn see(
     target: Target,
     arrival: Arrival,
     id: CallId,
+    room: &mut Room,
 ) -> Result<Seen<HttpCall>, Refusal> {
     let facts = arrival.facts();
     let headers = forwarded(connection, &arrival.headers);
@@ -85,7 +90,7 @@ pub(super) async fn see(
         })
         .collect();
     let plan = searched_whole(plan, snapshot, !guards.is_empty());
-    let (body, over) = body(plan, arrival.body).await?;
+    let (body, over) = body(plan, (arrival.body, arrival.length), room).await?;
     if over {
         fault = fault.or_else(|| {
             Some(SeenFault {

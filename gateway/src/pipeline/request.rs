@@ -16,7 +16,7 @@ use super::tokens::{self, Undecoded};
 use crate::approval::ApprovalId;
 use crate::call::{BodyPlan, CallFault, CallId, Facts, Found, HttpCall, HttpHead, RequestBody};
 use crate::clock::Timestamp;
-use crate::gate::{Code, Refusal};
+use crate::gate::{Code, Refusal, Room};
 use crate::identity::{Plane, Principal, Rejection};
 use crate::listener::Peer;
 use crate::mask::{MarkerGuard, RequestFacts, RequestGuard, SEARCHED_BODY_BYTES_MAX};
@@ -148,6 +148,7 @@ pub(super) async fn decode(
     arrival: Arrival,
     id: CallId,
     who: &Principal,
+    room: &mut Room,
 ) -> Result<HttpCall, Refusal> {
     let facts = arrival.facts();
     let headers = forwarded(connection, &arrival.headers);
@@ -168,10 +169,11 @@ pub(super) async fn decode(
         .filter_map(|function| connection.upstream.mask(function)?.requests())
         .collect();
     let plan = searched_whole(plan, snapshot, !guards.is_empty());
+    let coming = (arrival.body, arrival.length);
     let body = match plan {
-        BodyPlan::None => buffered(arrival.body, 0).await?,
-        BodyPlan::Buffer { bytes_max } => buffered(arrival.body, bytes_max).await?,
-        BodyPlan::Stream => RequestBody::Stream(arrival.body),
+        BodyPlan::None => buffered(coming, 0, room).await?,
+        BodyPlan::Buffer { bytes_max } => buffered(coming, bytes_max, room).await?,
+        BodyPlan::Stream => RequestBody::Stream(coming.0),
     };
     let request = Undecoded {
         method: arrival.method,
@@ -320,8 +322,12 @@ fn unknown_function(
 }
 
 /// Read a body of at most `most` bytes.
-async fn buffered(body: ArrivalBody, most: usize) -> Result<RequestBody, Refusal> {
-    match taken(body, most).await? {
+async fn buffered(
+    body: (ArrivalBody, BodyLength),
+    most: usize,
+    room: &mut Room,
+) -> Result<RequestBody, Refusal> {
+    match taken(body, most, room).await? {
         (bytes, None) => Ok(whole(bytes)),
         (_, Some(_)) if most == 0 => Err(Refusal::new(
             Code::BadRequest,
@@ -341,11 +347,15 @@ pub(super) fn whole(bytes: Bytes) -> RequestBody {
     }
 }
 
-/// A body's bytes; with the rest of it when there are more than `most`.
+/// A body's bytes, as far as there is room for them; with the rest of it when there are more than `most`.
 pub(super) async fn taken(
-    mut body: ArrivalBody,
+    (mut body, length): (ArrivalBody, BodyLength),
     most: usize,
+    room: &mut Room,
 ) -> Result<(Bytes, Option<ArrivalBody>), Refusal> {
+    if let BodyLength::Known(bytes) = length {
+        room.hold(usize::try_from(bytes).unwrap_or(usize::MAX).min(most))?;
+    }
     let read = async {
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -362,6 +372,7 @@ pub(super) async fn taken(
                     "NOT executed: trailers are not accepted here",
                 ));
             };
+            room.hold(all.len() + data.len())?;
             all.extend_from_slice(&data);
             if all.len() > most {
                 return Ok((all.freeze(), Some(body)));

@@ -124,6 +124,8 @@ impl fmt::Debug for OrphanJob {
 pub(super) struct EventJob {
     pub(super) event: event::Recorded,
     pub(super) ack: Option<oneshot::Sender<u64>>,
+    /// What its content takes of the queue's bytes.
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 /// One thing to encode.
@@ -140,10 +142,15 @@ pub(super) enum Job {
 
 impl Event {
     /// As the encoder takes it.
-    pub(super) fn into_job(self, ack: Option<oneshot::Sender<u64>>) -> Job {
+    pub(super) fn into_job(
+        self,
+        ack: Option<oneshot::Sender<u64>>,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Job {
         Job::Event(Box::new(EventJob {
             event: event::Recorded::Public(Box::new(self)),
             ack,
+            room,
         }))
     }
 }

@@ -190,7 +190,11 @@ impl Keeper {
             return;
         };
         for (slot, event) in slots.zip(take_counts(lazy)) {
-            slot.send(Job::Event(Box::new(EventJob { event, ack: None })));
+            slot.send(Job::Event(Box::new(EventJob {
+                event,
+                ack: None,
+                room: None,
+            })));
         }
     }
 }

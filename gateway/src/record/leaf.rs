@@ -8,6 +8,7 @@ use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 
 use super::entry::{Observed, Who};
+use crate::call::Durability;
 use crate::clock::Timestamp;
 use crate::policy::Shadowed;
 
@@ -299,6 +300,15 @@ pub(super) fn digest_frame(context: &mut digest::Context, kind: u8, payload: &[u
     context.update(&[kind]);
     context.update(&(payload.len() as u64).to_le_bytes());
     context.update(payload);
+}
+
+/// As the leaf of a begin says it.
+pub(super) const fn durability_word(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Both => "both",
+        Durability::Begin => "begin",
+        Durability::Async => "async",
+    }
 }
 
 #[cfg(test)]

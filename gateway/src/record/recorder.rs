@@ -225,6 +225,7 @@ impl Recorder {
         let opened = Job::Event(Box::new(EventJob {
             event,
             ack: Some(ack),
+            room: None,
         }));
         for job in orphans.chain([opened]) {
             let mut job = Some(job);
@@ -358,6 +359,7 @@ impl Recorder {
         let job = Job::Event(Box::new(EventJob {
             event,
             ack: Some(ack),
+            room: None,
         }));
         let sent = async {
             let closed = |_| Unavailable::new(Why::Closed);
@@ -381,8 +383,14 @@ impl Recorder {
     pub fn note_lazily(&self, event: Event) {
         let lazy = &self.inner.lazy;
         let waiting = QUEUE_JOBS_MAX.saturating_sub(self.inner.jobs.capacity());
-        let sent =
-            waiting < LAZY_EVENTS_MAX && self.inner.jobs.try_send(event.into_job(None)).is_ok();
+        // A caller that is refused may have sent as much as one that is not.
+        let weight = u32::try_from(event.weight()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.inner.room).try_acquire_many_owned(weight);
+        let sent = waiting < LAZY_EVENTS_MAX
+            && room.is_ok_and(|room| {
+                let job = event.into_job(None, Some(room));
+                self.inner.jobs.try_send(job).is_ok()
+            });
         if !sent {
             lazy.lost.fetch_add(1, Ordering::Relaxed);
             self.inner

@@ -20,11 +20,11 @@ use super::frame::{self, Kind, LeafFrame};
 use super::health::Shared;
 use super::job::{BeginJob, EndJob, EventJob, Job, OrphanJob, PieceJob};
 use super::keyring::Keyring;
-use super::leaf::{Fields, Stamp, Tag, digest_frame, hex};
+use super::leaf::{Fields, Stamp, Tag, digest_frame, durability_word, hex};
 use super::seal::{self, ContentId, ContentKey, Field, PIECE_BYTES, Part};
 use super::segment::Expect;
 use super::wal::Item;
-use crate::call::{CallId, Durability};
+use crate::call::CallId;
 use crate::clock::{SharedClock, Timestamp};
 
 /// A difference between wall time and the clock that does not step that is worth a record.
@@ -127,6 +127,7 @@ impl Sealer {
                 let item = self.event(EventJob {
                     event: recorded,
                     ack: None,
+                    room: None,
                 });
                 if items.send(item).is_err() {
                     return;
@@ -562,22 +563,23 @@ impl Sealer {
                 let actor = serde_json::json!({ "issuer": issuer, "subject": subject });
                 members.insert("actor".to_owned(), actor);
             }
-            let bytes = serde_json::to_vec(&sealed).unwrap_or_default();
+            let mut bytes = serde_json::to_vec(&sealed).unwrap_or_default();
+            // Whoever is refused fills the disk no more than whoever is let through.
+            if job.event.is_denial() && !self.grant(key.reference(), bytes.len()) {
+                sealed["content"] = Value::Null;
+                bytes = serde_json::to_vec(&sealed).unwrap_or_default();
+                leaf.word("cut", "quota");
+            }
             self.seal_all(&mut frames, key, Part::Context, 0, &bytes);
             leaf.hex("content_id", &key.id());
         }
         job.event.put(&mut leaf);
         let moving = key.as_ref().map(|key| (key, Part::MovedBegin));
         let tag = Tag::of(job.event.kind());
-        self.leaf(frames, leaf, id, tag, moving, job.ack)
-    }
-}
-
-const fn durability_word(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Both => "both",
-        Durability::Begin => "begin",
-        Durability::Async => "async",
+        Item {
+            room: job.room,
+            ..self.leaf(frames, leaf, id, tag, moving, job.ack)
+        }
     }
 }
 

@@ -190,3 +190,45 @@ fn a_gateway_that_ends_finishes_what_is_under_way() {
     assert_eq!(leaves.last().expect("a leaf")["kind"], "log.close");
     assert!(leaves.iter().all(|leaf| leaf["outcome"] != "indeterminate"));
 }
+
+/// What is announced and does not come takes room all the same: one caller's is bounded, and nobody else waits for it.
+#[test]
+fn bodies_that_do_not_come_are_bounded_for_each_caller() {
+    let world = world();
+    let (address, slow) = (world.gateway.address, caller("slow", &["staff"]));
+    let half_sent = || {
+        let mut talk = Talk::to(address);
+        let head = format!(
+            "POST /open/bodies HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {slow}\r\nContent-Length: 1000000\r\n\r\nx"
+        );
+        talk.send(head.as_bytes());
+        talk
+    };
+    // 32 MiB are 33 of these.
+    let mut talks: Vec<_> = (0..40).map(|_| half_sent()).collect();
+    eventually("seven refusals", || {
+        let mut refused = 0;
+        for talk in &mut talks {
+            let _open = talk.listen(Duration::from_millis(10));
+            refused += usize::from(talk.text().contains("too many bodies of this caller"));
+        }
+        (refused == 7).then_some(())
+    });
+    let other = caller("other", &["staff"]);
+    let answer = world.gateway.post("/open/bodies", &other, &json!({}));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = world
+        .gateway
+        .post("/open/bodies", &slow, &json!({ "a": "b".repeat(700_000) }));
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (429, Some("1")),
+        "{}",
+        answer.text()
+    );
+    drop(talks);
+    eventually("room again", || {
+        (world.gateway.post("/open/bodies", &slow, &json!({})).status == 200).then_some(())
+    });
+    assert_eq!(world.double.hits("/bodies"), 2);
+}

@@ -163,7 +163,40 @@ async fn content_beyond_a_principals_quota_is_cut_and_records_are_still_written(
     assert_eq!(trail.show(second).unwrap().summary.outcome, "ok");
 }
 
+#[tokio::test]
+async fn what_a_refused_caller_sent_counts_against_its_quota_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.capture_bytes_per_hour = 50_000;
+    super::super::Recorder::init(&config, &RealDisk).unwrap();
+    let (recorder, _) = open(&config).unwrap();
+    let input = json!({ "input": "x".repeat(30_000) });
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let event = denied_with("denied", "mallory", input.clone());
+        let Event::Denied { call: id, .. } = &event else {
+            panic!("{event:?}");
+        };
+        let id = *id;
+        recorder.note(event).await.unwrap();
+        let entry = trail(&config).show(id).unwrap().entries.remove(0);
+        told.push((
+            entry.fields["cut"].clone(),
+            entry.content.unwrap().to_string().len() > 30_000,
+        ));
+    }
+    assert_eq!(told, [(json!(null), true), (json!("quota"), false)]);
+}
+
 fn denied(reason: &'static str, subject: &str) -> Event {
+    denied_with(
+        reason,
+        subject,
+        json!({"method": "GET", "target": "/admin"}),
+    )
+}
+
+fn denied_with(reason: &'static str, subject: &str, content: serde_json::Value) -> Event {
     Event::Denied {
         call: call(),
         who: who(subject),
@@ -174,7 +207,7 @@ fn denied(reason: &'static str, subject: &str) -> Event {
         config_version: "c".to_owned(),
         policy_version: "p".to_owned(),
         shadowed: None,
-        content: json!({"method": "GET", "target": "/admin"}),
+        content,
     }
 }
 
