@@ -3,7 +3,7 @@
 use crate::call::input::Value;
 use crate::call::{Call, Facts, Input};
 use crate::identity::Principal;
-use crate::mask::Veil;
+use crate::mask::Cover;
 use crate::record::principal_json;
 
 /// What approvers see of a call: made from the bytes that are stored.
@@ -15,27 +15,31 @@ pub(super) fn summary<C: Call>(call: &C) -> serde_json::Value {
     });
     let mut summary = serde_json::json!({ "request": content.head, "body": body, "input": input_json(call.input()) });
     if !call.veil().is_empty() {
-        veiled(call.veil(), &mut summary);
+        veiled(&Cover::new(call.veil()), &mut summary);
         summary["veiled"] = true.into();
     }
     summary
 }
 
 /// What the caller sent as a token nobody else is shown: markers stand in place of the values.
-fn veiled(veil: &[Veil], shown: &mut serde_json::Value) {
+fn veiled(cover: &Cover, shown: &mut serde_json::Value) {
     match shown {
         serde_json::Value::Null => {}
-        serde_json::Value::String(text) => *text = Veil::over(veil, text),
+        serde_json::Value::String(text) => {
+            if let Some(hidden) = cover.over(text) {
+                *text = hidden;
+            }
+        }
         serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
-            let text = shown.to_string();
-            let hidden = Veil::over(veil, &text);
-            if hidden != text {
+            if let Some(hidden) = cover.over(&shown.to_string()) {
                 *shown = hidden.into();
             }
         }
-        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| veiled(veil, item)),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| veiled(cover, item)),
         serde_json::Value::Object(members) => {
-            members.values_mut().for_each(|member| veiled(veil, member));
+            members
+                .values_mut()
+                .for_each(|member| veiled(cover, member));
         }
     }
 }

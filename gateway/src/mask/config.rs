@@ -9,13 +9,14 @@ use serde::Deserialize;
 use super::automaton::Automaton;
 use super::catalogue;
 use super::class::DataClass;
-use super::detect::Detectors;
+use super::detect::{self, Detectors, Hit};
 use super::instead::{self, BY_VALUE, Field, Instead, Keys};
 use super::mode::{Mode, ModeConfig, OBSERVE_DAYS_MAX};
 use super::own::{self, OwnConfig};
 use super::path::Path;
 use super::requests::{RequestGuard, RequestsConfig};
 use super::vault::{Owner, Scope, Vault};
+use super::veil::Cover;
 use crate::clock::{SharedClock, SystemClock};
 
 /// How answers of a connection are masked.
@@ -283,6 +284,7 @@ impl Settings {
             mode: self.mode(),
             masked,
             owner: None,
+            veil: None,
         }
     }
 
@@ -311,6 +313,8 @@ pub struct Plan {
     masked: Vec<bool>,
     /// Issuer and subject of the caller.
     owner: Option<(Box<str>, Box<str>)>,
+    /// Values that the caller sent as tokens, and the number of each of their classes here.
+    veil: Option<(Arc<Cover>, Vec<ClassId>)>,
 }
 
 impl Plan {
@@ -327,6 +331,57 @@ impl Plan {
         Self {
             owner: Some((issuer.into(), subject.into())),
             ..self
+        }
+    }
+
+    /// The plan for a call whose caller sent these values as tokens: what comes back of them is masked, also where
+    /// no detector and no rule of these settings knows the class.
+    #[must_use]
+    pub fn veiled(self, cover: Arc<Cover>) -> Self {
+        if cover.is_empty() {
+            return self;
+        }
+        let known = &self.settings.classes;
+        let number = |(at, class): (usize, &DataClass)| {
+            let own = known.iter().position(|known| known == class);
+            ClassId::try_from(own.unwrap_or(known.len() + at)).unwrap_or(ClassId::MAX)
+        };
+        let numbers = cover.classes().iter().enumerate().map(number).collect();
+        Self {
+            veil: Some((cover, numbers)),
+            ..self
+        }
+    }
+
+    /// A class by its number.
+    pub(super) fn class(&self, id: ClassId) -> Option<&DataClass> {
+        self.settings.class(id).or_else(|| {
+            let (cover, _) = self.veil.as_ref()?;
+            let at = usize::from(id).checked_sub(self.settings.classes.len())?;
+            cover.classes().get(at)
+        })
+    }
+
+    /// How many numbers of classes there are.
+    pub(super) fn numbers(&self) -> usize {
+        let veiled = self.veil.as_ref();
+        self.settings.classes.len() + veiled.map_or(0, |(cover, _)| cover.classes().len())
+    }
+
+    /// Adds the values that came as tokens to what was found in `text`.
+    pub(super) fn find_veiled(&self, text: &[u8], hits: &mut Vec<Hit>) {
+        let Some((cover, numbers)) = &self.veil else {
+            return;
+        };
+        let known = hits.len();
+        cover.find(text, &mut |start, end, class| {
+            let class = numbers.get(class).copied().unwrap_or(ClassId::MAX);
+            if self.covers(class) {
+                hits.push(Hit { start, end, class });
+            }
+        });
+        if hits.len() > known {
+            detect::merge(hits);
         }
     }
 

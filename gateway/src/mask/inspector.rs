@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use wire::json::Number;
+
 use super::class::DataClass;
 use super::config::{ClassId, Plan};
 use super::detect::context::Announced;
@@ -55,7 +57,7 @@ pub(super) struct Inspector {
 
 impl Inspector {
     pub(super) fn new(plan: Plan) -> Self {
-        let counts = vec![0; plan.settings.classes().len()];
+        let counts = vec![0; plan.numbers()];
         Self {
             plan,
             hits: Vec::new(),
@@ -72,7 +74,7 @@ impl Inspector {
 
     /// The class because of which the answer is to be withheld, if there is one.
     pub(super) fn blocked(&self) -> Option<&DataClass> {
-        self.plan.settings.class(self.blocked?)
+        self.plan.class(self.blocked?)
     }
 
     fn note(&mut self, field: Field) {
@@ -118,7 +120,7 @@ impl Inspector {
     pub(super) fn places(&self) -> BTreeMap<DataClass, BTreeMap<String, u64>> {
         let mut places: BTreeMap<DataClass, BTreeMap<String, u64>> = BTreeMap::new();
         for ((class, name), count) in &self.places {
-            if let Some(class) = self.plan.settings.class(*class) {
+            if let Some(class) = self.plan.class(*class) {
                 let names = places.entry(class.clone()).or_default();
                 names.insert(name.clone(), *count);
             }
@@ -161,6 +163,7 @@ impl Inspector {
         plan.settings
             .detectors
             .inspect(text, |class| plan.covers(class), hits);
+        plan.find_veiled(text, hits);
         self.explain(text);
         self.count()
     }
@@ -174,6 +177,27 @@ impl Inspector {
         self.explain(digits);
         self.count();
         self.hits.first().map(|hit| hit.class)
+    }
+
+    /// The class of a number that came as a token, however it is written here.
+    pub(super) fn search_veiled_number(&mut self, raw: &[u8]) -> Option<ClassId> {
+        let Self { plan, hits, .. } = self;
+        hits.clear();
+        plan.find_veiled(raw, hits);
+        if hits.is_empty()
+            && let Some(number) = std::str::from_utf8(raw).ok().and_then(Number::new)
+            && let Some(text) = number.as_decimal_text()
+        {
+            plan.find_veiled(text.as_bytes(), hits);
+        }
+        hits.truncate(1);
+        self.count();
+        self.hits.first().map(|hit| hit.class)
+    }
+
+    /// Whether values that came as tokens are looked for.
+    pub(super) fn is_veiled(&self) -> bool {
+        self.plan.numbers() > self.plan.settings.classes().len()
     }
 
     /// Searches what stands behind the first `from` bytes of `text`, alone and with these in front, as in
@@ -192,6 +216,7 @@ impl Inspector {
             class: hit.class,
         }));
         detect::merge(hits);
+        plan.find_veiled(value, hits);
         self.explain(text.get(from..).unwrap_or_default());
         self.count()
     }
@@ -328,7 +353,7 @@ impl Inspector {
 
     fn instead(&self, field: Field, value: Found<'_>) -> String {
         let Field { class, instead, .. } = field;
-        match self.plan.settings.class(class) {
+        match self.plan.class(class) {
             Some(name) => instead.text(name, value, self.plan.keys().as_ref()),
             None => "[masked]".to_owned(),
         }
@@ -336,13 +361,13 @@ impl Inspector {
 
     /// How often each class was found; classes that were not are left out.
     pub(super) fn counts(&self) -> BTreeMap<DataClass, u64> {
-        self.plan
-            .settings
-            .classes()
-            .iter()
-            .zip(self.counts.iter().copied())
-            .filter(|(_, count)| *count > 0)
-            .map(|(class, count)| (class.clone(), count))
+        let counts = self.counts.iter().enumerate();
+        counts
+            .filter(|(_, count)| **count > 0)
+            .filter_map(|(at, count)| {
+                let class = self.plan.class(ClassId::try_from(at).ok()?)?;
+                Some((class.clone(), *count))
+            })
             .collect()
     }
 }

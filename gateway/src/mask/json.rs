@@ -251,6 +251,12 @@ impl Masking<'_> {
 
     /// A number that is a finding becomes a string: no number can say that it is not one.
     fn number(&mut self, raw: &[u8]) -> Verdict {
+        if self.inspector.is_veiled()
+            && let Some(class) = self.inspector.search_veiled_number(raw)
+        {
+            let instead = self.inspector.found(class, Found::Scalar(raw));
+            return Verdict::Replace(format!("\"{instead}\"").into_bytes());
+        }
         let Some(digits) = integer_digits(raw) else {
             return Verdict::Keep;
         };

@@ -36,6 +36,7 @@ mod requests;
 mod text;
 mod tokens;
 mod vault;
+mod veil;
 mod view;
 mod withheld;
 mod xml;
@@ -53,6 +54,7 @@ pub use own::OwnConfig;
 pub use requests::{
     RequestFacts, RequestFault, RequestGuard, RequestsConfig, SEARCHED_BODY_BYTES_MAX,
 };
-pub use tokens::{Restorer, TOKENS_MAX, TokenFault, Veil, holds_token};
+pub use tokens::{Restorer, TOKENS_MAX, TokenFault, VALUES_BYTES_MAX, holds_token};
 pub use vault::{KeysConfig, Owner, Scope, TokenError, Vault};
+pub use veil::{Cover, VALUE_BYTES_MIN, Veil};
 pub use withheld::Withheld;

@@ -20,6 +20,10 @@ pub const NEEDLE_BYTES_MIN: usize = 8;
 pub const NEEDLE_BYTES_MAX: usize = 64 * 1024;
 /// Entries of the shift table.
 const SHIFTS: usize = 4096;
+/// Bits of the table of beginnings, as a power of two.
+const HEADS_BITS: u32 = 16;
+/// Bytes of a beginning.
+const HEAD_BYTES: usize = 4;
 /// Longest escape that is held back until it is complete.
 const ESCAPE_BYTES_MAX: usize = 10;
 const FILL: u8 = b'*';
@@ -37,7 +41,12 @@ pub enum NeedleError {
 
 /// The secrets of one call, in every form that is looked for. Wiped on drop, shows nothing.
 pub struct Needles {
+    /// INVARIANT: sorted, none twice.
     forms: Vec<Zeroizing<Vec<u8>>>,
+    /// For each form the longest other one that it begins with.
+    parents: Vec<Option<usize>>,
+    /// Hashes of what forms begin with, one bit each: of thousands of forms few begin like a given text.
+    heads: Zeroizing<Vec<u64>>,
     longest: usize,
     /// Length of the shortest form: how much of each form the shift table knows.
     window: usize,
@@ -69,9 +78,23 @@ impl Needles {
             }
             add_forms(secret, &mut forms);
         }
-        forms.sort_unstable_by(|a, b| a.as_slice().cmp(b.as_slice()));
-        forms.dedup_by(|a, b| a.as_slice() == b.as_slice());
-        Ok(Self::index(forms))
+        Ok(Self::index(sorted(forms)))
+    }
+
+    /// These, and more secrets.
+    ///
+    /// # Errors
+    /// One under 8 bytes or over 64 KiB.
+    pub(super) fn and(&self, secrets: &[String]) -> Result<Self, NeedleError> {
+        let secrets: Vec<&[u8]> = secrets.iter().map(String::as_bytes).collect();
+        let mut forms = Self::new(&secrets)?.forms;
+        forms.extend(self.forms.iter().cloned());
+        Ok(Self::index(sorted(forms)))
+    }
+
+    /// Of forms that are sorted, none twice: they are known by their places.
+    pub(super) fn of_sorted(forms: Vec<Zeroizing<Vec<u8>>>) -> Self {
+        Self::index(forms)
     }
 
     /// No secrets: nothing is looked for.
@@ -90,6 +113,8 @@ impl Needles {
         if forms.is_empty() {
             return Self {
                 forms,
+                parents: Vec::new(),
+                heads: Zeroizing::new(Vec::new()),
                 longest: 0,
                 window: 0,
                 shifts: Zeroizing::new(Vec::new()),
@@ -106,7 +131,12 @@ impl Needles {
         let far = u8::try_from(window.saturating_sub(1)).unwrap_or(u8::MAX);
         let mut shifts = Zeroizing::new(vec![far; SHIFTS]);
         let mut starts = Zeroizing::new(vec![0; 256]);
+        let mut heads = Zeroizing::new(vec![0_u64; 1 << (HEADS_BITS - 6)]);
         for form in &forms {
+            let (word, bit) = head(form);
+            if let Some(word) = heads.get_mut(word) {
+                *word |= bit;
+            }
             for (at, pair) in form
                 .iter()
                 .take(window)
@@ -129,6 +159,8 @@ impl Needles {
             }
         }
         Self {
+            parents: parents(&forms),
+            heads,
             forms,
             longest,
             window,
@@ -139,6 +171,11 @@ impl Needles {
 
     /// Calls `found` with each span of `text` that is a form.
     fn find(&self, text: &[u8], found: &mut dyn FnMut(usize, usize)) {
+        self.find_forms(text, &mut |start, end, _| found(start, end));
+    }
+
+    /// The same, with the place of the form among the sorted ones. Of forms that start at one place the longest.
+    pub(super) fn find_forms(&self, text: &[u8], found: &mut dyn FnMut(usize, usize, usize)) {
         let mut end = self.window;
         while end <= text.len() && end > 1 {
             let (Some(first), Some(second)) = (text.get(end - 2), text.get(end - 1)) else {
@@ -151,12 +188,30 @@ impl Needles {
             }
             let start = end - self.window;
             let rest = text.get(start..).unwrap_or_default();
-            let longest = self.forms.iter().filter(|form| rest.starts_with(form));
-            if let Some(length) = longest.map(|form| form.len()).max() {
-                found(start, start + length);
+            if let Some((form, length)) = self.longest_at(rest) {
+                found(start, start + length, form);
             }
             end += 1;
         }
+    }
+
+    /// The longest form that `rest` begins with, and its length.
+    fn longest_at(&self, rest: &[u8]) -> Option<(usize, usize)> {
+        let (word, bit) = head(rest);
+        if self.window >= HEAD_BYTES && self.heads.get(word)? & bit == 0 {
+            return None;
+        }
+        // What `rest` begins with is the last form that is not behind it, or one that this form begins with.
+        let behind = self.forms.partition_point(|form| form.as_slice() <= rest);
+        let mut at = behind.checked_sub(1);
+        while let Some(index) = at {
+            let form = self.forms.get(index)?;
+            if rest.starts_with(form) {
+                return Some((index, form.len()));
+            }
+            at = *self.parents.get(index)?;
+        }
+        None
     }
 
     /// Where the longest end of `text` starts that could grow into a form.
@@ -169,18 +224,55 @@ impl Needles {
                     .first()
                     .and_then(|byte| self.starts.get(usize::from(*byte)))
                     .is_some_and(|known| *known == 1);
-                begins
-                    && self
-                        .forms
-                        .iter()
-                        .any(|form| form.len() > rest.len() && form.starts_with(rest))
+                begins && {
+                    let next = self.forms.partition_point(|form| form.as_slice() <= rest);
+                    let next = self.forms.get(next);
+                    next.is_some_and(|form| form.starts_with(rest))
+                }
             })
             .unwrap_or(text.len())
     }
 }
 
+fn sorted(mut forms: Vec<Zeroizing<Vec<u8>>>) -> Vec<Zeroizing<Vec<u8>>> {
+    forms.sort_unstable_by(|a, b| a.as_slice().cmp(b.as_slice()));
+    forms.dedup_by(|a, b| a.as_slice() == b.as_slice());
+    forms
+}
+
+/// For each of the sorted forms the longest other one that it begins with.
+fn parents(forms: &[Zeroizing<Vec<u8>>]) -> Vec<Option<usize>> {
+    let mut open: Vec<usize> = Vec::new();
+    let begins = |form: &[u8], other: usize| {
+        let other = forms.get(other);
+        other.is_some_and(|other| form.starts_with(other))
+    };
+    let parent = |(at, form): (usize, &Zeroizing<Vec<u8>>)| {
+        while open.pop_if(|last| !begins(form, *last)).is_some() {}
+        let parent = open.last().copied();
+        open.push(at);
+        parent
+    };
+    forms.iter().enumerate().map(parent).collect()
+}
+
+/// The word and the bit of what a text begins with.
+fn head(text: &[u8]) -> (usize, u64) {
+    let number = text.first_chunk::<HEAD_BYTES>().map_or(0, |bytes| {
+        u32::from_le_bytes(*bytes).wrapping_mul(0x9E37_79B1) >> (32 - HEADS_BITS)
+    });
+    (number as usize / 64, 1 << (number % 64))
+}
+
 fn slot(first: u8, second: u8) -> usize {
     (usize::from(first) << 4 ^ usize::from(second)) % SHIFTS
+}
+
+/// A secret in every form that is looked for.
+pub(super) fn forms(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut forms = Vec::new();
+    add_forms(secret, &mut forms);
+    forms
 }
 
 fn add_forms(secret: &[u8], forms: &mut Vec<Zeroizing<Vec<u8>>>) {

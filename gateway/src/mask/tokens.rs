@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use wire::json::stream::{Documents, Kind, Scanner, StreamLimits, Token, Verdict, Visitor};
 
 use super::class::{CLASS_BYTES_MAX, DataClass, is_class_name};
 use super::media::{FieldRules, Format};
 use super::vault::{Opened, Owner, PAYLOAD_BYTES_MAX, TokenError, Vault};
+use super::veil::{VALUE_BYTES_MIN, Veil};
 use super::view;
 
 /// The word that every token begins with.
@@ -21,6 +21,8 @@ const MARKS: [&str; 8] = [
 ];
 /// Most tokens of one request.
 pub const TOKENS_MAX: usize = 1000;
+/// Most bytes of different values that the tokens of one request stand for: all of them are looked for in the answer.
+pub const VALUES_BYTES_MAX: usize = 64 * 1024;
 /// Deepest nesting and longest string of a JSON body that is read for tokens.
 const LIMITS: StreamLimits = StreamLimits {
     depth_max: 512,
@@ -84,36 +86,22 @@ pub enum TokenFault {
         /// Its class.
         class: DataClass,
     },
-    /// More than [`TOKENS_MAX`].
-    #[error("the request holds more than {TOKENS_MAX} tokens")]
+    /// It could not be told from other text that is as short.
+    #[error(
+        "{place} holds a token of class `{class}` whose value is shorter than {VALUE_BYTES_MIN} bytes: it could \
+         not be kept out of the answer, and is not taken back"
+    )]
+    TooShort {
+        /// The path or query, a header, the body.
+        place: String,
+        /// Its class.
+        class: DataClass,
+    },
+    /// More than [`TOKENS_MAX`], or than [`VALUES_BYTES_MAX`].
+    #[error(
+        "the request holds more than {TOKENS_MAX} tokens, or tokens of more than 64 KiB of values"
+    )]
     TooMany,
-}
-
-/// A value that a token stood for: whoever is shown the request sees a marker there.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Veil {
-    /// Its class.
-    pub class: DataClass,
-    text: String,
-}
-
-impl fmt::Debug for Veil {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Veil({})", self.class)
-    }
-}
-
-impl Veil {
-    /// `text` with markers in place of the values.
-    #[must_use]
-    pub fn over(veils: &[Self], text: &str) -> String {
-        let mut order: Vec<_> = veils.iter().collect();
-        // The longest first: none leaves the rest of another.
-        order.sort_by_key(|veil| std::cmp::Reverse(veil.text.len()));
-        order.iter().fold(text.to_owned(), |text, veil| {
-            text.replace(&veil.text, &super::marker::marker(&veil.class))
-        })
-    }
 }
 
 /// Puts the values of one request's tokens back.
@@ -123,6 +111,7 @@ pub struct Restorer<'a> {
     may: &'a dyn Fn(&DataClass) -> bool,
     counts: BTreeMap<DataClass, u64>,
     veils: Vec<Veil>,
+    veiled_bytes: usize,
 }
 
 impl fmt::Debug for Restorer<'_> {
@@ -144,6 +133,7 @@ impl<'a> Restorer<'a> {
             may,
             counts: BTreeMap::new(),
             veils: Vec::new(),
+            veiled_bytes: 0,
         }
     }
 
@@ -308,10 +298,7 @@ impl<'a> Restorer<'a> {
                 });
             }
             out.push_str(text.get(copied..spot.start).unwrap_or_default());
-            let written = escape(&opened.value);
-            out.push_str(&written);
-            self.veil(&spot.class, &written);
-            self.veil(&spot.class, &opened.value);
+            out.push_str(&escape(&opened.value));
             copied = spot.end;
         }
         out.push_str(text.get(copied..).unwrap_or_default());
@@ -333,21 +320,29 @@ impl<'a> Restorer<'a> {
                 class: spot.class.clone(),
             });
         }
+        if opened.value.len() < VALUE_BYTES_MIN {
+            return Err(TokenFault::TooShort {
+                place: place.to_owned(),
+                class: spot.class.clone(),
+            });
+        }
         let all: u64 = self.counts.values().sum();
         if all >= TOKENS_MAX as u64 {
             return Err(TokenFault::TooMany);
         }
         *self.counts.entry(spot.class.clone()).or_default() += 1;
+        self.veil(&spot.class, &opened.value)?;
         Ok(opened)
     }
 
-    fn veil(&mut self, class: &DataClass, text: &str) {
-        let known = self.veils.iter().any(|veil| veil.text == text);
-        if !known && !text.is_empty() {
-            self.veils.push(Veil {
-                class: class.clone(),
-                text: text.to_owned(),
-            });
+    fn veil(&mut self, class: &DataClass, value: &str) -> Result<(), TokenFault> {
+        if self.veils.iter().all(|veil| veil.text() != value) {
+            self.veiled_bytes += value.len();
+            self.veils.push(Veil::new(class, value));
+        }
+        match self.veiled_bytes > VALUES_BYTES_MAX {
+            true => Err(TokenFault::TooMany),
+            false => Ok(()),
         }
     }
 }
@@ -397,13 +392,10 @@ impl Restoring<'_, '_> {
             && spot.end == text.len()
         {
             let opened = self.restorer.open(&spot, PLACE)?;
-            self.restorer.veil(&spot.class, &opened.value);
             if opened.scalar {
                 return Ok(Verdict::Replace(opened.value.into_bytes()));
             }
-            let written = json_string(&opened.value);
-            self.restorer.veil(&spot.class, written.trim_matches('"'));
-            return Ok(Verdict::Replace(written.into_bytes()));
+            return Ok(Verdict::Replace(json_string(&opened.value).into_bytes()));
         }
         let restored = self.restorer.text(text, PLACE, |_| true, &str::to_owned)?;
         Ok(Verdict::Replace(json_string(&restored).into_bytes()))

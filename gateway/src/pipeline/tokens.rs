@@ -115,6 +115,7 @@ fn told(fault: &TokenFault) -> Refusal {
         TokenFault::Refused { .. }
         | TokenFault::Misplaced { .. }
         | TokenFault::Unfit { .. }
+        | TokenFault::TooShort { .. }
         | TokenFault::TooMany => Code::MaskedValueInRequest,
     };
     Refusal::new(code, format!("NOT executed: {fault}"))

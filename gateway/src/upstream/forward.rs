@@ -12,10 +12,10 @@ use super::endpoint::{ConnectError, Endpoint};
 use super::pool::{Body, Lent, Pool, PoolKey, Sent};
 use super::raw::{Cookies, Raw};
 use super::tapped::{Progress, Tapped};
-use crate::call::{FunctionId, HttpCall, RequestBody};
+use crate::call::{Call as _, FunctionId, HttpCall, RequestBody};
 use crate::credential::Credential;
 use crate::gate::{Code, Executed, Ongoing, Permitted, Refusal, Stance};
-use crate::mask::{Mode, Settings};
+use crate::mask::{Cover, Mode, Settings};
 use crate::record::{End, Outcome, RequestTap, Unavailable};
 
 /// A connection's way to its function.
@@ -211,6 +211,7 @@ impl Upstream {
     ) -> Result<Raw, Box<Failed>> {
         let (call, ongoing) = permitted.spend();
         let (slot, key, needles) = credential.spend();
+        let cover = Cover::new(call.veil());
         let started = Instant::now();
         let settings = self.mask_of(ongoing.stance(), &ongoing.function().id);
         let settings = settings.map(Arc::clone);
@@ -255,7 +256,7 @@ impl Upstream {
                     lease,
                     self.surroundings(),
                 );
-                Ok(raw.timed(started, head_only))
+                Ok(raw.timed(started, head_only).covered(cover))
             }
             Err(Unanswered { refusal, end, sent }) => {
                 let upstream = started.elapsed();

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::forward::{Failed, Surroundings, millis};
 use super::pool::{Lent, Pool, PoolKey};
 use crate::gate::{Code, Executed, Ongoing, Refusal};
-use crate::mask::{DataClass, Masker, Mode, Needles, ResponseFacts, Settings, Summary};
+use crate::mask::{
+    Cover, DataClass, Masker, Mode, NeedleError, Needles, Plan, ResponseFacts, Settings, Summary,
+};
 use crate::record::{End, Outcome, Unavailable};
 
 /// Whether the function's cookies reach the caller, and the caller's the function.
@@ -73,6 +75,8 @@ pub struct Raw {
     ongoing: Ongoing,
     settings: Arc<Settings>,
     needles: Arc<Needles>,
+    /// Values that the caller sent as tokens: an echo must not hand them out.
+    cover: Arc<Cover>,
     lease: Lease,
     around: Surroundings,
     started: Instant,
@@ -141,6 +145,7 @@ impl Raw {
             ongoing,
             settings,
             needles,
+            cover: Arc::new(Cover::new(&[])),
             lease,
             around,
             started: Instant::now(),
@@ -154,11 +159,29 @@ impl Raw {
         self
     }
 
-    /// Put the answer behind masking, by the permit's obligations and the credential's needles.
+    pub(super) fn covered(mut self, cover: Cover) -> Self {
+        self.cover = Arc::new(cover);
+        self
+    }
+
+    /// What is masked in the answer, and what is overwritten.
+    fn planned(&self) -> Result<(Plan, Arc<Needles>), NeedleError> {
+        let who = self.ongoing.principal().key();
+        let unmask = self.ongoing.obligations().unmask();
+        let plan = self.settings.plan(unmask);
+        let plan = plan.for_caller(&who.issuer, &who.subject);
+        let plan = plan.veiled(Arc::clone(&self.cover));
+        let needles = self.cover.needles(&self.needles, plan.mode(), unmask)?;
+        Ok((plan, needles))
+    }
+
+    /// Put the answer behind masking, by the permit's obligations, the credential's needles and the values that
+    /// the caller sent as tokens.
     ///
     /// # Errors
     /// [`Failed`] with `response_withheld` when this answer cannot be inspected.
     pub fn mask(self) -> Result<Masked, Box<Failed>> {
+        let planned = self.planned();
         let (parts, body) = self.answer.into_parts();
         let status = parts.status;
         let upstream = self.started.elapsed();
@@ -180,9 +203,6 @@ impl Raw {
         let bodiless = self.head_only
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
-        let who = self.ongoing.principal().key();
-        let plan = self.settings.plan(self.ongoing.obligations().unmask());
-        let plan = plan.for_caller(&who.issuer, &who.subject);
         let text = |name: HeaderName| joined(&parts.headers, &name);
         let (content_type, content_encoding) =
             (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
@@ -192,9 +212,14 @@ impl Raw {
             content_encoding: content_encoding.as_deref(),
             head_only: bodiless || announced == Some(0),
         };
-        let mut masker = match Masker::new(plan, Arc::clone(&self.needles), &facts) {
+        let masker = planned
+            .map_err(|error| error.to_string())
+            .and_then(|(plan, needles)| {
+                Masker::new(plan, needles, &facts).map_err(|error| error.to_string())
+            });
+        let mut masker = match masker {
             Ok(masker) => masker,
-            Err(error) => return Err(withheld(self.ongoing, error.to_string())),
+            Err(error) => return Err(withheld(self.ongoing, error)),
         };
         let on = self.settings.mode() == Mode::On;
         let headers = match release_headers(&parts.headers, &mut masker, &self.around, on) {

@@ -1,6 +1,7 @@
 //! Tokens through a real gateway: what one function's answer hid, another function receives, if policy says so; the
 //! caller never sees it, nor do the people who are asked.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -15,13 +16,15 @@ const CARD: u64 = 4_111_111_111_111_111;
 const POLICIES: &str = r#"
 @id("staff") permit (principal in Group::"corp/staff", action in Action::"call", resource);
 @id("mailer-gets-addresses") permit (principal in Group::"corp/staff", action == Action::"detokenise",
-    resource == DataClass::"email") when { context.function in Connection::"mailer" };
+    resource == DataClass::"email") when { context.function in Connection::"mailer" || context.function in Connection::"unmasked" };
 @id("books-get-cards") permit (principal in Group::"corp/staff", action == Action::"detokenise",
     resource == DataClass::"payment-card") when { context.function == Function::"mailer/charge" };
 @id("no-mail-to-rivals") forbid (principal, action == Action::"mailer/send", resource)
     when { context.input has body && context.input.body has to && context.input.body.to like "*@rival.example" };
 @id("charges-need-a-lead") @approval("corp/leads") @reason("charges wait")
 forbid (principal, action == Action::"mailer/charge", resource);
+@id("bulk-needs-a-lead") @approval("corp/leads") @reason("bulk waits")
+forbid (principal, action == Action::"mailer/bulk", resource);
 @id("analysts-see") permit (principal in Group::"corp/analysts", action == Action::"unmask",
     resource == DataClass::"email") when { context.function in Connection::"crm" };
 @id("leads-approve") permit (principal in Group::"corp/leads", action == Action::"approve", resource);
@@ -52,7 +55,12 @@ fn world() -> Arc<World> {
             "alone": { "method": "POST", "path": "/alone", "body": post(json!({ "to": text(Some("email")) })) },
             "show": { "method": "GET", "path": "/show/{who}" },
             "raw": { "method": "POST", "path": "/raw", "additional": "allow", "body": {} },
+            "echo": { "method": "POST", "path": "/echo/{how}", "additional": "allow", "body": {} },
+            "bulk": { "method": "POST", "path": "/bulk", "additional": "allow", "body": {} },
             "unnamed": { "method": "POST", "path": "/unnamed", "additional": "allow", "body": {} },
+        } });
+        let echo = json!({ "inline": {
+            "echo": { "method": "POST", "path": "/echo/{how}", "additional": "allow", "body": {} },
         } });
         let crm = json!({ "inline": {
             "get": { "method": "GET", "path": "/{case}" },
@@ -68,6 +76,7 @@ fn world() -> Arc<World> {
             .with("approvals", json!({ "cooldown_s": 0 }))
             .connection("crm", double.address, &json!({ "functions": crm, "mask": mask }))
             .connection("mailer", double.address, &json!({ "functions": mailer, "hold_s": 0 }))
+            .connection("unmasked", double.address, &json!({ "functions": echo, "mask": { "mode": "off" } }))
             .start();
         let body = json!({ "mail": MAIL, "card": CARD, "rival": "eve@rival.example" }).to_string();
         double.on("/customer", move |exchange| {
@@ -75,6 +84,13 @@ fn world() -> Arc<World> {
             exchange.head(200, &head);
             exchange.write(&body);
         });
+        let many: Vec<String> = (0..101).map(|n| format!("customer-{n}@customers.example")).collect();
+        let many = json!(many).to_string();
+        double.on("/many", move |exchange| {
+            exchange.head(200, &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", many.len()));
+            exchange.write(&many);
+        });
+        echoes(&double);
         for path in ["/send", "/charge", "/raw", "/note"] {
             double.on(path, |exchange| {
                 exchange.body();
@@ -268,4 +284,77 @@ fn whoever_may_not_see_an_address_may_not_search_by_it() {
         "policy does not allow",
     );
     assert_eq!(found(&analyst, "mail=x%40y.example").status, 200);
+}
+
+/// Echoes what it gets, in its header and body, in several ways.
+fn echoes(double: &Double) {
+    for how in ["200", "400", "chunked", "gzip", "split"] {
+        double.on(&format!("/echo/{how}"), move |exchange| {
+            let sent: Value = serde_json::from_slice(&exchange.body()).expect("JSON");
+            let to = sent["to"].as_str().unwrap_or_default().to_owned();
+            let body = json!({ "to": to, "shouted": to.to_uppercase(), "status": format!("queued for <{to}>"), "n": 1 });
+            let body = body.to_string();
+            let status = if how == "400" { 400 } else { 200 };
+            let head = format!("Content-Type: application/json\r\nX-Queued-For: {to}\r\n");
+            let length = |length: usize| format!("{head}Content-Length: {length}\r\n");
+            match how {
+                "chunked" | "split" => {
+                    exchange.head(status, &format!("{head}Transfer-Encoding: chunked\r\n"));
+                    let at = if how == "split" { 16 } else { body.len() };
+                    exchange.chunk(&body[..at]);
+                    if at < body.len() {
+                        exchange.chunk(&body[at..]);
+                    }
+                    exchange.write("0\r\n\r\n");
+                }
+                "gzip" => {
+                    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                    encoder.write_all(body.as_bytes()).expect("memory");
+                    let body = encoder.finish().expect("memory");
+                    exchange.head(status, &format!("{}Content-Encoding: gzip\r\n", length(body.len())));
+                    exchange.write(body);
+                }
+                _ => {
+                    exchange.head(status, &length(body.len()));
+                    exchange.write(body);
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_function_that_echoes_a_value_shows_the_caller_a_marker() {
+    let world = world();
+    let ann = staff("echoed-ann");
+    let mail = world.customer(&ann)["mail"].clone();
+    for how in ["200", "400", "chunked", "gzip", "split"] {
+        // Where nothing is masked it is overwritten, as the credential is.
+        for (connection, shown) in [("mailer", "[masked:email]"), ("unmasked", "****")] {
+            let target = format!("/{connection}/echo/{how}");
+            let answer = world.gateway.post(&target, &ann, &json!({ "to": mail }));
+            let status = if how == "400" { 400 } else { 200 };
+            assert_eq!(answer.status, status, "{target}: {}", answer.text());
+            assert_eq!(world.last(&format!("/echo/{how}")), json!({ "to": MAIL }));
+            let said = answer.json();
+            assert!(
+                said["to"].as_str().expect("text").contains(shown),
+                "{target}: {said}"
+            );
+            assert_eq!(said["n"], 1, "{target}: {said}");
+            let queued = answer.header("x-queued-for").expect("a header");
+            assert!(queued.contains(shown), "{target}: {queued}");
+            let all = format!("{:?} {said}", answer.headers).to_lowercase();
+            assert!(
+                !all.contains("bob") && !all.contains("customers"),
+                "{target}: {all}"
+            );
+        }
+    }
+    let end = eventually("an end that counts it", || {
+        let mut leaves = world.gateway.leaves().into_iter().rev();
+        leaves
+            .find(|leaf| leaf["kind"] == "call.end" && leaf["masked"]["email"].as_u64() >= Some(3))
+    });
+    assert!(end["outcome"].is_string(), "{end}");
 }

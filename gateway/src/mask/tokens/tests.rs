@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::vault::{Form, Owner, Scope, Vault};
+use super::super::veil::Cover;
 use super::{DataClass, Restorer, TokenFault, Veil, holds_token, token};
 use crate::clock::{ManualClock, Timestamp};
 
@@ -58,11 +59,11 @@ fn a_token_in_json_becomes_its_value_and_all_else_stays_as_it_is() {
         r#"{ "to":"bob@example.com", "a" : "x\u00e9","note":"mail bob@example.com now","n":1E2,"l":["bob@example.com"]}"#
     );
     // A quote of the value ends no string.
-    let quoted = made("nick", "a\"b\\c\n", false);
+    let quoted = made("nick", "a\"bold\\c\n", false);
     let text = format!(r#"{{"a":"{quoted}"}}"#);
     assert_eq!(
         body("application/json", &text).unwrap().unwrap(),
-        r#"{"a":"a\"b\\c\n"}"#
+        r#"{"a":"a\"bold\\c\n"}"#
     );
     // The mark may be written as an escape.
     let escaped = token.replace('~', "\\u007e");
@@ -190,10 +191,10 @@ fn a_value_cannot_change_the_text_around_it() {
     let inside = format!(r#"{{"query":"{{ user(name: \"{quote}\") }}"}}"#);
     let fault = body("application/json", &inside).unwrap_err();
     assert!(matches!(fault, TokenFault::Unfit { .. }), "{fault}");
-    let amp = made("nick", "a&b=c", false);
+    let amp = made("nick", "al&bert=c", false);
     let form = body("application/x-www-form-urlencoded", &format!("n={amp}"));
-    assert_eq!(form.unwrap().unwrap(), "n=a%26b%3Dc");
-    let lines = made("nick", "a\r\nx: y", false);
+    assert_eq!(form.unwrap().unwrap(), "n=al%26bert%3Dc");
+    let lines = made("nick", "al\r\nx: yes", false);
     let header = restored(|r| r.header("x-a", lines.as_bytes())).0;
     assert!(matches!(header, Err(TokenFault::Unfit { .. })));
 }
@@ -206,10 +207,9 @@ fn people_see_markers_where_tokens_were() {
     let (_, more) = restored(|r| r.target(&format!("/c/{token}")).unwrap());
     veils.extend(more);
     assert_eq!(
-        Veil::over(
-            &veils,
-            r#"{"a":"bob+x@example.com"} /c/bob%2Bx%40example.com"#
-        ),
+        Cover::new(&veils)
+            .over(r#"{"a":"bob+x@example.com"} /c/bob%2Bx%40example.com"#)
+            .unwrap(),
         r#"{"a":"[masked:email]"} /c/[masked:email]"#
     );
     assert!(!format!("{veils:?}").contains("bob"));
@@ -224,6 +224,25 @@ fn too_many_tokens_refuse_the_request() {
         body("application/json", &list(1001)),
         Err(TokenFault::TooMany)
     );
+}
+
+#[test]
+fn values_that_could_not_be_kept_out_of_the_answer_are_not_taken_back() {
+    let short = made("nick", "1234567", true);
+    assert_eq!(
+        body("application/json", &format!("[\"{short}\"]"))
+            .unwrap_err()
+            .to_string(),
+        "the body holds a token of class `nick` whose value is shorter than 8 bytes: it could not be kept out of \
+         the answer, and is not taken back"
+    );
+    let long = |n: usize| made("nick", &format!("{n:01000}"), false);
+    let list = |count: usize| {
+        let tokens: Vec<_> = (0..count).map(|n| format!("\"{}\"", long(n))).collect();
+        body("application/json", &format!("[{}]", tokens.join(",")))
+    };
+    assert!(list(65).is_ok());
+    assert_eq!(list(66), Err(TokenFault::TooMany));
 }
 
 #[test]
