@@ -142,27 +142,40 @@ impl Catalogue {
         if same { Ok(call) } else { Err(changed()) }
     }
 
+    /// The caller's headers that may go on to what was found, before it is known which of several it is.
+    #[must_use]
+    pub fn going_on(&self, found: &Found, headers: &HeaderMap, body: &RequestBody) -> HeaderMap {
+        Self::filtered(headers, body, |name| {
+            found.bindings().any(|binding| self.passes(binding, name))
+        })
+    }
+
     /// The caller's headers that go on to the function.
     fn forwarded(&self, binding: &Binding, headers: &HeaderMap, body: &RequestBody) -> HeaderMap {
+        Self::filtered(headers, body, |name| self.passes(binding, name))
+    }
+
+    fn filtered(
+        headers: &HeaderMap,
+        body: &RequestBody,
+        passes: impl Fn(&str) -> bool,
+    ) -> HeaderMap {
         let mut out = HeaderMap::with_capacity(headers.len());
         for (name, value) in headers {
-            let text = name.as_str();
-            if !goes_on(text, body) {
-                continue;
-            }
-            let declared = binding
-                .parameters
-                .contains_key(&(In::Header, text.to_owned()))
-                || binding.when.header.contains_key(text);
-            if declared
-                || binding.additional == Additional::Allow
-                || PASSED_HEADERS.binary_search(&text).is_ok()
-                || self.passed.contains(text)
-            {
+            if goes_on(name.as_str(), body) && passes(name.as_str()) {
                 out.append(name.clone(), value.clone());
             }
         }
         out
+    }
+
+    fn passes(&self, binding: &Binding, name: &str) -> bool {
+        let parameter = (In::Header, name.to_owned());
+        binding.parameters.contains_key(&parameter)
+            || binding.when.header.contains_key(name)
+            || binding.additional == Additional::Allow
+            || PASSED_HEADERS.binary_search(&name).is_ok()
+            || self.passed.contains(name)
     }
 }
 

@@ -30,12 +30,16 @@ pub enum BodyPlan {
 impl Found {
     /// The functions that the request may be for.
     pub fn functions(&self) -> impl Iterator<Item = &super::FunctionId> {
+        self.bindings().map(|binding| &binding.function.id)
+    }
+
+    pub(super) fn bindings(&self) -> impl Iterator<Item = &super::Binding> {
         let bindings = match self {
             Self::One(binding) => std::slice::from_ref(binding),
             Self::ByBody(bindings) => bindings.as_slice(),
             Self::Unknown { .. } => &[],
         };
-        bindings.iter().map(|binding| &binding.function.id)
+        bindings.iter().map(AsRef::as_ref)
     }
 
     /// What to do with the body, from the head alone: before `100 Continue`, before a byte is read.

@@ -526,7 +526,7 @@ impl Held {
             frozen,
             facts: call.facts().clone(),
             shadowed: None,
-            summary: summary(call),
+            summary: summary(call)?,
             sameness: call.sameness(),
         })
     }

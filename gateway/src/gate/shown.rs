@@ -1,13 +1,26 @@
 //! What approvers see of a call.
 
+use super::refusal::{Code, Refusal};
 use crate::call::input::Value;
 use crate::call::{Call, Facts, Input};
 use crate::identity::Principal;
 use crate::mask::Cover;
 use crate::record::principal_json;
 
+/// Most values that came as tokens in a call that waits for people: each is looked for in all that they are shown.
+const ASKED_VALUES_MAX: usize = 100;
+
 /// What approvers see of a call: made from the bytes that are stored.
-pub(super) fn summary<C: Call>(call: &C) -> serde_json::Value {
+pub(super) fn summary<C: Call>(call: &C) -> Result<serde_json::Value, Refusal> {
+    if call.veil().len() > ASKED_VALUES_MAX {
+        return Err(Refusal::new(
+            Code::MaskedValueInRequest,
+            format!(
+                "NOT executed: this call needs approval, and more than {ASKED_VALUES_MAX} different values came as \
+                 tokens: send fewer in one call"
+            ),
+        ));
+    }
     let content = call.content();
     let body = content.body.as_ref().map(|body| match std::str::from_utf8(body) {
         Ok(text) => serde_json::json!({ "text": text }),
@@ -18,7 +31,7 @@ pub(super) fn summary<C: Call>(call: &C) -> serde_json::Value {
         veiled(&Cover::new(call.veil()), &mut summary);
         summary["veiled"] = true.into();
     }
-    summary
+    Ok(summary)
 }
 
 /// What the caller sent as a token nobody else is shown: markers stand in place of the values.

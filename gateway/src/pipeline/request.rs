@@ -175,6 +175,8 @@ pub(super) async fn decode(
         BodyPlan::Buffer { bytes_max } => buffered(coming, bytes_max, room).await?,
         BodyPlan::Stream => RequestBody::Stream(coming.0),
     };
+    // A token in a header that does not go on is no value of this call.
+    let headers = connection.catalogue.going_on(&found, &headers, &body);
     let request = Undecoded {
         method: arrival.method,
         target,

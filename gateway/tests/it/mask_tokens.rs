@@ -358,3 +358,53 @@ fn a_function_that_echoes_a_value_shows_the_caller_a_marker() {
     });
     assert!(end["outcome"].is_string(), "{end}");
 }
+
+#[test]
+fn a_token_in_a_header_that_does_not_go_on_hides_nothing_from_who_is_asked() {
+    let world = world();
+    let ann = staff("aside-ann");
+    let customer = world.customer(&ann);
+    let text = |name: &str| customer[name].as_str().expect("a token").to_owned();
+    let body = json!({ "card": customer["card"], "to": MAIL }).to_string();
+    // Not declared, so it is left behind.
+    let aside = text("mail");
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("X-Aside", aside.as_str()),
+    ];
+    let answer = world
+        .gateway
+        .send("POST", "/mailer/charge", &ann, &headers, body.as_bytes());
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    let id = answer.json()["approval"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let (good, shown) = world
+        .gateway
+        .approvals(&person("lena", &["leads"]), &["show", &id]);
+    assert!(good && shown.contains(MAIL), "{shown}");
+    assert!(
+        shown.contains("[masked:payment-card]") && !shown.contains("4111"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_call_that_waits_for_people_may_hold_a_hundred_values_from_tokens() {
+    let world = world();
+    let ann = staff("bulk-ann");
+    let many = world.gateway.get("/crm/many", &ann).json();
+    let tokens = many.as_array().expect("a list");
+    assert_eq!(tokens.len(), 101);
+    let send = |tokens: &[Value]| world.gateway.post("/mailer/bulk", &ann, &json!(tokens));
+    refused(
+        &send(tokens),
+        422,
+        "masked_value_in_request",
+        "more than 100 different values",
+    );
+    let answer = send(&tokens[..100]);
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    assert_eq!(world.double.hits("/bulk"), 0);
+}
