@@ -568,8 +568,9 @@ fn a_caller_that_never_reads_costs_little_memory() {
 fn a_marker_in_a_body_that_streams_breaks_the_upload_off() {
     let world = world();
     let head = format!(
-        "PUT /open/marked-upload HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {}\r\n\
-         Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "PUT /open/marked-upload HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+        world.gateway.address,
         staff()
     );
     let whole = format!("{head}c\r\nwrite to [ma\r\n19\r\nsked:email], and good day\r\n0\r\n\r\n");
