@@ -76,6 +76,11 @@ impl Kept {
     }
 }
 
+/// Whether a request to this path changes nothing, whatever its method.
+pub(super) fn only_asks(path: &str) -> bool {
+    ASKING.contains(&path)
+}
+
 /// The key of a request: a quoted string as in the draft, or the bare text that many clients send.
 fn named(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(HEADER).iter();
@@ -106,7 +111,7 @@ pub(super) async fn once(
 ) -> Response {
     let path = request.uri().path();
     let changes = request.method() == Method::POST && path.starts_with("/api/v1/");
-    if !changes || ASKING.contains(&path) || !request.headers().contains_key(HEADER) {
+    if !changes || only_asks(path) || !request.headers().contains_key(HEADER) {
         return next.run(request).await;
     }
     keyed(parts, request, next)

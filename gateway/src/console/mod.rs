@@ -24,6 +24,7 @@ mod pages;
 mod pending;
 mod plain;
 mod policies;
+mod quiet;
 mod revocations;
 mod session;
 mod status;
@@ -54,6 +55,7 @@ use crate::store::Store;
 use api::Problem;
 use evidence::Evidence;
 use pending::Logins;
+use quiet::Quiet;
 use session::Sessions;
 
 /// Largest request body, in bytes.
@@ -62,6 +64,11 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const HEAD_READ_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 /// How long a request body may take, all of it.
 const BODY_READ_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+/// Requests at one time on one HTTP/2 connection.
+const H2_STREAMS_MAX: u32 = 64;
+/// How often an HTTP/2 connection is asked whether somebody is there, and how long the answer may take.
+const PING_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+const PONG_WITHIN_MAX: std::time::Duration = std::time::Duration::from_secs(20);
 /// What answers may do in a browser: nothing.
 const CLOSED: &str = "default-src 'none'; frame-ancestors 'none'";
 /// What pages may do: load what the console itself serves, and talk to it.
@@ -169,8 +176,13 @@ impl Console {
     /// Serve one connection until it ends or the drain asks for its end.
     pub async fn serve(self, conn: Conn, drain: Drain) {
         let peer: Peer = conn.peer;
+        let quiet = Quiet::new();
+        let counted = quiet.clone();
         let router = self
             .router
+            .layer(axum::middleware::from_fn(move |request, next| {
+                counted.clone().count(request, next)
+            }))
             .layer(axum::Extension(peer))
             .layer(axum::Extension(drain.clone()));
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -178,6 +190,12 @@ impl Console {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_READ_MAX);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PONG_WITHIN_MAX);
         let service = TowerToHyperService::new(router);
         let connection = builder.serve_connection(TokioIo::new(conn.io), service);
         let mut connection = std::pin::pin!(connection);
@@ -185,12 +203,25 @@ impl Console {
             ended = connection.as_mut() => ended,
             () = drain.begun() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = quiet.too_long() => Ok(()),
+                }
             }
+            () = quiet.too_long() => Ok(()),
         };
         if let Err(error) = ended {
             tracing::debug!(peer = %peer.address, %error, "a console connection ended");
         }
+    }
+}
+
+/// A request that changes something is done to its end, also when its sender hangs up: what it puts on record
+/// first would otherwise stand there and not have been done.
+async fn to_its_end(work: impl Future<Output = Response> + Send + 'static) -> Response {
+    match tokio::spawn(work).await {
+        Ok(response) => response,
+        Err(error) => Problem::internal(&error).into_response(),
     }
 }
 
@@ -224,7 +255,11 @@ async fn guard(hosts: &[String], request: Request, next: Next) -> Response {
         .map(str::to_ascii_lowercase);
     let known = host.is_some_and(|host| hosts.contains(&host));
     let mut response = if known {
-        next.run(request.map(in_time)).await
+        let request = request.map(in_time);
+        match request.method().is_safe() || idempotency::only_asks(request.uri().path()) {
+            true => next.run(request).await,
+            false => to_its_end(next.run(request)).await,
+        }
     } else {
         Problem::new(
             400,
@@ -254,4 +289,26 @@ async fn guard(hosts: &[String], request: Request, next: Next) -> Response {
         .entry(http::header::CACHE_CONTROL)
         .or_insert(http::HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_changes_something_is_done_to_its_end_although_its_sender_hung_up() {
+        let (go, goes) = tokio::sync::oneshot::channel::<()>();
+        let (done, is_done) = tokio::sync::oneshot::channel::<()>();
+        let work = to_its_end(async move {
+            goes.await.expect("the word");
+            done.send(()).expect("the test waits");
+            Response::new(Body::empty())
+        });
+        let hung_up = tokio::time::timeout(Duration::from_millis(20), work).await;
+        assert!(hung_up.is_err());
+        go.send(()).expect("it is still there");
+        is_done.await.expect("done");
+    }
 }

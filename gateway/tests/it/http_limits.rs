@@ -232,3 +232,22 @@ fn bodies_that_do_not_come_are_bounded_for_each_caller() {
     });
     assert_eq!(world.double.hits("/bodies"), 2);
 }
+
+#[test]
+fn the_console_gives_up_connections_that_ask_nothing() {
+    let world = world();
+    let console = world.gateway.console;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    let silent = [&b""[..], b"GET", preface].map(|start| {
+        thread::spawn(move || {
+            let mut talk = Talk::to(console);
+            talk.send(start);
+            talk.listen(Duration::from_secs(60))
+        })
+    });
+    for (which, one) in silent.into_iter().enumerate() {
+        let end = one.join().expect("a thread");
+        assert!(end.is_some(), "connection {which} is kept open");
+    }
+    assert_eq!(raw::get(console, "/health", None).status, 200);
+}
