@@ -344,6 +344,67 @@ def write(rows, probes, options, note):
     (ROOT / "docs/performance.svg").write_text(picture(rows))
 
 
+WRITERS = (1, 8, 64, 256)
+WRITERS_TEST = "record::tests::writers::every_record_that_many_writers_were_told_of_is_in_the_log"
+WRITERS_BAR = 0.7
+
+
+def writers(options):
+    """Records a second of the recorder alone, with many writers at once, and of a raw group commit beside it."""
+    folder = tempfile.mkdtemp(prefix="callgate-writers-", dir=options.scratch)
+    environment = {
+        **os.environ,
+        "CALLGATE_BENCH_WRITERS": ",".join(map(str, WRITERS)),
+        "CALLGATE_BENCH_SECONDS": str(options.seconds),
+        "CALLGATE_BENCH_DIR": folder,
+    }
+    try:
+        done = subprocess.run(
+            [options.writers, "--exact", WRITERS_TEST, "--nocapture", "--test-threads=1"],
+            env=environment, capture_output=True, text=True,
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if done.returncode != 0:
+        raise SystemExit(f"the writers did not end well:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return [json.loads(row) for row in done.stdout.splitlines() if row.startswith("{")]
+
+
+def write_section(name, lines):
+    """Replace one measured section of docs/performance.md; all others stay as they are."""
+    page = ROOT / "docs/performance.md"
+    start, end = f"<!-- measured {name} -->", f"<!-- /measured {name} -->"
+    before, rest = page.read_text().split(start)
+    _, after = rest.split(end)
+    page.write_text(before + "\n".join([start, *lines, end]) + after)
+
+
+def writers_lines(rows, probes, options, note):
+    figures = {(row["what"], row["writers"]): row for row in rows if "writers" in row}
+    size = next(row["bytes"] for row in rows if row["what"] == "bytes")
+    lines = [
+        f"Measured {time.strftime('%Y-%m-%d')} on {note}; {options.seconds} s a row, {size} bytes of log a record,",
+        f"sync before p50 {probes['before']['p50_ms']:.2f} ms, after p50 {probes['after']['p50_ms']:.2f} ms.",
+        "",
+        "| evidence | writers | records/s | of the raw group commit | added to a call p50 µs | p99 µs | raw p50 µs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    missed = []
+    for what in ("async", "begin", "both"):
+        for count in WRITERS:
+            row, raw = figures[what, count], figures["probe", count]
+            ratio = row["records_s"] / raw["records_s"]
+            if what == "both" and ratio < WRITERS_BAR:
+                missed.append(f"{count} writers ({ratio:.2f})")
+            lines.append(
+                f"| {what} | {count} | {row['records_s']} | {ratio:.2f} | {row['p50_us']} | {row['p99_us']} "
+                f"| {raw['p50_us']} |"
+            )
+    bar = f"The bar, {WRITERS_BAR} of the raw group commit with `both`: "
+    lines += ["", bar + ("met at every number of writers." if not missed else "missed at " + ", ".join(missed) + ".")]
+    return lines
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=8, help="length of each measurement")
@@ -351,33 +412,52 @@ def main():
     parser.add_argument("--binary", help="the release build of callgate; without it only the others are measured")
     parser.add_argument("--scratch", default=None, help="folder on the disk to measure")
     parser.add_argument("--dry", action="store_true", help="print only, do not write docs/performance.md")
+    parser.add_argument("--writers", help="the release build of callgate's own tests; without it they are left out")
+    parser.add_argument("--only", choices=("proxies", "writers"), help="measure and write one part only")
     options = parser.parse_args()
     for tool in ("wrk", "nginx", "haproxy", "node"):
         if not (shutil.which(tool) or pathlib.Path(f"/usr/sbin/{tool}").exists()):
             raise SystemExit(f"bench needs {tool}; install with: apt-get install -y wrk nginx haproxy nodejs")
+    if options.only == "writers" and not options.writers:
+        raise SystemExit("--only writers needs --writers")
     run = Run(options)
     try:
-        note, probes = machine(), {}
-        run.upstream()
-        probes["before"] = sync_probe(run.folder)
-        print(HEAD, flush=True)
-        rows = [run.measure(run.direct())]
-        makers = [run.plain_nginx, lambda: run.haproxy(False), lambda: run.haproxy(True)]
-        if options.binary:
-            import callgate_targets
-
-            makers += callgate_targets.makers(run)
-        for make in makers:
-            target = make()
-            rows.append(run.measure(target))
-            run.stop(target.process)
-        probes["after"] = sync_probe(run.folder)
-        print(json.dumps(probes))
-        if not options.dry:
-            write(rows, probes, options, note)
+        note = machine()
+        if options.only != "writers":
+            proxies(run, options, note)
+        if options.writers and options.only != "proxies":
+            probes = {"before": sync_probe(run.folder)}
+            rows = writers(options)
+            probes["after"] = sync_probe(run.folder)
+            lines = writers_lines(rows, probes, options, note)
+            print("\n".join(lines))
+            if not options.dry:
+                write_section("writers", lines)
     finally:
         run.close()
     return 0
+
+
+def proxies(run, options, note):
+    """Callgate beside plain proxies."""
+    probes = {}
+    run.upstream()
+    probes["before"] = sync_probe(run.folder)
+    print(HEAD, flush=True)
+    rows = [run.measure(run.direct())]
+    makers = [run.plain_nginx, lambda: run.haproxy(False), lambda: run.haproxy(True)]
+    if options.binary:
+        import callgate_targets
+
+        makers += callgate_targets.makers(run)
+    for make in makers:
+        target = make()
+        rows.append(run.measure(target))
+        run.stop(target.process)
+    probes["after"] = sync_probe(run.folder)
+    print(json.dumps(probes))
+    if not options.dry:
+        write(rows, probes, options, note)
 
 
 if __name__ == "__main__":
