@@ -1,9 +1,8 @@
 //! Identifiers of letters, digits and marks in one strict form, proved by a check character where one
 //! exists.
 
-use super::super::config::ClassId;
+use super::is_word;
 use super::values::has_form;
-use super::{Hit, is_word};
 
 /// One kind of identifier.
 #[derive(Clone, Copy, Debug)]
@@ -59,42 +58,21 @@ pub(super) const RULES: &[FormRule] = &[
 /// Longest form.
 const FORM_BYTES_MAX: usize = 16;
 
-/// Finds the identifiers of `rules` that begin with the word at `start..end`.
-pub(super) fn find(
-    text: &[u8],
-    start: usize,
-    end: usize,
-    rules: &[(FormRule, ClassId)],
-    hits: &mut Vec<Hit>,
-) {
-    let rest = text.get(start..).unwrap_or_default();
-    let first = |form: &str| form.bytes().take_while(u8::is_ascii_alphanumeric).count();
-    for (rule, class) in rules {
-        let found = rule.forms.iter().find(|form| {
-            let word = first(form) == end - start;
-            word && has_form(rest, form) && !is_word(rest.get(form.len())) && {
-                let mut compact = [0; FORM_BYTES_MAX];
-                let mut count = 0;
-                for byte in rest
-                    .iter()
-                    .take(form.len())
-                    .filter(|b| b.is_ascii_alphanumeric())
-                {
-                    if let Some(place) = compact.get_mut(count) {
-                        *place = byte.to_ascii_uppercase();
-                        count += 1;
-                    }
-                }
-                (rule.valid)(compact.get(..count).unwrap_or_default())
-            }
-        });
-        if let Some(form) = found {
-            hits.push(Hit {
-                start,
-                end: start + form.len(),
-                class: *class,
-            });
+impl FormRule {
+    /// Whether `rest` begins with this form of such an identifier, and nothing goes on behind it.
+    pub(super) fn begins(&self, rest: &[u8], form: &str) -> bool {
+        if !has_form(rest, form) || is_word(rest.get(form.len())) {
+            return false;
         }
+        let mut compact = [0; FORM_BYTES_MAX];
+        let characters = rest.iter().take(form.len());
+        let characters = characters.filter(|byte| byte.is_ascii_alphanumeric());
+        let mut count = 0;
+        for (place, byte) in compact.iter_mut().zip(characters) {
+            *place = byte.to_ascii_uppercase();
+            count += 1;
+        }
+        (self.valid)(compact.get(..count).unwrap_or_default())
     }
 }
 

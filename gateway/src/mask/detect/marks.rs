@@ -34,6 +34,11 @@ fn above(word: u64, limit: u8) -> u64 {
     (word & LOW).wrapping_add(ONES.wrapping_mul(u64::from(0x7F - limit))) & HIGH
 }
 
+/// The high bit of each byte that is a digit.
+pub(super) fn digits(word: u64) -> u64 {
+    above(word, b'0' - 1) & !above(word, b'9') & !word & HIGH
+}
+
 impl Marks {
     /// Looks at every byte once.
     pub(super) fn of(text: &[u8]) -> Self {
@@ -64,7 +69,7 @@ impl Marks {
     /// Adds `count` bytes; those above them in `word` are zero.
     fn add(&mut self, word: u64, count: usize, past: &mut Past) {
         let shown = above(word, b' ') | word & HIGH;
-        self.digits |= above(word, b'0' - 1) & !above(word, b'9') & !word;
+        self.digits |= digits(word);
         self.signs |= equal(word, b'@');
         self.escapes |= equal(word, b'\\') | above(word, b'%' - 1) & !above(word, b'&') & !word;
         // `Basic ` may be followed by a few bytes only.

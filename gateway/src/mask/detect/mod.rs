@@ -29,11 +29,10 @@ use super::view;
 use context::Context;
 use digits::Digits;
 pub(super) use digits::is_iban;
-use forms::FormRule;
 use marks::Marks;
 use secrets::Secrets;
 use wallets::Wallets;
-use words::WordRule;
+use words::Words;
 
 /// Shorter text holds nothing that any detector looks for (`a@b.cd` is six bytes).
 const TEXT_BYTES_MIN: usize = 6;
@@ -85,8 +84,7 @@ pub(super) struct Detectors {
     phone: Option<ClassId>,
     ip: Option<ClassId>,
     hardware: Option<ClassId>,
-    words: Vec<(WordRule, ClassId)>,
-    forms: Vec<(FormRule, ClassId)>,
+    words: Option<Words>,
     wallets: Option<Wallets>,
     address: Option<ClassId>,
     own: OwnDetectors,
@@ -105,17 +103,10 @@ impl Detectors {
             phone: number("phone"),
             ip: number("ip-address"),
             hardware: number("hardware-address"),
-            forms: forms::RULES
-                .iter()
-                .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
-                .collect(),
             wallets: Wallets::new(number),
             address: number("postal-address"),
             context: Context::new(number),
-            words: words::RULES
-                .iter()
-                .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
-                .collect(),
+            words: Words::new(number),
         }
     }
 
@@ -193,8 +184,8 @@ impl Detectors {
         }
         if marks.digit() {
             self.digits.scan(text, hits);
-            if !self.words.is_empty() || !self.forms.is_empty() {
-                words::find(text, &self.words, &self.forms, hits);
+            if let Some(words) = &self.words {
+                words.scan(text, hits);
             }
             if let Some(class) = self.phone {
                 phones::find(text, class, hits);
@@ -211,7 +202,9 @@ impl Detectors {
         if let Some(context) = &self.context {
             context.scan(text, hits);
         }
-        self.own.scan(text, hits);
+        if !self.own.is_empty() {
+            self.own.scan(text, hits);
+        }
         if self.ip.is_some() || self.hardware.is_some() {
             network::addresses(text, self.ip, self.hardware, hits);
         }

@@ -11,19 +11,21 @@ pub(super) fn addresses(
     hits: &mut Vec<Hit>,
 ) {
     let mut at = 0;
-    while at < text.len() {
-        let rest = text.get(at..).unwrap_or_default();
-        let Some(skipped) = rest.iter().position(is_address_byte) else {
-            return;
-        };
-        let start = at + skipped;
-        let length = text
-            .get(start..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(|b| is_address_byte(b))
-            .count();
-        at = start + length;
+    // Each has a mark between its parts: what has none is no address.
+    while let Some(found) = text
+        .get(at..)
+        .and_then(|rest| memchr::memchr3(b'.', b':', b'-', rest))
+    {
+        let mark = at + found;
+        let ahead = text.get(at..mark).unwrap_or_default();
+        let behind = text.get(mark..).unwrap_or_default();
+        let start = mark
+            - ahead
+                .iter()
+                .rev()
+                .take_while(|b| is_address_byte(b))
+                .count();
+        at = mark + behind.iter().take_while(|b| is_address_byte(b)).count();
         // The end of a sentence, and the port of an address, are not part of it.
         let mut word = text.get(start..at).unwrap_or_default();
         while let [inner @ .., b'.' | b':' | b'-'] = word {

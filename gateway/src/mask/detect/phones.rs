@@ -2,6 +2,7 @@
 //! way in which they are written.
 
 use super::super::config::ClassId;
+use super::digits::next_digit;
 use super::{Hit, before, is_word};
 
 /// Most digits of a number, country code included (ITU-T E.164).
@@ -75,11 +76,7 @@ struct Run {
 /// Finds telephone numbers.
 pub(super) fn find(text: &[u8], class: ClassId, hits: &mut Vec<Hit>) {
     let mut at = 0;
-    while let Some(found) = text
-        .get(at..)
-        .and_then(|rest| rest.iter().position(u8::is_ascii_digit))
-    {
-        let digit = at + found;
+    while let Some(digit) = next_digit(text, at) {
         let run = read(text, digit);
         at = run.end;
         let (start, opened) = opening(text, digit);

@@ -2,6 +2,7 @@
 //! Spanish order.
 
 use super::super::config::ClassId;
+use super::digits::next_digit;
 use super::{Hit, before, is_word};
 
 /// Kinds of street behind the name, as English writes them (USPS Publication 28, appendix C1).
@@ -58,7 +59,7 @@ const LEADS: &[&[u8]] = &[
     b"impasse ",
     b"quai ",
 ];
-/// Kinds before the name, with the number behind it.
+/// Kinds before the name, with the number behind it; they begin with A, C, P or V.
 const LEADS_NUMBER_LAST: &[&[u8]] = &[
     b"calle ",
     b"avenida ",
@@ -80,11 +81,7 @@ const NAME_BYTES_MAX: usize = 60;
 /// Finds street addresses.
 pub(super) fn find(text: &[u8], class: ClassId, hits: &mut Vec<Hit>) {
     let mut at = 0;
-    while let Some(found) = text
-        .get(at..)
-        .and_then(|rest| rest.iter().position(u8::is_ascii_digit))
-    {
-        let start = at + found;
+    while let Some(start) = next_digit(text, at) {
         let length = digits(text, start);
         at = start + length;
         let glued = is_word(before(text, start))
@@ -233,16 +230,20 @@ fn street_before(text: &[u8], number: usize) -> Option<usize> {
     if capital && ENDINGS.iter().any(|ending| fits(ending)) {
         return Some(floor + near.len() - length);
     }
-    LEADS_NUMBER_LAST.iter().find_map(|lead| {
-        let at = (0..near.len()).rev().find(|at| {
-            near.get(*at..at + lead.len())
-                .is_some_and(|word| word.eq_ignore_ascii_case(lead))
-        })?;
-        let capital = near.get(at)?.is_ascii_uppercase();
-        let name = near.get(at + lead.len()..)?;
-        let alone = !is_word(before(near, at));
-        (capital && alone && words(name) == name.len()).then_some(floor + at)
-    })
+    let begins = |at: &usize| {
+        let capital = matches!(near.get(*at), Some(b'A' | b'C' | b'P' | b'V'));
+        capital && !is_word(before(near, *at))
+    };
+    // From the nearest word on that can be such a kind.
+    let start = (0..near.len()).rev().filter(begins).find(|at| {
+        let rest = near.get(*at..).unwrap_or_default();
+        LEADS_NUMBER_LAST.iter().any(|lead| {
+            let name = rest.get(lead.len()..).unwrap_or_default();
+            let kind = rest.get(..lead.len());
+            kind.is_some_and(|kind| kind.eq_ignore_ascii_case(lead)) && words(name) == name.len()
+        })
+    })?;
+    Some(floor + start)
 }
 
 fn is_name(byte: u8) -> bool {

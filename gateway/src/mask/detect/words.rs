@@ -1,8 +1,9 @@
 //! Identifiers of letters and digits in one word, proved by a check character or a strict form.
 
 use super::super::config::ClassId;
-use super::Hit;
+use super::digits::next_digit;
 use super::forms::{self, FormRule};
+use super::{Hit, before};
 
 /// One kind of identifier.
 #[derive(Clone, Copy, Debug)]
@@ -48,48 +49,113 @@ pub(super) const RULES: &[WordRule] = &[
     rule("uk-driving-licence", "XXXXX999999XX9AA", uk_licence),
 ];
 
-/// Shortest and longest form.
-const WORD_BYTES: std::ops::RangeInclusive<usize> = 8..=18;
+/// Longest word that is looked at: all forms are shorter.
+const WORD_BYTES_MAX: usize = 18;
+/// Longest first word of a form that has no digit in it, as in `AA 99 99 99 A`.
+const LETTERS_MAX: usize = 2;
 
-/// Finds the identifiers of `rules`.
-pub(super) fn find(
-    text: &[u8],
-    rules: &[(WordRule, ClassId)],
-    marked: &[(FormRule, ClassId)],
-    hits: &mut Vec<Hit>,
-) {
-    let mut at = 0;
-    while at < text.len() {
-        let rest = text.get(at..).unwrap_or_default();
-        let Some(skipped) = rest.iter().position(u8::is_ascii_alphanumeric) else {
-            return;
-        };
-        let start = at + skipped;
-        let rest = text.get(start..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_alphanumeric())
-            .count();
-        at = start + length;
-        let word = rest.get(..length).unwrap_or_default();
-        if length <= *WORD_BYTES.end() {
-            forms::find(text, start, at, marked, hits);
-        }
-        if !WORD_BYTES.contains(&length) || !word.iter().any(u8::is_ascii_digit) {
-            continue;
-        }
-        let word = word.to_ascii_uppercase();
-        let found = rules
-            .iter()
-            .find(|(rule, _)| has_form(&word, rule.form) && (rule.valid)(&word));
-        if let Some((_, class)) = found {
-            hits.push(Hit {
-                start,
-                end: at,
-                class: *class,
-            });
+/// The rules that are on, by the length of the word that they begin with.
+#[derive(Debug)]
+pub(super) struct Words {
+    words: [Vec<(WordRule, ClassId)>; WORD_BYTES_MAX + 1],
+    forms: [Vec<(FormRule, &'static str, ClassId)>; WORD_BYTES_MAX + 1],
+}
+
+impl Words {
+    /// Those of which `number` gives the class; `None` if there is none.
+    pub(super) fn new(number: &dyn Fn(&str) -> Option<ClassId>) -> Option<Self> {
+        let words: [Vec<_>; _] = std::array::from_fn(|length| {
+            let rules = RULES.iter().filter(|rule| rule.form.len() == length);
+            rules
+                .filter_map(|rule| number(rule.class).map(|class| (*rule, class)))
+                .collect()
+        });
+        let forms: [Vec<_>; _] = std::array::from_fn(|length| {
+            let forms = forms::RULES
+                .iter()
+                .flat_map(|rule| rule.forms().iter().map(move |form| (*rule, *form)));
+            forms
+                .filter(|(_, form)| first_word(form) == length)
+                .filter_map(|(rule, form)| number(rule.class).map(|class| (rule, form, class)))
+                .collect()
+        });
+        let none = words.iter().all(Vec::is_empty) && forms.iter().all(Vec::is_empty);
+        (!none).then_some(Self { words, forms })
+    }
+
+    /// Finds identifiers. All hold digits, so only words with digits are looked at, and the one before.
+    pub(super) fn scan(&self, text: &[u8], hits: &mut Vec<Hit>) {
+        let mut at = 0;
+        while let Some(digit) = next_digit(text, at) {
+            let ahead = text.get(at..digit).unwrap_or_default();
+            let behind = text.get(digit..).unwrap_or_default();
+            let is_word = |byte: &&u8| byte.is_ascii_alphanumeric();
+            let start = digit - ahead.iter().rev().take_while(is_word).count();
+            at = digit + behind.iter().take_while(is_word).count();
+            if before(text, start) == Some(&b' ') {
+                self.marked(text, letters_before(text, start - 1), start - 1, hits);
+            }
+            self.marked(text, start, at, hits);
+            self.plain(text, start, at, hits);
         }
     }
+
+    /// Identifiers with marks in them that begin with a word.
+    fn marked(&self, text: &[u8], start: usize, end: usize, hits: &mut Vec<Hit>) {
+        let rules = self.forms.get(end - start).into_iter().flatten();
+        for (rule, form, class) in rules {
+            if rule.begins(text.get(start..).unwrap_or_default(), form) {
+                hits.push(Hit {
+                    start,
+                    end: start + form.len(),
+                    class: *class,
+                });
+            }
+        }
+    }
+
+    /// An identifier that is a word.
+    fn plain(&self, text: &[u8], start: usize, end: usize, hits: &mut Vec<Hit>) {
+        let Some(rules) = self
+            .words
+            .get(end - start)
+            .filter(|rules| !rules.is_empty())
+        else {
+            return;
+        };
+        let mut upper = [0; WORD_BYTES_MAX];
+        let Some(word) = upper.get_mut(..end - start) else {
+            return;
+        };
+        word.copy_from_slice(text.get(start..end).unwrap_or_default());
+        word.make_ascii_uppercase();
+        let found = rules
+            .iter()
+            .find(|(rule, _)| has_form(word, rule.form) && (rule.valid)(word));
+        hits.extend(found.map(|(_, class)| Hit {
+            start,
+            end,
+            class: *class,
+        }));
+    }
+}
+
+/// Length of the word that a form begins with.
+fn first_word(form: &str) -> usize {
+    form.bytes().take_while(u8::is_ascii_alphanumeric).count()
+}
+
+/// Where the word of few letters that ends at `end` begins; `end` if there is none.
+fn letters_before(text: &[u8], end: usize) -> usize {
+    let ahead = text.get(..end).unwrap_or_default().iter().rev();
+    let letters = ahead
+        .take(LETTERS_MAX + 1)
+        .take_while(|byte| byte.is_ascii_alphabetic());
+    let length = letters.count();
+    let start = end - length;
+    let whole =
+        length <= LETTERS_MAX && !before(text, start).is_some_and(u8::is_ascii_alphanumeric);
+    if whole { start } else { end }
 }
 
 fn has_form(word: &[u8], form: &str) -> bool {
@@ -324,4 +390,26 @@ fn vehicle(word: &[u8]) -> bool {
         .map(|(byte, weight)| worth(*byte) * weight)
         .sum();
     letter(b"0123456789X", u64::from(sum % 11)) == at(word, 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LETTERS_MAX, RULES, WORD_BYTES_MAX, first_word, forms};
+
+    #[test]
+    fn every_form_begins_with_a_digit_in_its_first_word_or_behind_a_short_one() {
+        let digit = |form: &str| form.contains('9');
+        for rule in RULES {
+            let form = rule.form();
+            // `X` may be a digit or a letter: what such a form finds proves itself by one.
+            let fits = digit(form) || form.contains('X');
+            assert!(fits && form.len() <= WORD_BYTES_MAX, "{form}");
+        }
+        for form in forms::RULES.iter().flat_map(|rule| rule.forms()) {
+            let first = first_word(form);
+            let (word, rest) = form.split_at(first);
+            let after = rest.starts_with(" 9") && first <= LETTERS_MAX;
+            assert!((digit(word) || after) && first <= WORD_BYTES_MAX, "{form}");
+        }
+    }
 }
