@@ -178,7 +178,7 @@ impl Keys<'_> {
 }
 
 /// Whether a class has so few values that equal stand-ins would tell them.
-fn is_few(class: &str) -> bool {
+pub(super) fn is_few(class: &str) -> bool {
     let last = class.rsplit(['-', '.']).next().unwrap_or(class);
     FEW.contains(&class) || FEW_WORDS.contains(&last)
 }

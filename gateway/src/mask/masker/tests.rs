@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
-use super::super::{Config, DataClass, Mode, Needles, Settings};
+use super::super::{Config, DataClass, Mode, Needles, Settings, Vault};
 use super::{Masker, ResponseFacts, Summary, Withheld};
 
 mod documents;
@@ -21,6 +21,8 @@ struct Case {
     content_type: &'static str,
     coding: Option<&'static str>,
     status: u16,
+    /// Makes pseudonyms and tokens, for one caller.
+    vault: Option<Arc<Vault>>,
     settings: OnceLock<Arc<Settings>>,
 }
 
@@ -43,6 +45,7 @@ fn typed(content_type: &'static str) -> Case {
         content_type,
         coding: None,
         status: 200,
+        vault: None,
         settings: OnceLock::new(),
     }
 }
@@ -82,10 +85,16 @@ impl Case {
         self.masker_coded(self.coding)
     }
 
+    fn settings(&self) -> Arc<Settings> {
+        let settings = self.settings.get_or_init(|| {
+            let settings = Settings::compile(&self.config).unwrap();
+            Arc::new(settings.with_vault(self.vault.clone(), "crm"))
+        });
+        Arc::clone(settings)
+    }
+
     fn masker_coded(&self, coding: Option<&str>) -> Result<Masker, Withheld> {
-        let settings = self
-            .settings
-            .get_or_init(|| Arc::new(Settings::compile(&self.config).unwrap()));
+        let settings = self.settings();
         let unmask: BTreeSet<DataClass> = self
             .unmask
             .iter()
@@ -101,7 +110,8 @@ impl Case {
             content_encoding: coding,
             head_only: false,
         };
-        Masker::new(settings.plan(&unmask), Arc::new(needles), &facts)
+        let plan = settings.plan(&unmask).for_caller("corp", "ann");
+        Masker::new(plan, Arc::new(needles), &facts)
     }
 
     fn chunks(&self, chunks: &[&[u8]]) -> Result<(Vec<u8>, Summary), Withheld> {

@@ -1,12 +1,17 @@
 //! The oracle by construction: documents are made with values at known places, in a random format, content coding and
-//! chunks; what comes out must be the same document with a marker at each of those places, byte for byte.
+//! chunks; what comes out must be the same document with a marker, pseudonym or token at each of those places, byte for
+//! byte, and tokens must open to what stood there.
 //!
 //! `MASK_DOCUMENTS` says how many (default: a share that takes seconds), `MASK_SEED` where they begin. The long run is
 //! `make mask-oracle`.
 
 use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
 
 use super::super::super::detect::tests::detected;
+use super::super::super::instead::is_few;
+use super::super::super::{DataClass, Instead, Owner, Restorer, Settings, TokenFault};
+use super::keyed::vault;
 use super::{Case, brotli, deflate, gzip, typed, zstd};
 
 /// Documents of the ordinary run.
@@ -87,11 +92,15 @@ fn json_string(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
 
+fn stands_instead(part: &str) -> bool {
+    part.starts_with("[masked:") || part.starts_with("cgtok~")
+}
+
 /// Every character that may be escaped, escaped: the marker is not, so both are made apart.
 fn json_escaped(text: &str) -> String {
     let mut out = String::from("\"");
     for part in split_markers(text) {
-        if part.starts_with("[masked:") {
+        if stands_instead(part) {
             out.push_str(part);
         } else {
             for unit in part.encode_utf16() {
@@ -105,7 +114,7 @@ fn json_escaped(text: &str) -> String {
 fn form_value(text: &str) -> String {
     let mut out = String::new();
     for part in split_markers(text) {
-        if part.starts_with("[masked:") {
+        if stands_instead(part) {
             out.push_str(part);
             continue;
         }
@@ -122,11 +131,19 @@ fn form_value(text: &str) -> String {
     out
 }
 
+/// What stands in place of a value, apart from the text around it.
 fn split_markers(text: &str) -> Vec<&str> {
-    let Some(start) = text.find("[masked:") else {
+    let marker = text.find("[masked:").map(|start| {
+        let rest = &text[start..];
+        (start, start + rest.find(']').unwrap() + 1)
+    });
+    let token = text.find("cgtok~").map(|start| {
+        let marks = text[start..].match_indices('~').map(|(at, _)| at);
+        (start, start + marks.take(3).last().unwrap() + 1)
+    });
+    let Some((start, end)) = marker.or(token) else {
         return vec![text];
     };
-    let end = start + text[start..].find(']').unwrap() + 1;
     vec![&text[..start], &text[start..end], &text[end..]]
 }
 
@@ -239,20 +256,79 @@ fn everything(content_type: &'static str) -> Case {
     case
 }
 
+/// The same with something else than a marker for every class that may have it.
+fn with_instead(content_type: &'static str, instead: Instead) -> Case {
+    static CLASSES: OnceLock<Vec<DataClass>> = OnceLock::new();
+    let mut case = everything(content_type);
+    let classes = CLASSES.get_or_init(|| {
+        let settings = Settings::compile(&case.config).unwrap();
+        settings.classes().to_vec()
+    });
+    let names = classes.iter().map(DataClass::as_str);
+    case.config.instead = names
+        .filter(|class| !is_few(class))
+        .map(|class| (class.to_owned(), instead))
+        .collect();
+    case.vault = Some(vault());
+    case
+}
+
+/// What stands instead, the formats under it, and each detector's value with what it becomes on its own.
+struct Instance {
+    cases: [Case; FORMATS.len()],
+    values: Vec<(String, String)>,
+}
+
+impl Instance {
+    fn new(instead: Instead) -> Self {
+        let cases = FORMATS.map(|format| with_instead(format, instead));
+        // They differ in their format only, and to compile everything takes long.
+        let shared = cases[0].settings();
+        for case in &cases[1..] {
+            case.settings.set(Arc::clone(&shared)).unwrap();
+        }
+        // Without a rule, so that a value in quotes is not taken for JSON.
+        let mut text = with_instead("text/plain", instead);
+        text.config.fields.clear();
+        text.config.instead.remove("x");
+        Self {
+            cases,
+            values: values(&text),
+        }
+    }
+}
+
 /// Each detector's value with what it becomes on its own.
-fn values() -> Vec<(String, String)> {
-    // Without a rule, so that a value in quotes is not taken for JSON.
-    let mut text = everything("text/plain");
-    text.config.fields.clear();
+fn values(text: &Case) -> Vec<(String, String)> {
     detected()
         .map(|(_, value)| {
             let masked = text.masked(&value);
-            assert!(masked.contains("[masked:"), "{value}");
+            assert!(split_markers(&masked).len() == 3, "{value}");
             (value, masked)
         })
         // Those of more than one line are wrapped differently in each format.
         .filter(|(value, _)| !value.contains('\n'))
         .collect()
+}
+
+/// Whether tokens of a JSON answer open to what stood there; `None` where one stands inside of longer text and
+/// its value holds what means something there, which is refused.
+fn opens(out: &str, source: &str) -> Option<bool> {
+    let vault = vault();
+    let owner = Owner {
+        issuer: "corp",
+        subject: "ann",
+        connection: "crm",
+    };
+    let may = |_: &DataClass| true;
+    let mut restorer = Restorer::new(Some(&vault), owner, &may);
+    let back = match restorer.body(Some("application/json"), out.as_bytes()) {
+        Ok(back) => back.map_or(out.to_owned(), |back| String::from_utf8(back).unwrap()),
+        Err(TokenFault::Unfit { .. }) => return None,
+        Err(fault) => panic!("{fault}"),
+    };
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    Some(json(&back) == json(source))
 }
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -262,18 +338,19 @@ fn setting(name: &str, default: u64) -> u64 {
 // M1, M4, M6, M8, M15, M18: zero leaks, and zero bytes changed that need not be
 #[test]
 fn generated_documents_come_out_exactly_as_they_were_made_to() {
-    let cases = FORMATS.map(everything);
-    let values = values();
+    let instances = [Instead::Redact, Instead::Pseudonym, Instead::Token].map(Instance::new);
     let (count, seed) = (
         setting("MASK_DOCUMENTS", DOCUMENTS),
         setting("MASK_SEED", 1),
     );
     let begin = std::time::Instant::now();
-    let mut planted = 0;
+    let (mut planted, mut opened) = (0, 0);
     for at in 0..count {
         let mut random = Random(seed.wrapping_add(at).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let format = random.below(FORMATS.len());
-        let made = document(&mut random, format, &values);
+        let kind = [0, 0, 1, 2][random.below(4)];
+        let instance = &instances[kind];
+        let made = document(&mut random, format, &instance.values);
         planted += made.values;
         let (coding, body) = match random.below(8) {
             0 => (Some("gzip"), gzip(made.source.as_bytes())),
@@ -285,7 +362,7 @@ fn generated_documents_come_out_exactly_as_they_were_made_to() {
             3 => (Some("br"), brotli(made.source.as_bytes())),
             _ => (None, made.source.clone().into_bytes()),
         };
-        let case = &cases[format];
+        let case = &instance.cases[format];
         let pieces = chunks(&mut random, &body);
         let result = case.chunks_coded(coding, &pieces);
         let (out, summary) = result.unwrap_or_else(|withheld| {
@@ -301,7 +378,16 @@ fn generated_documents_come_out_exactly_as_they_were_made_to() {
             FORMATS[format], made.source
         );
         assert!(summary.hits.values().sum::<u64>() >= made.values as u64);
+        if kind == 2 && format < 2 && made.values > 0 && !out.contains("[masked:") {
+            let opens = opens(&out, &made.source);
+            assert_ne!(opens, Some(false), "document {at} of seed {seed}: {out}");
+            opened += u64::from(opens.is_some());
+        }
     }
+    assert!(
+        opened > 0 || count < 1000,
+        "no document with tokens was opened"
+    );
     let seconds = begin.elapsed().as_secs_f64();
     eprintln!(
         "{count} documents, {planted} values, 0 leaks, 0 bytes changed beside, in {seconds:.1} s"
@@ -312,7 +398,9 @@ fn generated_documents_come_out_exactly_as_they_were_made_to() {
 // seeded three-way splits of the whole
 #[test]
 fn no_split_leaks_what_any_detector_finds_in_any_structure() {
-    let values = values();
+    let mut plain = everything("text/plain");
+    plain.config.fields.clear();
+    let values = values(&plain);
     for (at, format) in FORMATS.iter().enumerate().skip(5) {
         let case = everything(format);
         for (value, masked) in &values {

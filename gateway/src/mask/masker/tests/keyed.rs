@@ -9,7 +9,7 @@ use super::super::super::{
 };
 use crate::clock::{ManualClock, Timestamp};
 
-fn vault() -> Arc<Vault> {
+pub(super) fn vault() -> Arc<Vault> {
     let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_700_000_000)));
     Arc::new(Vault::of(
         &[&b"0123456789abcdef0123456789abcdef"[..]],
