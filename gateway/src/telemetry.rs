@@ -226,6 +226,8 @@ pub struct Metrics {
     seconds: Histogram,
     own_seconds: Histogram,
     masked: Family<MaskLabels, Counter>,
+    replaced: Family<MaskLabels, Counter>,
+    budget_refusals: Family<ConnectionLabels, Counter>,
     shadows: Family<ShadowLabels, Counter>,
     observed: Family<ObservedLabels, Counter>,
     observing: Family<ConnectionLabels, Gauge>,
@@ -260,6 +262,8 @@ impl Metrics {
             seconds: Histogram::new(buckets),
             own_seconds: Histogram::new(buckets),
             masked: Family::default(),
+            replaced: Family::default(),
+            budget_refusals: Family::default(),
             shadows: Family::default(),
             observed: Family::default(),
             observing: Family::default(),
@@ -285,6 +289,19 @@ impl Metrics {
         }
     }
 
+    fn register_masking(&self, registry: &mut Registry) {
+        registry.register(
+            "replaced_values",
+            "Values of requests that were replaced before the function saw them, by class",
+            self.replaced.clone(),
+        );
+        registry.register(
+            "budget_refusals",
+            "Calls that were refused because answers to their caller held as many different values as it may have",
+            self.budget_refusals.clone(),
+        );
+    }
+
     fn register(&self, registry: &mut Registry) {
         registry.register(
             "calls",
@@ -306,6 +323,7 @@ impl Metrics {
             "Masked values by class",
             self.masked.clone(),
         );
+        self.register_masking(registry);
         registry.register(
             "shadow_decisions",
             "Calls that a shadow policy matched, by what would be decided with it",
@@ -410,6 +428,23 @@ impl Metrics {
             class: class.to_owned(),
         };
         self.masked.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Count a call that was refused because the caller's budget of values is used up.
+    pub fn budget_refusal(&self, connection: &str) {
+        let labels = ConnectionLabels {
+            connection: connection.to_owned(),
+        };
+        self.budget_refusals.get_or_create(&labels).inc();
+    }
+
+    /// Count values of a request that were replaced.
+    pub fn replaced(&self, connection: &str, class: &str, count: u64) {
+        let labels = MaskLabels {
+            connection: connection.to_owned(),
+            class: class.to_owned(),
+        };
+        self.replaced.get_or_create(&labels).inc_by(count);
     }
 
     /// Count a call that a shadow policy matched.

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use http::header::HeaderName;
 use wire::http::{Authority, Target};
 
+use super::masks::{Keys, masks, observed_masks};
 use super::{Config, ConnectionConfig, Fault, Loaded};
-use crate::call::{AtLeast, Catalogue, ConnectionName, Function, FunctionId};
+use crate::call::{AtLeast, Catalogue, ConnectionName};
 use crate::clock::SharedClock;
 use crate::credential::Source;
 use crate::egress::Egress;
 use crate::export;
 use crate::gate::{Limits, ModeConfig, OBSERVE_DAYS_MAX, ObserveStands, ObserveUntil};
 use crate::identity::{self, Revocations, Verifier};
-use crate::mask::{DataClass, Mode, Settings, Vault};
 use crate::pipeline::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 use crate::policy::{ConnectionFacts, Policies, Vocabulary};
 use crate::upstream::{Endpoint, Masks, Upstream};
@@ -97,7 +97,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
         faults.extend(found);
     }
     let identity = verifier(loaded, context, &mut faults);
-    let vault = vault(loaded, context, &mut faults);
+    let keys = Keys::of(loaded, context, &mut faults);
     let mut vocabulary = vocabulary(config);
     let mut connections = BTreeMap::new();
     for (name, settings) in &config.connections {
@@ -105,7 +105,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
         if let Some(connection) = connection(
             name,
             settings,
-            (loaded, vault.as_ref()),
+            (loaded, &keys),
             context,
             &mut vocabulary,
             &mut faults,
@@ -141,7 +141,8 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
                 policies,
                 identity,
                 hosts,
-                vault,
+                vault: keys.vault,
+                ledger: keys.ledger,
             })
         }
         _ => Err(faults),
@@ -286,21 +287,6 @@ fn verifier(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) -> Opti
     }
 }
 
-/// The keys of pseudonyms and tokens.
-fn vault(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) -> Option<Arc<Vault>> {
-    let config = loaded.config.mask_keys.as_ref()?;
-    match Vault::new(config, &loaded.base, Arc::clone(&context.clock)) {
-        Ok(vault) => Some(Arc::new(vault)),
-        Err(found) => {
-            faults.extend(found.into_iter().map(|fault| {
-                let place = format!("mask_keys.{}", fault.place);
-                Fault::new(place, fault.message)
-            }));
-            None
-        }
-    }
-}
-
 fn vocabulary(config: &Config) -> Vocabulary {
     let issuers = config.identity.issuers.keys().cloned().collect();
     let claims = config
@@ -342,7 +328,7 @@ fn catalogue(
 fn connection(
     name: &ConnectionName,
     settings: &ConnectionConfig,
-    (loaded, vault): (&Loaded, Option<&Arc<Vault>>),
+    (loaded, keys): (&Loaded, &Keys),
     context: &Context,
     vocabulary: &mut Vocabulary,
     faults: &mut Vec<Fault>,
@@ -351,13 +337,10 @@ fn connection(
     let observe = observe(settings, context, &at("mode"), faults);
     let catalogue = catalogue(name, settings, loaded, observe.as_ref(), faults);
     let functions = catalogue.as_ref().map_or(&[][..], Catalogue::functions);
-    // Keys that cannot be had are a fault of their own.
-    let keyless = loaded.config.mask_keys.is_none();
-    let keys = (vault, keyless);
     let masked = (name, keys, &context.clock);
     let enforced = masks(masked, functions, settings, vocabulary, faults);
     let observed = match (&observe, &catalogue) {
-        (Some(_), Some(catalogue)) => observed_masks((name, vault), catalogue, settings),
+        (Some(_), Some(catalogue)) => observed_masks((name, keys), catalogue, settings),
         (Some(_) | None, _) => BTreeMap::new(),
     };
     let masks = enforced.map(|enforced| Masks { enforced, observed });
@@ -451,97 +434,6 @@ fn observe(
         faults.push(Fault::new(place, text).help(help));
     }
     Some(until.clone())
-}
-
-/// Mask settings while a connection only observes: what would be masked is counted and left. Faults were
-/// told when the same settings were compiled to be enforced.
-fn observed_masks(
-    (name, vault): (&ConnectionName, Option<&Arc<Vault>>),
-    catalogue: &Catalogue,
-    settings: &ConnectionConfig,
-) -> BTreeMap<FunctionId, Arc<Settings>> {
-    let watch = |config: &crate::mask::Config| {
-        // The connection's own day ends it.
-        let mode = match config.mode == Mode::Off.into() {
-            true => Mode::Off.into(),
-            false => Mode::Observe.into(),
-        };
-        let config = crate::mask::Config {
-            mode,
-            ..config.clone()
-        };
-        let settings = Settings::compile(&config).ok()?;
-        Some(Arc::new(settings.with_vault(vault.cloned(), name.as_str())))
-    };
-    let shared = watch(&settings.mask);
-    let declared = catalogue.functions().iter().map(|function| {
-        let own = function.mask.as_ref().and_then(watch);
-        (function.id.clone(), own.or_else(|| shared.clone()))
-    });
-    let undeclared = catalogue.undeclared().cloned();
-    declared
-        .chain(undeclared.map(|id| (id, shared.clone())))
-        .filter_map(|(id, settings)| Some((id, settings?)))
-        .collect()
-}
-
-/// Mask settings of every function: its own, or the connection's.
-fn masks(
-    (name, (vault, keyless), clock): (&ConnectionName, (Option<&Arc<Vault>>, bool), &SharedClock),
-    functions: &[Arc<Function>],
-    settings: &ConnectionConfig,
-    vocabulary: &mut Vocabulary,
-    faults: &mut Vec<Fault>,
-) -> Option<BTreeMap<FunctionId, Arc<Settings>>> {
-    let before = faults.len();
-    let mut compile = |config: &crate::mask::Config, place: String| match Settings::compile(config)
-    {
-        Ok(settings) if settings.needs_keys() && keyless => {
-            let fault = Fault::new(place, "pseudonyms and tokens need keys");
-            faults.push(fault.help("give `mask_keys: { current: env:MASK_KEY }`"));
-            None
-        }
-        Ok(settings) => {
-            let settings = settings.with_vault(vault.cloned(), name.as_str());
-            let settings = settings.with_clock(Arc::clone(clock));
-            let long = settings.observes_too_long();
-            faults.extend(long.map(|text| Fault::new(format!("{place}.mode"), text)));
-            Some(Arc::new(settings))
-        }
-        Err(found) => {
-            faults.extend(
-                found
-                    .into_iter()
-                    .map(|fault| Fault::new(place.clone(), fault)),
-            );
-            None
-        }
-    };
-    let shared = compile(&settings.mask, format!("connections.{name}.mask"));
-    let mut masks = BTreeMap::new();
-    for function in functions {
-        let own = match &function.mask {
-            Some(config) => compile(
-                config,
-                format!("connections.{name}.functions: {}: mask", function.id.name()),
-            ),
-            None => shared.clone(),
-        };
-        if let Some(own) = own {
-            let classes: BTreeSet<DataClass> = own.classes().iter().cloned().collect();
-            let given = function.classes.iter().map(|(_, class)| class);
-            for class in classes.iter().chain(given) {
-                if !vocabulary.classes.contains(class) {
-                    vocabulary.classes.push(class.clone());
-                }
-            }
-            vocabulary
-                .function_classes
-                .insert(function.id.clone(), classes);
-            masks.insert(function.id.clone(), own);
-        }
-    }
-    (faults.len() == before).then_some(masks)
 }
 
 /// Hosts that requests may name: the listeners' own, and the connections'.

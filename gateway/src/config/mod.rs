@@ -8,6 +8,7 @@ mod build;
 mod console_site;
 mod fault;
 mod load;
+mod masks;
 mod witnesses;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::automaton::Automaton;
+use super::budget::{Budget, BudgetConfig, Ledger, Purse, Spent};
 use super::catalogue;
 use super::class::DataClass;
 use super::detect::{self, Detectors, Hit};
@@ -44,6 +45,8 @@ pub struct Config {
     pub scope: Scope,
     /// What callers must not send to this function.
     pub requests: RequestsConfig,
+    /// How many different values one caller may draw out of the connection: `{ values: 500, hours: 24 }`.
+    pub budget: Option<BudgetConfig>,
 }
 
 /// What a rule says of its place.
@@ -114,6 +117,9 @@ pub struct Settings {
     /// What stands in place of each of them.
     instead: Vec<Instead>,
     requests: Option<RequestGuard>,
+    budget: Option<Budget>,
+    /// Where values are counted, and for which connection.
+    ledger: Option<(Arc<Ledger>, Box<str>)>,
     scope: Scope,
     /// The keys, and the connection that they are used for.
     vault: Option<(Arc<Vault>, Arc<str>)>,
@@ -173,6 +179,10 @@ impl Settings {
         };
         let own = own::compile(&config.detectors, &number, &mut faults);
         let requests = RequestGuard::compile(config, &mut faults);
+        let budget = config
+            .budget
+            .as_ref()
+            .map(|budget| Budget::compile(budget, config.mode.begins(), &classes, &mut faults));
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -183,6 +193,8 @@ impl Settings {
             classes,
             instead,
             requests,
+            budget,
+            ledger: None,
             scope: config.scope,
             vault: None,
             paths: texts,
@@ -212,11 +224,36 @@ impl Settings {
 
     /// The same with the keys for pseudonyms and tokens.
     #[must_use]
-    pub fn with_vault(self, vault: Option<Arc<Vault>>, connection: &str) -> Self {
-        Self {
-            vault: vault.map(|vault| (vault, connection.into())),
-            ..self
-        }
+    pub fn with_vault(mut self, vault: Option<Arc<Vault>>, connection: &str) -> Self {
+        let requests = self.requests.take();
+        self.requests = requests.map(|guard| guard.with_vault(vault.clone(), connection));
+        self.keep_vault(vault, connection);
+        self
+    }
+
+    pub(super) fn keep_vault(&mut self, vault: Option<Arc<Vault>>, connection: &str) {
+        self.vault = vault.map(|vault| (vault, connection.into()));
+    }
+
+    /// The same with the ledger in which values are counted, if there is a budget.
+    #[must_use]
+    pub fn with_ledger(mut self, ledger: Arc<Ledger>, connection: &str) -> Self {
+        self.ledger = Some((ledger, connection.into()));
+        self
+    }
+
+    /// Whether this caller's budget is used up, and so what it calls is refused.
+    #[must_use]
+    pub fn spent(&self, issuer: &str, subject: &str) -> Option<Spent> {
+        let now = self.clock.now();
+        let budget = self.budget.as_ref();
+        let budget = budget.filter(|_| self.mode.at(now) == Mode::On)?;
+        self.purse(issuer, subject)?.spent(budget, now)
+    }
+
+    fn purse(&self, issuer: &str, subject: &str) -> Option<Purse> {
+        let (ledger, connection) = self.ledger.as_ref()?;
+        Some(Purse::new(Arc::clone(ledger), connection, issuer, subject))
     }
 
     /// The same by another clock.
@@ -246,8 +283,9 @@ impl Settings {
     /// Whether something is replaced by a pseudonym or token, for which keys are needed.
     #[must_use]
     pub fn needs_keys(&self) -> bool {
-        self.mode.begins() != Mode::Off
-            && (self.instead.iter().any(|instead| instead.is_keyed()) || self.fields.is_keyed())
+        let answers = self.mode.begins() != Mode::Off
+            && (self.instead.iter().any(|instead| instead.is_keyed()) || self.fields.is_keyed());
+        answers || self.requests.as_ref().is_some_and(RequestGuard::needs_keys)
     }
 
     /// Whether answers are masked now.
@@ -285,6 +323,8 @@ impl Settings {
             masked,
             owner: None,
             veil: None,
+            purse: None,
+            markers: false,
         }
     }
 
@@ -315,6 +355,10 @@ pub struct Plan {
     owner: Option<(Box<str>, Box<str>)>,
     /// Values that the caller sent as tokens, and the number of each of their classes here.
     veil: Option<(Arc<Cover>, Vec<ClassId>)>,
+    /// Where the values that this caller draws out are counted.
+    purse: Option<Purse>,
+    /// A marker stands in place of everything that is found by value, whatever `instead` says.
+    markers: bool,
 }
 
 impl Plan {
@@ -328,8 +372,11 @@ impl Plan {
     /// place.
     #[must_use]
     pub fn for_caller(self, issuer: &str, subject: &str) -> Self {
+        let counted = self.settings.budget.is_some() && self.mode == Mode::On;
+        let purse = counted.then(|| self.settings.purse(issuer, subject));
         Self {
             owner: Some((issuer.into(), subject.into())),
+            purse: purse.flatten(),
             ..self
         }
     }
@@ -349,6 +396,48 @@ impl Plan {
         let numbers = cover.classes().iter().enumerate().map(number).collect();
         Self {
             veil: Some((cover, numbers)),
+            ..self
+        }
+    }
+
+    /// Whether findings of some class are counted though they are shown.
+    pub(super) fn counts_shown(&self) -> bool {
+        self.purse.is_some() && self.masked.iter().any(|masked| !masked)
+    }
+
+    /// Whether a finding of this class is shown and counted.
+    pub(super) fn shows_counted(&self, class: ClassId) -> bool {
+        !self.covers(class) && self.budget().is_some_and(|budget| budget.counts(class))
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        self.settings
+            .budget
+            .as_ref()
+            .filter(|_| self.purse.is_some())
+    }
+
+    /// Counts a value that was found.
+    ///
+    /// # Errors
+    /// The caller's budget is used up: the answer is not to go on.
+    pub(super) fn spend(&self, class: ClassId, value: &[u8]) -> Result<(), Spent> {
+        let (Some(purse), Some(budget)) = (&self.purse, self.budget()) else {
+            return Ok(());
+        };
+        match self.settings.class(class) {
+            Some(name) if budget.counts(class) => {
+                purse.spend(budget, self.settings.clock.now(), name, value)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The same plan with markers in place of everything that is found by value: what is written can then be
+    /// searched again, where a token would look like a secret.
+    pub(super) fn with_markers(self) -> Self {
+        Self {
+            markers: true,
             ..self
         }
     }
@@ -383,6 +472,14 @@ impl Plan {
         if hits.len() > known {
             detect::merge(hits);
         }
+    }
+
+    /// What stands in place of a class that is found by value.
+    pub(super) fn instead(&self, class: ClassId) -> Instead {
+        if self.markers {
+            return Instead::Redact;
+        }
+        self.settings.instead(class)
     }
 
     /// The keys for pseudonyms and tokens of this call.

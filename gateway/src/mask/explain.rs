@@ -141,8 +141,36 @@ mod tests {
                     .map(move |(name, n)| format!("{class} {name} {n}"))
             })
             .collect();
-        // Not of what a rule finds, nor behind the end of an object, nor names that may be data.
-        assert_eq!(told, ["email contact 2", "email list 1"]);
+        // Not of what a rule finds, nor names that may be data.
+        assert_eq!(told, ["email $.contact 2", "email $.list[*] 2"]);
+        let body = r#"{"orders":[{"to":{"first-mail":"bob@example.com"}},{"to":{"first-mail":"eve@example.com"}}],
+            "by id":{"bob@example.com":{"mail":"bob@example.com"}},"deep":[[["bob@example.com"]]]}"#;
+        let email: super::super::DataClass = "email".parse().unwrap();
+        let places = explained("application/json", body).places;
+        let paths: Vec<_> = places[&email]
+            .iter()
+            .map(|(path, n)| format!("{path} {n}"))
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "$.*.*.mail 1",
+                "$.deep[*][*][*] 1",
+                "$.orders[*].to['first-mail'] 2"
+            ]
+        );
+        // Each is a place that a field rule can name.
+        assert!(
+            places[&email]
+                .keys()
+                .all(|path| path.parse::<super::super::path::Path>().is_ok())
+        );
+        let form = explained(
+            "application/x-www-form-urlencoded",
+            "mail=bob%40example.com",
+        )
+        .places;
+        assert!(form[&email].contains_key("mail"));
         let many: Vec<_> = (0..100)
             .map(|n| format!("\"k{n}\":\"bob@example.com\""))
             .collect();

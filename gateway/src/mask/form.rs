@@ -51,6 +51,16 @@ impl FormCodec {
         self.fields(&pending, inspector, out)
     }
 
+    /// A form that is in memory.
+    pub(super) fn whole(
+        mut self,
+        form: &[u8],
+        inspector: &mut Inspector,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        self.fields(form, inspector, out)
+    }
+
     fn fields(
         &mut self,
         ready: &[u8],

@@ -1,9 +1,11 @@
 //! Finds and replaces in one text, and keeps count.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use wire::json::Number;
 
+use super::budget::Spent;
 use super::class::DataClass;
 use super::config::{ClassId, Plan};
 use super::detect::context::Announced;
@@ -11,34 +13,15 @@ use super::detect::{self, Hit};
 use super::explain::{self, How, Why};
 use super::instead::{BY_VALUE, Field, Found, Instead};
 use super::mode::Mode;
+use super::names::Whereabouts;
 use super::view::View;
 
 /// Text that stands for a fault in a detector.
 #[cfg(test)]
 pub(super) const BROKEN: &[u8] = b"this text breaks a detector";
 
-/// Longest name of a member, column, field or element that is kept with what was found there, and most of
-/// them of one answer.
-const NAME_BYTES_MAX: usize = 40;
+/// Most places that are kept of one answer.
 const PLACES_MAX: usize = 32;
-
-/// The name in front of the value that is read now.
-#[derive(Debug)]
-struct Name {
-    bytes: [u8; NAME_BYTES_MAX],
-    length: usize,
-}
-
-impl Name {
-    /// The name, if it is a plain word: others may be data themselves.
-    fn plain(&self) -> Option<&str> {
-        let name = self.bytes.get(..self.length)?;
-        let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        let digits = name.iter().filter(|byte| byte.is_ascii_digit()).count();
-        (self.length > 0 && digits <= 4 && name.iter().all(word))
-            .then(|| std::str::from_utf8(name).ok())?
-    }
-}
 
 /// One call's detectors and counters.
 #[derive(Debug)]
@@ -48,11 +31,13 @@ pub(super) struct Inspector {
     counts: Vec<u64>,
     /// A finding because of which the answer is withheld.
     blocked: Option<ClassId>,
-    name: Name,
+    whereabouts: Whereabouts,
     /// Names of what was found by value, and how often.
     places: BTreeMap<(ClassId, String), u64>,
     /// Why, if somebody asks.
     whys: Option<Vec<Why>>,
+    /// The caller's budget is used up.
+    spent: OnceLock<Spent>,
 }
 
 impl Inspector {
@@ -63,12 +48,35 @@ impl Inspector {
             hits: Vec::new(),
             counts,
             blocked: None,
-            name: Name {
-                bytes: [0; NAME_BYTES_MAX],
-                length: 0,
-            },
+            whereabouts: Whereabouts::new(),
             places: BTreeMap::new(),
             whys: None,
+            spent: OnceLock::new(),
+        }
+    }
+
+    /// Why the caller may not be given the answer, if a budget is used up.
+    pub(super) fn spent(&self) -> Option<&Spent> {
+        self.spent.get()
+    }
+
+    /// Counts a value, whether it is masked or shown.
+    pub(super) fn spend(&self, class: ClassId, value: &[u8]) {
+        if let Err(spent) = self.plan.spend(class, value) {
+            self.spent.get_or_init(|| spent);
+        }
+    }
+
+    /// Counts what stands in `text` and is shown to this caller.
+    fn spend_shown(&self, text: &[u8]) {
+        if !self.plan.counts_shown() {
+            return;
+        }
+        let mut shown = Vec::new();
+        let detectors = &self.plan.settings.detectors;
+        detectors.inspect(text, |class| self.plan.shows_counted(class), &mut shown);
+        for hit in &shown {
+            self.spend(hit.class, text.get(hit.start..hit.end).unwrap_or_default());
         }
     }
 
@@ -81,9 +89,9 @@ impl Inspector {
         let Field { class, instead, .. } = field;
         bump(&mut self.counts, class);
         if field.rule == BY_VALUE
-            && let Some(name) = self.name.plain()
+            && let Some(name) = self.whereabouts.place()
         {
-            let key = (class, name.to_owned());
+            let key = (class, name);
             let room = self.places.len() < PLACES_MAX;
             match self.places.get_mut(&key) {
                 Some(count) => *count = count.saturating_add(1),
@@ -98,7 +106,7 @@ impl Inspector {
 
     /// What is done with a class that was found by value.
     pub(super) fn by_value(&self, class: ClassId) -> Field {
-        let instead = self.plan.settings.instead(class);
+        let instead = self.plan.instead(class);
         Field {
             class,
             instead,
@@ -128,13 +136,36 @@ impl Inspector {
         places
     }
 
+    /// An object or list of JSON begins, and its content will be shown.
+    pub(super) fn open(&mut self, list: bool) {
+        self.whereabouts.open(list);
+    }
+
+    /// The innermost one ends.
+    pub(super) fn close(&mut self) {
+        self.whereabouts.close();
+    }
+
+    /// A document of JSON ends.
+    pub(super) fn leave(&mut self) {
+        self.whereabouts.leave();
+    }
+
     /// What is read from now on has no name.
     pub(super) fn forget_name(&mut self) {
-        self.name.length = 0;
+        self.whereabouts.forget();
     }
 
     /// Keeps why the last search of `text` found what it did.
+    #[inline]
     fn explain(&mut self, text: &[u8]) {
+        if self.whys.is_some() && !self.hits.is_empty() {
+            self.keep_why(text);
+        }
+    }
+
+    #[cold]
+    fn keep_why(&mut self, text: &[u8]) {
         let Some(whys) = &mut self.whys else { return };
         let settings = &self.plan.settings;
         for hit in &self.hits {
@@ -165,17 +196,28 @@ impl Inspector {
             .inspect(text, |class| plan.covers(class), hits);
         plan.find_veiled(text, hits);
         self.explain(text);
-        self.count()
+        self.spend_shown(text);
+        self.count(text)
     }
 
     /// Searches the integer part of a number.
     pub(super) fn search_number(&mut self, digits: &[u8]) -> Option<ClassId> {
         let Self { plan, hits, .. } = self;
         plan.settings.detectors.inspect_number(digits, hits);
+        let shown = hits
+            .iter()
+            .find(|hit| plan.shows_counted(hit.class))
+            .copied();
         hits.retain(|hit| plan.covers(hit.class));
         hits.truncate(1);
         self.explain(digits);
-        self.count();
+        if let Some(hit) = shown {
+            self.spend(
+                hit.class,
+                digits.get(hit.start..hit.end).unwrap_or_default(),
+            );
+        }
+        self.count(digits);
         self.hits.first().map(|hit| hit.class)
     }
 
@@ -217,13 +259,17 @@ impl Inspector {
         }));
         detect::merge(hits);
         plan.find_veiled(value, hits);
-        self.explain(text.get(from..).unwrap_or_default());
-        self.count()
+        let value = text.get(from..).unwrap_or_default();
+        self.explain(value);
+        self.spend_shown(value);
+        self.count(value)
     }
 
-    fn count(&mut self) -> bool {
+    fn count(&mut self, text: &[u8]) -> bool {
         for at in 0..self.hits.len() {
-            self.note(self.by_value(self.hits[at].class));
+            let Hit { start, end, class } = self.hits[at];
+            self.note(self.by_value(class));
+            self.spend(class, text.get(start..end).unwrap_or_default());
         }
         !self.hits.is_empty()
     }
@@ -262,11 +308,7 @@ impl Inspector {
 
     /// What a name says of its value.
     pub(super) fn announces(&mut self, name: &[u8]) -> Option<Announced> {
-        self.name.length = 0;
-        if let Some(kept) = self.name.bytes.get_mut(..name.len()) {
-            kept.copy_from_slice(name);
-            self.name.length = name.len();
-        }
+        self.whereabouts.named(name);
         let context = self.plan.settings.detectors.context.as_ref()?;
         context.announced(name)
     }
@@ -274,8 +316,11 @@ impl Inspector {
     /// The class of a value whose name announced it, if it looks like that and is masked.
     pub(super) fn announced(&self, announced: Announced, value: &[u8]) -> Option<ClassId> {
         let context = self.plan.settings.detectors.context.as_ref()?;
-        let class = context.value(announced, value);
-        class.filter(|class| self.plan.covers(*class))
+        let class = context.value(announced, value)?;
+        if self.plan.shows_counted(class) {
+            self.spend(class, value);
+        }
+        self.plan.covers(class).then_some(class)
     }
 
     /// Appends what stands in place of a value whose name announced it, if it looks like that.
@@ -315,6 +360,9 @@ impl Inspector {
     /// A value is replaced, by its place or because its name announced it: counts it; what stands there.
     pub(super) fn field(&mut self, field: Field, value: Found<'_>) -> String {
         self.note(field);
+        if let Found::Text { text, .. } | Found::Scalar(text) = value {
+            self.spend(field.class, text);
+        }
         self.explain_field(field, value);
         self.instead(field, value)
     }
@@ -334,10 +382,7 @@ impl Inspector {
         };
         let how = match settings.path(field.rule) {
             Some(path) => How::Rule(path.to_owned()),
-            None => {
-                let name = self.name.bytes.get(..self.name.length);
-                How::Name(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
-            }
+            None => How::Name(String::from_utf8_lossy(self.whereabouts.name()).into_owned()),
         };
         whys.extend(settings.class(field.class).map(|class| Why {
             class: class.clone(),

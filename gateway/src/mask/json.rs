@@ -1,6 +1,7 @@
 //! JSON answers: field rules by place, detectors by value, all other bytes as they came.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use wire::json::Number;
 use wire::json::stream::{Documents, Kind, Scanner, StreamLimits, Token, Verdict, Visitor};
@@ -52,6 +53,7 @@ impl JsonCodec {
             inspector,
             walker: &mut self.walker,
             announced: &mut self.announced,
+            shown: None,
         };
         Ok(self.scanner.push(chunk, &mut masking, out)?)
     }
@@ -65,9 +67,10 @@ impl JsonCodec {
             inspector,
             walker: &mut self.walker,
             announced: &mut self.announced,
+            shown: None,
         };
         let ended = self.scanner.finish(&mut masking, out);
-        inspector.forget_name();
+        inspector.leave();
         Ok(ended?)
     }
 }
@@ -77,6 +80,8 @@ struct Masking<'a> {
     walker: &'a mut Walker,
     /// What the last name says of its value, which alone does not show what it is.
     announced: &'a mut Option<Announced>,
+    /// The class of a value that a rule names and that this caller sees, if it counts.
+    shown: Option<ClassId>,
 }
 
 impl Visitor for Masking<'_> {
@@ -95,7 +100,7 @@ impl Visitor for Masking<'_> {
             Kind::ObjectStart | Kind::ArrayStart => match self.rule() {
                 Some(field) => self.put(field, Found::Beyond),
                 None => {
-                    self.open();
+                    self.open(token.kind == Kind::ArrayStart);
                     Verdict::Keep
                 }
             },
@@ -108,6 +113,7 @@ impl Visitor for Masking<'_> {
                 if let Some(field) = self.rule() {
                     return self.put_text(field, token);
                 }
+                self.spend(token);
                 match self.told(announced, token) {
                     Some(class) => self.put_text(self.inspector.by_value(class), token),
                     None => self.string(token),
@@ -115,9 +121,11 @@ impl Visitor for Masking<'_> {
             }
             Kind::Number => {
                 let announced = self.announced.take();
+                let rule = self.rule();
+                self.spend(token);
                 let told = || self.inspector.announced(announced?, token.raw);
                 let told = told().map(|class| self.inspector.by_value(class));
-                match self.rule().or(told) {
+                match rule.or(told) {
                     Some(field) => self.put(field, Found::Scalar(token.raw)),
                     None => self.number(token.raw),
                 }
@@ -129,7 +137,10 @@ impl Visitor for Masking<'_> {
             },
             Kind::Literal => match self.rule() {
                 Some(field) => self.put(field, Found::Scalar(token.raw)),
-                None => Verdict::Keep,
+                None => {
+                    self.spend(token);
+                    Verdict::Keep
+                }
             },
         }
     }
@@ -160,7 +171,28 @@ impl Masking<'_> {
         if rules.is_empty() {
             return None;
         }
-        self.walker.value(rules, |field| plan.covers(field.class))
+        let shown = Cell::new(None);
+        let rule = self.walker.value(rules, |field| {
+            let covers = plan.covers(field.class);
+            if !covers && plan.shows_counted(field.class) {
+                shown.set(Some(field.class));
+            }
+            covers
+        });
+        self.shown = shown.get();
+        rule
+    }
+
+    /// Counts a value that a rule names and that this caller sees.
+    fn spend(&mut self, token: &Token<'_>) {
+        if let Some(class) = self.shown.take() {
+            if token.escaped {
+                let view = view::unescape_json(token.inner());
+                self.inspector.spend(class, view.text());
+            } else {
+                self.inspector.spend(class, token.inner());
+            }
+        }
     }
 
     /// The rule that leaves out the member whose name was just read. Its value will not be shown.
@@ -179,14 +211,15 @@ impl Masking<'_> {
         Some(field)
     }
 
-    fn open(&mut self) {
+    fn open(&mut self, list: bool) {
+        self.inspector.open(list);
         if !self.inspector.plan().settings.fields.is_empty() {
             self.walker.open();
         }
     }
 
     fn close(&mut self) {
-        self.inspector.forget_name();
+        self.inspector.close();
         let rules = &self.inspector.plan().settings.fields;
         if !rules.is_empty() {
             self.walker.close(rules);

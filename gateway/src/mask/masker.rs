@@ -35,8 +35,8 @@ pub struct Summary {
     pub hits: BTreeMap<DataClass, u64>,
     /// Findings that were only counted (mode `observe`).
     pub observed: BTreeMap<DataClass, u64>,
-    /// Names of members, columns, fields and elements under which something was found by value, and how
-    /// often, by class: plain words of at most 40 bytes, at most 32 of them.
+    /// Where something was found by value, and how often, by class, at most 32 of them: JSONPaths in JSON, else
+    /// names of columns, fields and elements. Their names are plain words of at most 40 bytes.
     pub places: BTreeMap<DataClass, BTreeMap<String, u64>>,
     /// Why, if that was asked for.
     pub whys: Vec<Why>,
@@ -221,6 +221,9 @@ impl Masker {
 
     /// Whether what was found so far lets the answer go on.
     fn allowed(&self) -> Result<(), Withheld> {
+        if let Some(spent) = self.inspector.spent() {
+            return Err(Reason::Spent(spent.clone()).into());
+        }
         match self.inspector.blocked() {
             Some(class) => Err(Reason::Blocked(class.clone()).into()),
             None => Ok(()),
@@ -333,7 +336,7 @@ impl Masker {
 /// A detector that fails is no reason to let anything through.
 ///
 /// INVARIANT: whoever calls this gives up the masker after an error, so no half-made state is used.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Withheld>) -> Result<T, Withheld> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Withheld>) -> Result<T, Withheld> {
     match std::panic::catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result,
         Err(_) => Err(Reason::Panicked.into()),

@@ -11,6 +11,7 @@
 
 mod automaton;
 mod body;
+mod budget;
 mod catalogue;
 mod class;
 mod coding;
@@ -28,6 +29,7 @@ mod masker;
 mod media;
 mod mode;
 mod multipart;
+mod names;
 mod needles;
 mod own;
 mod path;
@@ -41,6 +43,9 @@ mod view;
 mod withheld;
 mod xml;
 
+pub use budget::{
+    BUDGET_HOURS_MAX, BUDGET_VALUES_MAX, BudgetConfig, Ledger, REMEMBERED_VALUES_MAX, Spent,
+};
 pub use class::{ClassError, DataClass};
 pub use coding::{DECODED_BYTES_MAX, RATIO_FREE_BYTES, RATIO_MAX};
 pub use config::{Config, Fault, FieldConfig, FieldRule, Plan, Settings};
@@ -52,7 +57,7 @@ pub use mode::{Mode, ModeConfig, OBSERVE_DAYS_MAX};
 pub use needles::{NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, NeedleError, Needles};
 pub use own::OwnConfig;
 pub use requests::{
-    RequestFacts, RequestFault, RequestGuard, RequestsConfig, SEARCHED_BODY_BYTES_MAX,
+    RequestFacts, RequestFault, RequestGuard, RequestsConfig, Rewriter, SEARCHED_BODY_BYTES_MAX,
 };
 pub use tokens::{Restorer, TOKENS_MAX, TokenFault, VALUES_BYTES_MAX, holds_token};
 pub use vault::{KeysConfig, Owner, Scope, TokenError, Vault};

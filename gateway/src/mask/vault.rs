@@ -366,7 +366,7 @@ impl Key {
 }
 
 /// A value without what people write differently: letters of an address in either case, groups of digits.
-fn plain(class: &DataClass, value: &[u8]) -> Vec<u8> {
+pub(super) fn plain(class: &DataClass, value: &[u8]) -> Vec<u8> {
     match class.group() {
         _ if class.as_str() == "email" => value.trim_ascii().to_ascii_lowercase(),
         "custom" | "secret" | "wallet" => value.trim_ascii().to_vec(),

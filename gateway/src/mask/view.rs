@@ -180,11 +180,21 @@ impl View {
 
 /// Resolves what a form's names and values are written in: `+` and percent escapes.
 pub(super) fn unescape_form(source: &[u8]) -> View {
+    unescape_url(source, b'+')
+}
+
+/// Resolves what a path's parts are written in: percent escapes.
+pub(super) fn unescape_path(source: &[u8]) -> View {
+    unescape_url(source, b'%')
+}
+
+/// Resolves percent escapes, and `blank` as a blank if it is another byte.
+fn unescape_url(source: &[u8], blank: u8) -> View {
     let mut view = View::begin(source);
     let mut copied = 0;
     while let Some(next) = source
         .get(copied..)
-        .and_then(|rest| memchr::memchr2(b'+', b'%', rest))
+        .and_then(|rest| memchr::memchr2(blank, b'%', rest))
     {
         let at = copied + next;
         let (byte, length) = match source.get(at..).unwrap_or_default() {

@@ -1,5 +1,6 @@
 //! Why an answer is not delivered.
 
+use super::budget::Spent;
 use super::class::DataClass;
 use wire::json::JsonError;
 
@@ -11,6 +12,15 @@ pub struct Withheld {
 }
 
 impl Withheld {
+    /// The caller's budget of values that is used up, if that is why.
+    #[must_use]
+    pub fn spent(&self) -> Option<&Spent> {
+        if let Reason::Spent(spent) = &self.reason {
+            return Some(spent);
+        }
+        None
+    }
+
     /// A stable word for records and metrics, as in `media-type`.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -30,6 +40,7 @@ impl Withheld {
             Reason::TooLong(_) => "too-long",
             Reason::Panicked => "detector-failed",
             Reason::Blocked(_) => "blocked-class",
+            Reason::Spent(_) => "budget",
             Reason::Failed => "failed-before",
         }
     }
@@ -83,6 +94,8 @@ pub(super) enum Reason {
     Panicked,
     #[error("the answer holds data of class `{0}`, which is set to block it")]
     Blocked(DataClass),
+    #[error("the caller's budget is used up: {0}")]
+    Spent(Spent),
     #[error("the answer was withheld before")]
     Failed,
 }

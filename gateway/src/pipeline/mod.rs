@@ -4,9 +4,12 @@
 //! and pumps what comes out, so a caller that goes away cannot take the record along. Called by the
 //! protocols.
 
+mod admit;
 mod closing;
+mod edit;
 mod kept;
 mod observe;
+mod outgoing;
 mod release;
 mod reply;
 mod request;
@@ -259,7 +262,7 @@ impl Pipeline {
             .decode((&snapshot, &connection), target, arrival, way.id, &who)
             .await?;
         way.function = Some(call.function().id.clone());
-        let _place = connection.limits.admit(who.key(), &call.function().id)?;
+        let _place = admit::admit(&connection, &who, &call.function().id, &self.parts.metrics)?;
         let terrain = Terrain {
             hold: if respond_async {
                 Duration::ZERO
@@ -333,7 +336,7 @@ impl Pipeline {
         let who = self.identify(&snapshot, connection, &headers).await?;
         way.function = Some(function.clone());
         way.who = Some(Arc::clone(&who));
-        let _place = connection.limits.admit(who.key(), &function)?;
+        let _place = admit::admit(connection, &who, &function, &self.parts.metrics)?;
         let thaw = |bytes: &[u8]| {
             connection
                 .catalogue

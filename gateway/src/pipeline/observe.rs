@@ -8,14 +8,16 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use wire::http::{BodyLength, Target};
 
+use super::edit::Undecoded;
 use super::request::{
-    Arrival, ArrivalBody, forwarded, refused, searched, searched_whole, taken, unmasked, whole,
+    Arrival, ArrivalBody, forwarded, refused, searched_whole, taken, unmasked, whole,
 };
 use super::snapshot::{Connection, Snapshot};
-use super::tokens::{self, Undecoded};
-use crate::call::{BodyPlan, CallId, HttpCall, HttpHead, RequestBody, Seen, SeenFault};
+use super::{outgoing, tokens};
+use crate::call::{BodyPlan, CallId, Found, HttpCall, HttpHead, RequestBody, Seen, SeenFault};
 use crate::gate::{Refusal, Room, Stance};
 use crate::identity::Principal;
+use crate::mask::RequestGuard;
 
 /// A body of which the first bytes were read already.
 struct Rejoined {
@@ -107,23 +109,21 @@ pub(super) async fn see(
     };
     let place = (snapshot, connection);
     let (request, found, veil) = tokens::restore(place, (who, &facts), request, found)?;
+    unmasked(&request.target, &request.headers, &request.body)?;
+    if !over && let Err(refusal) = sendable((connection, who), &guards, &request, &found) {
+        fault = fault.or_else(|| {
+            Some(SeenFault {
+                code: refusal.code.as_str(),
+                detail: refusal.detail,
+            })
+        });
+    }
     let Undecoded {
         method,
         target,
         headers,
         body,
     } = request;
-    unmasked(&target, &headers, &body)?;
-    for guard in guards.into_iter().filter(|_| !over) {
-        if let Err(refusal) = searched(guard, &target, &headers, &body) {
-            fault = fault.or_else(|| {
-                Some(SeenFault {
-                    code: refusal.code.as_str(),
-                    detail: refusal.detail,
-                })
-            });
-        }
-    }
     let head = HttpHead {
         method,
         target,
@@ -134,4 +134,28 @@ pub(super) async fn see(
         .see(&found, head, body, (id, facts), fault)
         .map(|seen| seen.with_veil(veil))
         .map_err(|fault| refused(&fault))
+}
+
+/// Whether the request would be sent, with what must not be sent replaced. It is left as it is.
+fn sendable(
+    whose: (&Connection, &Principal),
+    guards: &[&RequestGuard],
+    request: &Undecoded,
+    found: &Found,
+) -> Result<(), Refusal> {
+    for guard in guards {
+        outgoing::searched(guard, request)?;
+    }
+    let body = match &request.body {
+        RequestBody::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
+        // One that streams is nobody's to search: without a guard nothing is replaced either.
+        RequestBody::Empty | RequestBody::Stream(_) => RequestBody::Empty,
+    };
+    let copy = Undecoded {
+        method: request.method.clone(),
+        target: request.target.clone(),
+        headers: request.headers.clone(),
+        body,
+    };
+    outgoing::replace(whose, guards, copy, found.clone(), None).map(drop)
 }

@@ -11,15 +11,16 @@ use http_body_util::combinators::UnsyncBoxBody;
 use wire::http::{BodyLength, Target, fields};
 
 use super::Parts;
+use super::edit::Undecoded;
 use super::snapshot::{Connection, PresentIn, Snapshot};
-use super::tokens::{self, Undecoded};
+use super::{outgoing, tokens};
 use crate::approval::ApprovalId;
 use crate::call::{BodyPlan, CallFault, CallId, Facts, Found, HttpCall, HttpHead, RequestBody};
 use crate::clock::Timestamp;
 use crate::gate::{Code, Refusal, Room};
 use crate::identity::{Plane, Principal, Rejection};
 use crate::listener::Peer;
-use crate::mask::{MarkerGuard, RequestFacts, RequestGuard, SEARCHED_BODY_BYTES_MAX};
+use crate::mask::{MarkerGuard, SEARCHED_BODY_BYTES_MAX};
 use crate::record::{Event, Who};
 use crate::upstream::Cookies;
 
@@ -185,16 +186,19 @@ pub(super) async fn decode(
     };
     let place = (snapshot, connection);
     let (request, found, veil) = tokens::restore(place, (who, &facts), request, found)?;
+    unmasked(&request.target, &request.headers, &request.body)?;
+    for guard in &guards {
+        outgoing::searched(guard, &request)?;
+    }
+    let whose = (connection, who);
+    let metrics = Some(&parts.metrics);
+    let (request, found) = outgoing::replace(whose, &guards, request, found, metrics)?;
     let Undecoded {
         method,
         target,
         headers,
         body,
     } = request;
-    unmasked(&target, &headers, &body)?;
-    for guard in guards {
-        searched(guard, &target, &headers, &body)?;
-    }
     let head = HttpHead {
         method,
         target,
@@ -235,63 +239,6 @@ pub(super) fn unmasked(
         true => Err(masked_value()),
         false => Ok(()),
     }
-}
-
-/// Nothing that must not be sent stands in what is forwarded. Cookies pass only where the config asks for
-/// it, and are not searched.
-pub(super) fn searched(
-    guard: &RequestGuard,
-    target: &Target,
-    headers: &HeaderMap,
-    body: &RequestBody,
-) -> Result<(), Refusal> {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let codings = codings(headers)?;
-    let facts = RequestFacts {
-        target: target.as_str(),
-        content_type: content_type.and_then(|value| value.to_str().ok()),
-        content_encoding: codings.as_deref(),
-        body: match body {
-            RequestBody::Bytes(bytes) => bytes,
-            RequestBody::Empty => &[],
-            // INVARIANT: the plan above does not let a body stream that is to be searched.
-            RequestBody::Stream(_) => {
-                return Err(Refusal::new(
-                    Code::Internal,
-                    "NOT executed: the body was not held in memory",
-                ));
-            }
-        },
-    };
-    let values = headers
-        .iter()
-        .filter(|(name, _)| **name != header::COOKIE)
-        .map(|(name, value)| (name.as_str(), value.as_bytes()));
-    guard
-        .check(&facts, values)
-        .map_err(|fault| Refusal::new(Code::DataNotAllowed, format!("NOT executed: {fault}")))
-}
-
-/// All codings of a body, in the order in which they were applied. A receiver joins the lines of a header
-/// (RFC 9110 section 5.3), so a search must read them all.
-fn codings(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let mut all: Option<String> = None;
-    for value in headers.get_all(header::CONTENT_ENCODING) {
-        let value = value.to_str().map_err(|_| {
-            Refusal::new(
-                Code::BadRequest,
-                "NOT executed: the header `content-encoding` is not text",
-            )
-        })?;
-        match &mut all {
-            Some(all) => {
-                all.push(',');
-                all.push_str(value);
-            }
-            None => all = Some(value.to_owned()),
-        }
-    }
-    Ok(all)
 }
 
 fn masked_value() -> Refusal {
@@ -421,27 +368,4 @@ pub(super) fn refused(fault: &CallFault) -> Refusal {
         _ => Code::BadRequest,
     };
     Refusal::new(code, format!("NOT executed: {fault}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-    use http::header::CONTENT_ENCODING;
-
-    use super::*;
-
-    #[test]
-    fn a_body_is_searched_by_all_its_codings_not_by_the_first_line() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(codings(&headers).unwrap(), None);
-        headers.append(CONTENT_ENCODING, HeaderValue::from_static("identity"));
-        headers.append(CONTENT_ENCODING, HeaderValue::from_static("deflate"));
-        assert_eq!(
-            codings(&headers).unwrap().as_deref(),
-            Some("identity,deflate")
-        );
-        let strange = HeaderValue::from_bytes(b"gzip\xff").unwrap();
-        headers.append(CONTENT_ENCODING, strange);
-        assert_eq!(codings(&headers).unwrap_err().code, Code::BadRequest);
-    }
 }

@@ -14,7 +14,7 @@ use crate::call::{Catalogue, ConnectionName};
 use crate::credential::Source;
 use crate::gate::{Limits, ObserveUntil};
 use crate::identity::Verifier;
-use crate::mask::Vault;
+use crate::mask::{Ledger, Vault};
 use crate::policy::Policies;
 use crate::upstream::{Cookies, Upstream};
 
@@ -103,6 +103,8 @@ pub struct Snapshot {
     pub hosts: Vec<String>,
     /// The keys of pseudonyms and tokens.
     pub vault: Option<Arc<Vault>>,
+    /// What callers drew out, where a budget counts it.
+    pub ledger: Arc<Ledger>,
 }
 
 impl Snapshot {

@@ -18,6 +18,7 @@ use super::pool::{Lent, Pool, PoolKey};
 use crate::gate::{Code, Executed, Ongoing, Refusal};
 use crate::mask::{
     Cover, DataClass, Masker, Mode, NeedleError, Needles, Plan, ResponseFacts, Settings, Summary,
+    Withheld,
 };
 use crate::record::{End, Outcome, Unavailable};
 
@@ -296,7 +297,7 @@ impl Masked {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => match masker.push(&data, &mut out) {
                     Ok(()) => Chunk::Data(out.into()),
-                    Err(error) => Chunk::Broken(response_withheld(error.to_string())),
+                    Err(error) => Chunk::Broken(not_inspected(&error)),
                 },
                 Err(frame) => match frame
                     .into_trailers()
@@ -339,7 +340,7 @@ impl Masked {
                     Chunk::Data(out.into())
                 }
             }
-            Err(error) => Chunk::Broken(response_withheld(error.to_string())),
+            Err(error) => Chunk::Broken(not_inspected(&error)),
         }
     }
 
@@ -403,6 +404,20 @@ fn response_withheld(operator: String) -> Refusal {
     )
     .executed(Executed::Yes)
     .operator(operator)
+}
+
+/// The caller is told more only where it is about itself.
+fn not_inspected(error: &Withheld) -> Refusal {
+    let refusal = response_withheld(error.to_string());
+    match error.spent() {
+        Some(spent) => Refusal {
+            detail: format!(
+                "EXECUTED, but the answer is withheld: {spent}; do not repeat the call"
+            ),
+            ..refusal
+        },
+        None => refusal,
+    }
 }
 
 fn broken(code: Code, text: &str) -> Refusal {

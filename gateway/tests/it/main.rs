@@ -53,6 +53,8 @@ mod keep_erases;
 mod keep_reads;
 mod keep_rootkey;
 mod mask_answers;
+mod mask_budget;
+mod mask_requests;
 mod mask_tokens;
 mod named_tests;
 mod notify;

@@ -260,9 +260,9 @@ fn the_report_tells_what_was_returned_under_which_names_and_is_on_record_itself(
         mail["calls"].as_u64() >= Some(4) && mail["callers"].as_u64() >= Some(2),
         "{report}"
     );
-    assert!(mail["names"]["rival"].as_u64() >= Some(4), "{report}");
+    assert!(mail["names"]["$.rival"].as_u64() >= Some(4), "{report}");
     let text = world.gateway.command(&["mask", "report"], &[]);
-    assert!(text.contains("field rule?  \"$..mail\": email"), "{text}");
+    assert!(text.contains("field rule?  \"$.mail\": email"), "{text}");
     assert!(!text.contains("bob"), "{text}");
     let reads = world.gateway.leaves();
     assert!(

@@ -2,8 +2,8 @@
 //! A call is sent only as part of a permit: the bare call does not fit.
 use callgate::call::HttpCall;
 use callgate::credential::Credential;
-use callgate::upstream::Upstream;
+use callgate::upstream::{Left, Upstream};
 
 pub async fn case(upstream: &Upstream, call: HttpCall, credential: Credential) {
-    let _ = upstream.forward(call, credential, Default::default(), async {}).await;
+    let _ = upstream.forward(call, credential, Default::default(), async { Left::Caller }).await;
 }

@@ -147,8 +147,10 @@ fn text(catalogue: &Catalogue, read: u64, at_least: u64) {
         }
         for (class, row) in rows {
             for (name, count) in row.names.iter().filter(|(_, count)| **count >= at_least) {
+                // A path in JSON; elsewhere a name.
+                let anywhere = if name.starts_with('$') { "" } else { "$.." };
                 print(&terminal_safe(&format!(
-                    "  field rule?  \"$..{name}\": {class}   # {count} values were found there"
+                    "  field rule?  \"{anywhere}{name}\": {class}   # {count} values were found there"
                 )));
             }
         }

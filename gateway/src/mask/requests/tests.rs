@@ -97,7 +97,7 @@ fn a_detector_of_a_place_cannot_be_blocked_for_it_would_search_nothing() {
         faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
             "`requests.block`: `patient` finds a place of answers, so it would search nothing of a request: \
-             block a class, or a detector of yours that has `regex` or `words`"
+             name a class, or a detector of yours that has `regex` or `words`"
         ]
     );
     // A class that is found by value as well is searched for by value.
