@@ -233,7 +233,7 @@ impl Inspector {
             plan.find_veiled(text.as_bytes(), hits);
         }
         hits.truncate(1);
-        self.count();
+        self.count(raw);
         self.hits.first().map(|hit| hit.class)
     }
 
@@ -259,7 +259,6 @@ impl Inspector {
         }));
         detect::merge(hits);
         plan.find_veiled(value, hits);
-        let value = text.get(from..).unwrap_or_default();
         self.explain(value);
         self.spend_shown(value);
         self.count(value)
