@@ -311,8 +311,8 @@ fn values(text: &Case) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Whether tokens of a JSON answer open to what stood there; `None` where one stands inside of longer text and
-/// its value holds what means something there, which is refused.
+/// Whether tokens of a JSON answer open to what stood there; `None` where that is refused: one stands inside of
+/// longer text and its value holds what means something there, or its value is too short to be looked for.
 fn opens(out: &str, source: &str) -> Option<bool> {
     let vault = vault();
     let owner = Owner {
@@ -324,7 +324,7 @@ fn opens(out: &str, source: &str) -> Option<bool> {
     let mut restorer = Restorer::new(Some(&vault), owner, &may);
     let back = match restorer.body(Some("application/json"), out.as_bytes()) {
         Ok(back) => back.map_or(out.to_owned(), |back| String::from_utf8(back).unwrap()),
-        Err(TokenFault::Unfit { .. }) => return None,
+        Err(TokenFault::Unfit { .. } | TokenFault::TooShort { .. }) => return None,
         Err(fault) => panic!("{fault}"),
     };
     let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
