@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::{CallId, Effect, FunctionId, Sameness};
 use crate::clock::Timestamp;
 use crate::identity::{Actor, Kind, Principal, PrincipalKey};
-use crate::policy::{GRANT_USES_MAX, Terms};
+use crate::policy::Terms;
 use crate::store::{self, AskLimits, Asked, Full, GrantRow, NewApproval, StandingYes};
 
 use super::grant::Standing;
@@ -70,8 +70,7 @@ pub struct Ticket {
     pub retry_after: Duration,
     /// The keyed hash that votes are bound to, hexadecimal; for the record.
     pub binding: String,
-    /// The grants that cover it and were asked to stand; for the record. A grant whose last use another
-    /// call took at this moment stands here and gave no vote.
+    /// The grants that became votes on it by this question; for the record.
     pub grants: Vec<String>,
 }
 
@@ -245,21 +244,16 @@ impl Approvals {
             grants: Vec::new(),
         };
         if state == State::Pending && !standing.is_empty() {
-            ticket.grants = standing.iter().map(|yes| yes.grant.clone()).collect();
-            ticket.state = self.stand(&ticket.id, standing).await?;
+            (ticket.state, ticket.grants) = self.stand(&ticket.id, standing).await?;
         }
         Ok(ticket)
     }
 
-    /// Bounds of a question. They keep people from being flooded, so what grants answer counts by the
-    /// grants' own number; bounds of memory hold for all.
+    /// Bounds of a question. They keep people from being flooded, so what grants answer counts by what is
+    /// left of the grants' own number; bounds of memory hold for all.
     fn limits(&self, standing: &[StandingYes]) -> AskLimits {
         let config = &self.inner.config;
-        let more = if standing.is_empty() {
-            0
-        } else {
-            i64::from(GRANT_USES_MAX)
-        };
+        let more = standing.iter().map(|yes| yes.left.max(0)).sum::<i64>();
         AskLimits {
             open_per_principal_max: i64::from(config.pending_per_principal_max) + more,
             open_max: i64::from(PENDING_MAX),

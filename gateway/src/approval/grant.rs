@@ -205,6 +205,7 @@ impl Approvals {
         let filter = GrantFilter {
             of: Some((of.caller.clone(), of.function.clone())),
             standing: true,
+            ..GrantFilter::default()
         };
         let now = self.now();
         let grants = self.inner.store.grants(filter, now).await?;
@@ -223,31 +224,33 @@ impl Approvals {
             };
             let theirs =
                 |yes: &StandingYes| yes.vote.rule == grant.rule && yes.vote.person == grant.person;
+            let left = grant.uses_max.saturating_sub(grant.used);
             if pattern.covers(&question.summary) && !yeses.iter().any(theirs) {
                 let vote = self.vote_of_grant(&grant, of, now)?;
                 yeses.push(StandingYes {
                     grant: grant.id,
                     vote,
+                    left,
                 });
             }
         }
         Ok(yeses)
     }
 
-    /// Count standing yeses on a pending approval.
+    /// Count standing yeses on a pending approval; answers its state, and which grants became votes.
     pub(super) async fn stand(
         &self,
         id: &ApprovalId,
         yeses: Vec<StandingYes>,
-    ) -> Result<State, Error> {
+    ) -> Result<(State, Vec<String>), Error> {
         let now = self.now();
         let run_by = now.plus(Duration::from_secs(self.inner.config.execute_within_s));
         let opens = |row: &ApprovalRow, votes: &[VoteRow]| self.opens(row, votes);
         let store = &self.inner.store;
-        let voted = store.stand(id.as_str(), yeses, run_by, now, &opens).await?;
+        let stood = store.stand(id.as_str(), yeses, run_by, now, &opens).await?;
         self.woken(id.as_str());
-        match voted {
-            Voted::Counted(state) | Voted::Closed(state) => Ok(state),
+        match stood.voted {
+            Voted::Counted(state) | Voted::Closed(state) => Ok((state, stood.grants)),
             Voted::Again | Voted::Unknown => Err(Error::Unknown(id.clone())),
         }
     }
@@ -289,13 +292,11 @@ impl Approvals {
         Ok(vote)
     }
 
-    /// Grants, newest first, at most [`crate::store::GRANTS_LIST_MAX`]; `standing` leaves out those that
-    /// are used up, ended or past their time.
+    /// Grants, newest first, at most [`crate::store::GRANTS_LIST_MAX`].
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn grants(&self, standing: bool) -> Result<Vec<GrantView>, Error> {
-        let filter = GrantFilter { of: None, standing };
+    pub async fn grants(&self, filter: GrantFilter) -> Result<Vec<GrantView>, Error> {
         let now = self.now();
         let rows = self.inner.store.grants(filter, now).await?;
         Ok(rows.iter().map(|row| self.grant_view(row, now)).collect())

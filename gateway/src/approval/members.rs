@@ -4,6 +4,7 @@
 //! (`additional: allow`, open objects, headers of the connection) and keeps a list as a set. Who widens a
 //! yes has read the exact call, so a later call must be that call: arguments in path, query and headers
 //! are compared as typed, those that are not typed as they are sent, and a JSON body as it is written.
+//! The path is a member too, with names in place of the typed values, for what of it is not typed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,7 @@ const MEMBERS_MAX: usize = 1_000;
 /// Objects in objects that are looked into; what is deeper is compared as a whole.
 const DEPTH_MAX: usize = 32;
 /// Headers about the exchange that differ from call to call and are no argument.
-const OF_THE_EXCHANGE: [&str; 18] = [
+const OF_THE_EXCHANGE: [&str; 14] = [
     "accept",
     "accept-language",
     "cache-control",
@@ -30,13 +31,9 @@ const OF_THE_EXCHANGE: [&str; 18] = [
     "content-language",
     "idempotency-key",
     "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
     "last-event-id",
     "pragma",
     "priority",
-    "range",
     "repr-digest",
     "user-agent",
     "x-correlation-id",
@@ -82,7 +79,10 @@ pub(super) fn members(summary: &Value) -> Option<Members> {
     for (place, value) in summary.input.iter().filter(|(place, _)| *place != "body") {
         typed(&format!("/{}", escaped(place)), value, &mut all);
     }
-    untyped_query(&summary.request.target, &mut all)?;
+    let target = Target::parse(&summary.request.target).ok()?;
+    let path = path(&target, summary.input.get("path"));
+    all.insert("/target".to_owned(), Value::from(path).to_string());
+    untyped_query(&target, &mut all)?;
     untyped_headers(&summary.request.headers, &mut all)?;
     match &summary.body {
         None => {}
@@ -123,9 +123,42 @@ fn has(all: &Members, at: &str) -> bool {
         .any(|pointer| pointer == at || pointer.starts_with(&below))
 }
 
+/// The path as it is sent, with `{name}` once in place of each typed value. No path holds a brace, so the
+/// typed values and this make up the whole path: what differs between two calls differs in one of them.
+fn path(target: &Target, typed: Option<&Value>) -> String {
+    let mut raw: Vec<String> = target.path().split('/').map(str::to_owned).collect();
+    let mut decoded: Vec<Option<String>> = vec![None];
+    decoded.extend(target.segments().map(|segment| Some(segment.into_owned())));
+    for (name, value) in typed.and_then(Value::as_object).into_iter().flatten() {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            // Not told from the text of a path: it is compared as sent.
+            Value::Null | Value::Array(_) | Value::Object(_) => continue,
+        };
+        let whole = decoded
+            .iter()
+            .position(|segment| segment.as_ref() == Some(&value));
+        // A parameter may be a part of a segment, as in `{name}:cancel`.
+        let part = || raw.iter().rposition(|segment| segment.contains(&value));
+        let Some(at) = whole.or_else(part).filter(|_| !value.is_empty()) else {
+            continue;
+        };
+        let (Some(segment), Some(plain)) = (raw.get_mut(at), decoded.get_mut(at)) else {
+            continue;
+        };
+        let parameter = format!("{{{name}}}");
+        *segment = match whole {
+            Some(_) => parameter,
+            None => segment.replacen(&value, &parameter, 1),
+        };
+        *plain = None;
+    }
+    raw.join("/")
+}
+
 /// Parameters that the typed input does not have, in their order.
-fn untyped_query(target: &str, all: &mut Members) -> Option<()> {
-    let target = Target::parse(target).ok()?;
+fn untyped_query(target: &Target, all: &mut Members) -> Option<()> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pair in target.pairs().ok()? {
         let at = format!("/query/{}", escaped(&pair.name));

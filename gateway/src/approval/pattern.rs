@@ -295,6 +295,7 @@ mod tests {
             [
                 "body.amount is at most 100",
                 "path.id is \"c1\"",
+                "target is \"/x\"",
                 "body.note is anything, or missing",
                 "nothing else"
             ]
@@ -382,14 +383,56 @@ mod tests {
         ] {
             assert!(!wide.covers(&with(other, &headers, body)), "{other}");
         }
-        let others: [&[(&str, &str)]; 4] = [
+        let others: [&[(&str, &str)]; 8] = [
             &[],
+            &[("x-force", "no"), ("if-none-match", "*")],
+            &[
+                ("x-force", "no"),
+                ("If-Unmodified-Since", "Wed, 25 Nov 2026 09:00:00 GMT"),
+            ],
+            &[("x-force", "no"), ("if-range", "\"a\"")],
+            &[("x-force", "no"), ("range", "bytes=0-9")],
             &[("x-force", "yes")],
             &[("x-force", "no"), ("x-force", "no")],
             &[("x-force", "no"), ("cookie", "a=b")],
         ];
         for other in others {
             assert!(!wide.covers(&with(target, other, body)), "{other:?}");
+        }
+    }
+
+    /// A parameter that policies need not see is in the path alone.
+    #[test]
+    fn parts_of_the_path_that_are_not_typed_must_be_the_same() {
+        let at = |target: &str, path: Value| sent(target, &[], None, &json!({ "path": path }));
+        let first = at("/accounts/7/refunds/c1", json!({ "id": "c1" }));
+        let any = Pattern::of(&first, &names(&["path.id"]), &BTreeMap::new()).unwrap();
+        assert!(any.covers(&at("/accounts/7/refunds/c2", json!({ "id": "c2" }))));
+        assert!(any.covers(&at("/accounts/7/refunds/a%20b", json!({ "id": "a b" }))));
+        for (target, id) in [
+            ("/accounts/8/refunds/c1", "c1"),
+            ("/accounts/8/refunds/c2", "c2"),
+            ("/accounts/8/refunds/7", "7"),
+            ("/accounts/7/refunds/c2", "c1"),
+            ("/accounts/%7Bid%7D/refunds/7", "7"),
+            ("/accounts/7/refunds/c2/", "c2"),
+        ] {
+            let other = at(target, json!({ "id": id }));
+            assert!(!any.covers(&other), "{target} {id}");
+        }
+        let number = at("/a/b/5:cancel", json!({ "n": 5 }));
+        let most = Pattern::of(&number, &[], &bound("path.n", "9")).unwrap();
+        assert!(most.covers(&at("/a/b/9:cancel", json!({ "n": 9 }))));
+        assert!(!most.covers(&at("/a/c/9:cancel", json!({ "n": 9 }))));
+        assert!(!most.covers(&at("/a/b/10:cancel", json!({ "n": 10 }))));
+        let twice = at("/x/x", json!({ "id": "x" }));
+        let any = Pattern::of(&twice, &names(&["path.id"]), &BTreeMap::new()).unwrap();
+        for (target, id) in [("/y/x", "x"), ("/x/y", "y"), ("/y/y", "y")] {
+            let other = at(target, json!({ "id": id }));
+            assert!(
+                !any.covers(&other),
+                "{target} {id}: which was meant is not known"
+            );
         }
     }
 

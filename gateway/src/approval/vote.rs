@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::identity::{Kind, Principal, PrincipalKey};
 use crate::policy::{PersonFacts, RuleHash, RuleTerms};
-use crate::store::{self, VoteRow, Voted};
+use crate::store::{self, GrantRow, VoteRow, Voted};
 
 use super::ask::Apart;
 use super::seal::{Broken, Fields, Part, random_hex};
@@ -220,20 +220,21 @@ impl Approvals {
         record(note)
             .await
             .map_err(|error| VoteError::NotRecorded(Box::new(error)))?;
-        let state = self.count(ballot.approval, vote).await?;
-        if let Some(grant) = grant {
-            // The yes counts whether or not it can stand for more.
-            self.inner.store.add_grant(grant, self.now()).await?;
-        }
-        Ok(state)
+        self.count(ballot.approval, vote, grant).await
     }
 
-    /// The vote is on record: write it and let it count.
-    async fn count(&self, id: &ApprovalId, vote: VoteRow) -> Result<State, VoteError> {
+    /// The vote is on record: write it, and the grant that it gives, and let it count.
+    async fn count(
+        &self,
+        id: &ApprovalId,
+        vote: VoteRow,
+        grant: Option<GrantRow>,
+    ) -> Result<State, VoteError> {
         let now = self.now();
         let run_by = now.plus(Duration::from_secs(self.inner.config.execute_within_s));
         let opens = |row: &store::ApprovalRow, votes: &[VoteRow]| self.opens(row, votes);
-        let voted = self.inner.store.vote(vote, run_by, now, &opens).await?;
+        let store = &self.inner.store;
+        let voted = store.vote(vote, grant, run_by, now, &opens).await?;
         self.woken(id.as_str());
         match voted {
             Voted::Counted(state) => Ok(state),

@@ -463,34 +463,46 @@ async fn grants(remote: &Remote, all: bool, end: Option<&str>) -> anyhow::Result
         print("it has ended");
         return Ok(ExitCode::SUCCESS);
     }
-    let path = format!("/api/v1/grants?all={all}");
-    let grants = remote.send(Method::GET, &path, None).await?;
-    let grants = grants.as_array().cloned().unwrap_or_default();
-    if grants.is_empty() {
-        print("no yes stands for later calls");
-    }
-    for one in &grants {
-        let count = |key: &str| one.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let stands = one.get("stands").and_then(Value::as_bool) == Some(true);
-        let ended = match text(one, "ended_by") {
-            by if !by.is_empty() => format!("ended by {by} at {}", text(one, "ended_at")),
-            _ if stands => format!("until {}", text(one, "until")),
-            _ => "used up, or past its time".to_owned(),
-        };
-        print(&format!(
-            "{}  {}  for {}, granted by {}; {} of {} calls; {ended}",
-            text(one, "id"),
-            text(one, "function"),
-            text(one, "caller"),
-            text(one, "granter"),
-            count("used"),
-            count("uses_max"),
-        ));
-        for line in members(one, "pattern") {
-            print(&format!("  {}", terminal_safe(line.as_str().unwrap_or(""))));
+    let mut before = String::new();
+    let mut none = true;
+    loop {
+        let path = format!("/api/v1/grants?all={all}{before}");
+        let page = remote.send(Method::GET, &path, None).await?;
+        for one in members(&page, "grants") {
+            none = false;
+            granted(one);
+        }
+        match text(&page, "next") {
+            next if next.is_empty() => break,
+            next => before = format!("&before={next}"),
         }
     }
+    if none {
+        print("no yes stands for later calls");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn granted(one: &Value) {
+    let count = |key: &str| one.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let stands = one.get("stands").and_then(Value::as_bool) == Some(true);
+    let ended = match text(one, "ended_by") {
+        by if !by.is_empty() => format!("ended by {by} at {}", text(one, "ended_at")),
+        _ if stands => format!("until {}", text(one, "until")),
+        _ => "used up, or past its time".to_owned(),
+    };
+    print(&format!(
+        "{}  {}  for {}, granted by {}; {} of {} calls; {ended}",
+        text(one, "id"),
+        text(one, "function"),
+        text(one, "caller"),
+        text(one, "granter"),
+        count("used"),
+        count("uses_max"),
+    ));
+    for line in members(one, "pattern") {
+        print(&format!("  {}", terminal_safe(line.as_str().unwrap_or(""))));
+    }
 }
 
 async fn undelivered(

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use super::api::{Asker, Params, Problem};
@@ -14,6 +14,7 @@ use crate::approval::GrantView;
 use crate::call::FunctionId;
 use crate::policy::{PersonAction, PersonResource};
 use crate::record::{Event, Who};
+use crate::store::{GRANTS_LIST_MAX, GrantFilter};
 
 /// What to list.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -22,6 +23,18 @@ pub(super) struct GrantsQuery {
     /// Also those that are used up, ended or past their time.
     #[serde(default)]
     pub(super) all: bool,
+    /// Only older than this grant.
+    #[serde(default)]
+    pub(super) before: Option<String>,
+}
+
+/// A page of grants, newest first.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct GrantsPage {
+    /// Those that you may see.
+    pub(super) grants: Vec<GrantView>,
+    /// Give this as `before` for the next page; absent on the last one.
+    pub(super) next: Option<String>,
 }
 
 pub(super) fn routes() -> Router<Arc<Parts>> {
@@ -34,8 +47,17 @@ async fn list(
     State(parts): State<Arc<Parts>>,
     asker: Asker,
     Params(query): Params<GrantsQuery>,
-) -> Result<axum::Json<Vec<GrantView>>, Problem> {
-    Ok(axum::Json(visible(&parts, &asker, !query.all).await?))
+) -> Result<axum::Json<GrantsPage>, Problem> {
+    let filter = GrantFilter {
+        standing: !query.all,
+        before: query.before,
+        ..GrantFilter::default()
+    };
+    let mut grants = found(&parts, filter).await?;
+    let full = grants.len() == GRANTS_LIST_MAX as usize;
+    let next = grants.last().filter(|_| full).map(|last| last.id.clone());
+    grants.retain(|grant| sees(&parts, &asker, grant));
+    Ok(axum::Json(GrantsPage { grants, next }))
 }
 
 async fn end(
@@ -43,7 +65,12 @@ async fn end(
     asker: Asker,
     Path(id): Path<String>,
 ) -> Result<http::StatusCode, Problem> {
-    let grants = visible(&parts, &asker, true).await?;
+    let filter = GrantFilter {
+        id: Some(id.clone()),
+        standing: true,
+        ..GrantFilter::default()
+    };
+    let grant = found(&parts, filter).await?.pop();
     let none = || {
         Problem::new(
             404,
@@ -51,7 +78,7 @@ async fn end(
             "no such grant that stands and that you may see",
         )
     };
-    let grant = grants.into_iter().find(|grant| grant.id == id);
+    let grant = grant.filter(|grant| sees(&parts, &asker, grant));
     let grant = grant.ok_or_else(none)?;
     if !is_own(&asker, &grant) {
         asker.may(&parts, PersonAction::Revoke, PersonResource::Gateway)?;
@@ -71,19 +98,19 @@ async fn end(
     }
 }
 
+async fn found(parts: &Parts, filter: GrantFilter) -> Result<Vec<GrantView>, Problem> {
+    let grants = parts.pipeline.parts().approvals.grants(filter).await;
+    grants.map_err(|error| Problem::internal(&error))
+}
+
 /// Grants of one's own, of functions whose records one may read, and all for who may revoke.
-async fn visible(parts: &Parts, asker: &Asker, standing: bool) -> Result<Vec<GrantView>, Problem> {
-    let grants = parts.pipeline.parts().approvals.grants(standing).await;
-    let mut grants = grants.map_err(|error| Problem::internal(&error))?;
-    let revokes = asker.may(parts, PersonAction::Revoke, PersonResource::Gateway);
-    grants.retain(|grant| {
-        let reads = |function: FunctionId| {
-            let resource = PersonResource::Function(&function);
-            asker.may(parts, PersonAction::AuditRead, resource).is_ok()
-        };
-        revokes.is_ok() || is_own(asker, grant) || grant.function.parse().is_ok_and(reads)
-    });
-    Ok(grants)
+fn sees(parts: &Parts, asker: &Asker, grant: &GrantView) -> bool {
+    let reads = |function: FunctionId| {
+        let resource = PersonResource::Function(&function);
+        asker.may(parts, PersonAction::AuditRead, resource).is_ok()
+    };
+    let revokes = || asker.may(parts, PersonAction::Revoke, PersonResource::Gateway);
+    is_own(asker, grant) || grant.function.parse().is_ok_and(reads) || revokes().is_ok()
 }
 
 fn is_own(asker: &Asker, grant: &GrantView) -> bool {

@@ -10,12 +10,13 @@ use super::approvals::{ApprovalPage, Page, PatternBody, PatternView, VoteBody, V
 use super::calls::{CallDetail, CallsPage, FILTER_BYTES_MAX, ReplayView, SECONDS_MAX};
 use super::deliveries::DeadView;
 use super::functions::FunctionsView;
+use super::grants::GrantsPage;
 use super::me::Me;
 use super::policies::{Answer, PoliciesView, Question};
 use super::revocations::{NewRevocation, RevocationView};
 use super::status::{HeadView, StatusView, VerifiedView};
 use super::{etag, idempotency};
-use crate::approval::{FunctionFigures, GrantView};
+use crate::approval::FunctionFigures;
 use crate::store::State as ApprovalState;
 
 /// The document.
@@ -50,8 +51,8 @@ pub fn document() -> Value {
         "/api/v1/deliveries/dead/{id}/retry": { "post": operation("retryDeadDelivery", "Try to deliver it again",
             &[path("id")], None, None, &mut generator) },
         "/api/v1/grants": { "get": operation("listGrants", "Yeses that stand for later calls, newest first",
-            &[truth("all", "Also those that are used up, ended or past their time")], None,
-            Some(schema::<Vec<GrantView>>(&mut generator)), &mut generator) },
+            &[truth("all", "Also those that are used up, ended or past their time"), query("before", "Only older than this grant")], None,
+            Some(schema::<GrantsPage>(&mut generator)), &mut generator) },
         "/api/v1/grants/{id}": { "delete": operation("endGrant", "End a grant before its time",
             &[path("id")], None, None, &mut generator) },
         "/api/v1/revocations": {

@@ -360,14 +360,15 @@ impl Gate {
 
     /// The question is on the record before its answer can have an effect. A process that died between
     /// the two left a question without one, so whatever this process has not recorded itself it records
-    /// now: after a restart a question may stand there twice, never not at all.
+    /// now: after a restart a question may stand there twice, never not at all. So does one that grants
+    /// answer after it was recorded, with them.
     async fn question_on_record(
         &self,
         who: &Principal,
         held: Held,
         question: Recorded<'_>,
     ) -> Result<(), Refusal> {
-        if self.asked.has(question.id) {
+        if self.asked.has(question.id) && question.grants.is_empty() {
             return Ok(());
         }
         let mut content = held.summary;

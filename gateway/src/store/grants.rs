@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 
-use super::VoteRow;
+use super::{VoteRow, Voted};
 
 /// Most grants that stand at a time.
 pub const GRANTS_MAX: i64 = 10_000;
@@ -59,6 +59,10 @@ pub struct GrantRow {
 /// Which grants to list; newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GrantFilter {
+    /// Only this one.
+    pub id: Option<String>,
+    /// Only older than this one.
+    pub before: Option<String>,
     /// Only of this caller and function.
     pub of: Option<(Vec<u8>, String)>,
     /// Only those that stand: not used up, not ended, not past their time.
@@ -85,4 +89,15 @@ pub struct StandingYes {
     pub grant: String,
     /// The vote that it stands for.
     pub vote: VoteRow,
+    /// For how many calls it still stands.
+    pub left: i64,
+}
+
+/// What came of standing yeses on one approval.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stood {
+    /// What came of the approval.
+    pub voted: Voted,
+    /// The grants that became votes.
+    pub grants: Vec<String>,
 }

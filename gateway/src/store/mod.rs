@@ -35,7 +35,9 @@ use futures_util::future::BoxFuture;
 use crate::clock::Timestamp;
 
 pub use config::{Config, PostgresConfig};
-pub use grants::{GRANTS_LIST_MAX, GRANTS_MAX, GrantFilter, GrantRow, GrantsOf, StandingYes};
+pub use grants::{
+    GRANTS_LIST_MAX, GRANTS_MAX, GrantFilter, GrantRow, GrantsOf, StandingYes, Stood,
+};
 pub use machine::{Edge, State, UnknownState};
 pub use once::{NewOnce, ONCE_KEPT, ONCE_MAX, ONCE_PERSON_MAX, Once, OnceEnd};
 pub use outbox::{
@@ -188,11 +190,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The questions since then, newest first, at most [`FIGURES_MAX`].
     fn decided(&self, since: Timestamp, now: Timestamp) -> Answer<'_, Vec<Decided>>;
 
-    /// Write a vote. A no denies; a yes approves when `opens` says so, and then the call must be run
-    /// before `run_by`.
+    /// Write a vote, and the standing yes that it gives. A no denies; a yes approves when `opens` says so,
+    /// and then the call must be run before `run_by`.
     fn vote<'a>(
         &'a self,
         vote: VoteRow,
+        grant: Option<GrantRow>,
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'a>,
@@ -209,9 +212,6 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>>;
 
-    /// Write a standing yes.
-    fn add_grant(&self, grant: GrantRow, now: Timestamp) -> Answer<'_, ()>;
-
     /// Standing yeses, newest first, at most [`GRANTS_LIST_MAX`].
     fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>>;
 
@@ -220,7 +220,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Count standing yeses on a pending approval: each that still stands loses one use and becomes a
     /// vote, unless its person has voted on the rule. Approves when `opens` says so, as
-    /// [`Self::vote`] does.
+    /// [`Self::vote`] does. Answers which of them became votes, too.
     fn stand<'a>(
         &'a self,
         approval: &str,
@@ -228,7 +228,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'a>,
-    ) -> Answer<'a, Voted>;
+    ) -> Answer<'a, Stood>;
 
     /// Approved → executing, once.
     fn take(&self, taking: Taking, now: Timestamp) -> Answer<'_, Moved>;

@@ -22,7 +22,7 @@ pub(super) struct Counts {
     pub(super) open: i64,
     /// Sealed bytes of open approvals in all, the new one included.
     pub(super) bytes: i64,
-    /// Approvals of the principal within [`WINDOW`].
+    /// Approvals of the principal within [`WINDOW`], without those that grants alone opened.
     pub(super) asked: i64,
     /// Changes not taken over.
     pub(super) changes: i64,

@@ -20,6 +20,9 @@ fn start() -> World {
     } });
     let connection = json!({ "hold_s": 0, "functions": { "inline": {
         "post": { "method": "POST", "path": "/{case}", "body": { "schema": body } },
+        "pay": { "method": "POST", "path": "/accounts/{account}/{case}", "opaque": ["path.account"],
+            "parameters": [{ "in": "path", "name": "account" }, { "in": "path", "name": "case" }],
+            "body": { "schema": body } },
     } } });
     let gateway = Setup::new()
         .policy(POLICIES)
@@ -133,4 +136,55 @@ fn who_granted_may_end_it_and_a_stranger_may_not() {
         .iter()
         .any(|leaf| leaf["kind"] == "revoke" && leaf["target"] == "grant");
     assert!(ended, "the end is on the record");
+}
+
+/// What policies need not see goes up all the same.
+#[test]
+fn a_grant_covers_no_other_path_than_the_one_that_was_shown() {
+    let world = start();
+    let token = staff("gina");
+    let send = |target: &str| {
+        let body = json!({ "amount": 10, "note": "" });
+        world.gateway.post(target, &token, &body)
+    };
+    let first = send("/brief/accounts/7/refund");
+    let id = told(&first, 429, "approval_pending", "no")["approval"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let (good, text) = grant(&world, &id, &["--any", "path.case"]);
+    assert!(good, "{text}");
+    assert!(text.contains(r#"target is "/accounts/7/{case}""#), "{text}");
+    assert_eq!(send("/brief/accounts/7/payout").status, 200);
+    let other = send("/brief/accounts/8/payout");
+    told(&other, 429, "approval_pending", "no");
+    assert_eq!(world.double.hits("/accounts/8/payout"), 0);
+}
+
+/// A call that waits already when its grant is given.
+#[test]
+fn each_use_of_a_grant_is_on_the_record_also_of_a_question_that_was_there_before() {
+    let world = start();
+    let token = staff("gina");
+    let send = |amount: u32| {
+        let body = json!({ "amount": amount, "note": "" });
+        world.gateway.post("/brief/refund", &token, &body)
+    };
+    let asked = |answer| {
+        told(&answer, 429, "approval_pending", "no")["approval"]["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
+    };
+    let waiting = asked(send(20));
+    let first = asked(send(10));
+    let (good, text) = grant(&world, &first, &["--at-most", "body.amount=50"]);
+    assert!(good, "{text}");
+    assert_eq!(send(20).status, 200);
+    let leaves = world.gateway.leaves();
+    let asked = leaves
+        .iter()
+        .filter(|leaf| leaf["kind"] == "approval.ask" && leaf["approval"] == waiting.as_str());
+    let grants: Vec<_> = asked.map(|leaf| leaf["grants"].is_array()).collect();
+    assert_eq!(grants, [false, true], "without the grant, then with it");
 }

@@ -14,7 +14,7 @@ use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::store::{
     Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Error, Filter, GrantFilter,
     GrantRow, GrantsOf, MemoryStore, Moved, NewApproval, NewOnce, NewResult, Once, OnceEnd, Opens,
-    Revocation, Revoked, StandingYes, State, Step, Store, Swept, Taking, VoteRow, Voted,
+    Revocation, Revoked, StandingYes, State, Step, Stood, Store, Swept, Taking, VoteRow, Voted,
 };
 
 /// A seeded stream of numbers (splitmix64) that tasks share.
@@ -203,11 +203,12 @@ impl Store for Chaos {
     fn vote<'a>(
         &'a self,
         vote: VoteRow,
+        grant: Option<GrantRow>,
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Voted> {
-        self.around(move |s| s.vote(vote, run_by, self.judge(now), opens))
+        self.around(move |s| s.vote(vote, grant, run_by, self.judge(now), opens))
             .boxed()
     }
 
@@ -219,11 +220,6 @@ impl Store for Chaos {
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>> {
         self.around(move |s| s.void_votes(on, voters, self.judge(now), opens))
-            .boxed()
-    }
-
-    fn add_grant(&self, grant: GrantRow, now: Timestamp) -> Answer<'_, ()> {
-        self.around(move |s| s.add_grant(grant, self.judge(now)))
             .boxed()
     }
 
@@ -244,7 +240,7 @@ impl Store for Chaos {
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'a>,
-    ) -> Answer<'a, Voted> {
+    ) -> Answer<'a, Stood> {
         let approval = approval.to_owned();
         self.around(move |s| s.stand(&approval, yeses, run_by, self.judge(now), opens))
             .boxed()

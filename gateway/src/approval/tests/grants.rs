@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::policy::GrantTerms;
-use crate::store::Revoked;
+use crate::store::{GrantFilter, Revoked};
 
 const USES: u32 = 3;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -29,6 +29,22 @@ fn refund(amount: u64, note: &str) -> Value {
     let body = json!({ "amount": amount, "note": note });
     json!({ "request": { "target": "/refunds", "headers": [] }, "body": { "text": body.to_string() },
         "input": { "body": body } })
+}
+
+async fn tried(bench: &Bench, call: Value) -> Result<Ticket, AskError> {
+    let body = call.to_string();
+    let question = Question {
+        principal: &caller(),
+        function: &function(),
+        effect: Effect::Write,
+        terms: &wide_terms(),
+        frozen: body.as_bytes().to_vec(),
+        summary: call,
+        sameness: same(&body, None),
+        call: CallId::from_bytes([3; 16]),
+        apart: Vec::new(),
+    };
+    bench.approvals.ask(question).await
 }
 
 async fn asked(bench: &Bench, who: &Principal, call: Value, terms: &Terms) -> Ticket {
@@ -110,11 +126,22 @@ async fn a_grant_opens_calls_that_it_covers_so_many_times_and_no_others() {
     }
     let after = asked(&bench, &caller(), refund(50, "late"), &wide_terms()).await;
     assert_eq!(after.state, State::Pending);
-    let view = &bench.approvals.grants(false).await.unwrap()[0];
+    let view = &bench
+        .approvals
+        .grants(GrantFilter::default())
+        .await
+        .unwrap()[0];
     assert_eq!((view.used, view.uses_max, view.stands), (3, 3, false));
     assert_eq!(view.granter, "corp/lea");
     assert_eq!(view.caller, "corp/robot");
-    assert!(bench.approvals.grants(true).await.unwrap().is_empty());
+    assert!(bench.approvals.grants(standing()).await.unwrap().is_empty());
+}
+
+fn standing() -> GrantFilter {
+    GrantFilter {
+        standing: true,
+        ..GrantFilter::default()
+    }
 }
 
 #[tokio::test]
@@ -237,6 +264,67 @@ async fn a_no_to_the_first_call_ends_what_was_granted_with_it() {
 }
 
 #[tokio::test]
+async fn the_first_call_taken_back_ends_what_was_granted_with_it() {
+    let bench = Bench::new().await;
+    let two = terms(&[widening_rule("lead", 2)]);
+    let ticket = asked(&bench, &caller(), refund(10, ""), &two).await;
+    let widened = widen(&bench, &ticket, &lead("lea"), &up_to_100()).await;
+    assert_eq!(widened.unwrap(), State::Pending);
+    bench.approvals.cancel(&ticket.id, &caller()).await.unwrap();
+    let later = asked(&bench, &caller(), refund(20, ""), &two).await;
+    assert!(later.grants.is_empty());
+    assert!(bench.approvals.grants(standing()).await.unwrap().is_empty());
+}
+
+/// A question that waits already when the grant is given: the vote that it makes is told once.
+#[tokio::test]
+async fn a_ticket_names_the_grants_that_voted_by_this_question_and_no_others() {
+    let bench = Bench::new().await;
+    let two = terms(&[widening_rule("lead", 2)]);
+    let waiting = asked(&bench, &caller(), refund(20, ""), &two).await;
+    assert!(waiting.grants.is_empty());
+    let first = asked(&bench, &caller(), refund(10, ""), &two).await;
+    let grant = up_to_100();
+    widen(&bench, &first, &lead("lea"), &grant).await.unwrap();
+    let again = asked(&bench, &caller(), refund(20, ""), &two).await;
+    assert_eq!(again.id, waiting.id);
+    assert_eq!((again.state, again.joined), (State::Pending, true));
+    assert_eq!(again.grants, [grant.id()]);
+    let third = asked(&bench, &caller(), refund(20, ""), &two).await;
+    assert!(third.grants.is_empty(), "it has voted already");
+    let view = &bench.approvals.grants(standing()).await.unwrap()[0];
+    assert_eq!(view.used, 1);
+}
+
+#[tokio::test]
+async fn what_grants_open_counts_by_what_is_left_of_them_and_not_as_asked() {
+    let bench = Bench::new().await;
+    let config = Config {
+        asks_per_hour_max: 2,
+        pending_per_principal_max: 1,
+        ..Config::default()
+    };
+    let approvals = with(&bench.store, &bench.clock, config);
+    let bench = Bench { approvals, ..bench };
+    granted(&bench).await;
+    for n in 0..u64::from(USES) {
+        // None of them is run: they stay open.
+        let ticket = asked(&bench, &caller(), refund(n, "late"), &wide_terms()).await;
+        assert_eq!(ticket.state, State::Approved);
+    }
+    let over = refund(4, "late");
+    let over = tried(&bench, over).await;
+    assert!(matches!(
+        over,
+        Err(AskError::TooManyPending("of this caller"))
+    ));
+    // When they are over, people can be asked once more in this hour: the grants' calls asked nobody.
+    bench.clock.set(START.plus(Duration::from_secs(301)));
+    bench.approvals.sweep().await.unwrap();
+    assert!(tried(&bench, refund(500, "")).await.is_ok());
+}
+
+#[tokio::test]
 async fn ended_and_revoked_grants_open_nothing() {
     for how in [
         "ended",
@@ -270,7 +358,7 @@ async fn ended_and_revoked_grants_open_nothing() {
             "granter revoked" => drop(bench.approvals.revoked(&what("lea")).await.unwrap()),
             "caller revoked" => drop(bench.approvals.revoked(&what("robot")).await.unwrap()),
             _ => {
-                let approval = bench.approvals.grants(true).await.unwrap()[0]
+                let approval = bench.approvals.grants(standing()).await.unwrap()[0]
                     .approval
                     .clone();
                 drop(
@@ -284,7 +372,11 @@ async fn ended_and_revoked_grants_open_nothing() {
         }
         let ticket = asked(&bench, &caller(), refund(1, ""), &wide_terms()).await;
         assert_eq!(ticket.state, State::Pending, "{how}");
-        let view = &bench.approvals.grants(false).await.unwrap()[0];
+        let view = &bench
+            .approvals
+            .grants(GrantFilter::default())
+            .await
+            .unwrap()[0];
         assert!(!view.stands && view.ended_by.is_some(), "{how}");
     }
 }
@@ -322,7 +414,11 @@ async fn a_grant_ends_when_its_giver_may_not_approve_any_more() {
     let again = asked(&bench, &caller(), refund(1, ""), &wide_terms()).await;
     assert_eq!((again.state, again.joined), (State::Pending, true));
     assert!(again.grants.is_empty());
-    let view = &bench.approvals.grants(false).await.unwrap()[0];
+    let view = &bench
+        .approvals
+        .grants(GrantFilter::default())
+        .await
+        .unwrap()[0];
     assert_eq!((view.used, view.stands), (1, false));
     assert!(view.ended_by.as_ref().unwrap().starts_with("policy"));
 }
@@ -353,7 +449,14 @@ async fn no_yes_is_widened_further_than_the_rule_offers() {
         "`body.what` is not one of the call's arguments (or stands for two of them); they are: \
          body.amount, body.note"
     );
-    assert!(bench.approvals.grants(false).await.unwrap().is_empty());
+    assert!(
+        bench
+            .approvals
+            .grants(GrantFilter::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let view = bench.approvals.show(&ticket.id).await.unwrap();
     assert!(
         view.rules[0].votes.is_empty(),

@@ -217,8 +217,13 @@ async fn counts(tx: &mut Tx, new: &NewApproval, now: Timestamp) -> Result<Counts
     .bind(ms(now))
     .fetch_one(&mut *tx)
     .await?;
+    // People were not asked where grants alone opened: the deadline then is not the one to decide by.
     let asked = query(
-        "SELECT COUNT(*) AS asked FROM approvals WHERE issuer = $1 AND subject = $2 AND created_ms > $3",
+        "SELECT COUNT(*) AS asked FROM approvals WHERE issuer = $1 AND subject = $2 AND created_ms > $3 \
+         AND NOT (expires_ms <> decide_by_ms AND EXISTS (SELECT 1 FROM votes \
+         WHERE approval = approvals.id AND voided_ms IS NULL AND grant_id IS NOT NULL) \
+         AND NOT EXISTS (SELECT 1 FROM votes \
+         WHERE approval = approvals.id AND voided_ms IS NULL AND grant_id IS NULL))",
     )
     .bind(&new.issuer)
     .bind(&new.subject)

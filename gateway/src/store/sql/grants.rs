@@ -6,7 +6,7 @@ use super::super::machine::Edge;
 use super::super::rows::{Moved, Voted};
 use super::super::{
     Error, GRANTS_LIST_MAX, GRANTS_MAX, GrantFilter, GrantRow, GrantsOf, Opens, StandingYes, State,
-    VOTES_MAX,
+    Stood, VOTES_MAX,
 };
 use super::SqlStore;
 use super::edges::Update;
@@ -16,9 +16,9 @@ use super::read::votes;
 use super::vote::{insert, row};
 
 /// What makes a grant stand at `$1`: neither used up, ended, past its time, nor out of a question that
-/// somebody said no to.
+/// somebody said no to or that was taken back.
 const STANDS: &str = "used < uses_max AND ended_ms IS NULL AND until_ms > $1 AND NOT EXISTS \
-     (SELECT 1 FROM approvals WHERE approvals.id = grants.approval AND approvals.state = 'denied')";
+     (SELECT 1 FROM approvals WHERE approvals.id = grants.approval AND approvals.state IN ('denied', 'cancelled'))";
 
 fn grant_of(row: &Row) -> Result<GrantRow, Error> {
     Ok(GrantRow {
@@ -47,45 +47,6 @@ fn grant_of(row: &Row) -> Result<GrantRow, Error> {
 }
 
 impl SqlStore {
-    pub(super) async fn do_add_grant(&self, grant: &GrantRow, now: Timestamp) -> Result<(), Error> {
-        let mut tx = self.writer.writing().await?;
-        let now = tx.now(now).await?;
-        let text = format!("SELECT COUNT(*) AS standing FROM grants WHERE {STANDS}");
-        let standing = query(sqlx::AssertSqlSafe(text))
-            .bind(ms(now))
-            .fetch_one(&mut tx)
-            .await?;
-        if standing.try_get::<i64>("standing")? >= GRANTS_MAX {
-            return Err(Error::Full("grants that stand"));
-        }
-        query(
-            "INSERT INTO grants (id, approval, rule, person, issuer, subject, handle, groups, voter, \
-             caller, asker_issuer, asker_subject, function, pattern, uses_max, used, at_ms, until_ms, mac) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, $16, $17, $18)",
-        )
-        .bind(&grant.id)
-        .bind(&grant.approval)
-        .bind(&grant.rule)
-        .bind(&grant.person)
-        .bind(&grant.issuer)
-        .bind(&grant.subject)
-        .bind(&grant.handle)
-        .bind(&grant.groups)
-        .bind(&grant.voter)
-        .bind(&grant.caller)
-        .bind(&grant.asker_issuer)
-        .bind(&grant.asker_subject)
-        .bind(&grant.function)
-        .bind(&grant.pattern)
-        .bind(grant.uses_max)
-        .bind(ms(grant.at))
-        .bind(ms(grant.until))
-        .bind(&grant.mac)
-        .execute(&mut tx)
-        .await?;
-        tx.commit().await
-    }
-
     pub(super) async fn do_grants(
         &self,
         filter: GrantFilter,
@@ -94,13 +55,17 @@ impl SqlStore {
         let (caller, function) = filter.of.unzip();
         let text = format!(
             "SELECT * FROM grants WHERE ($2 = 0 OR ({STANDS})) AND ($3 IS NULL OR caller = $3) \
-             AND ($4 IS NULL OR function = $4) ORDER BY at_ms DESC, id DESC LIMIT $5"
+             AND ($4 IS NULL OR function = $4) AND ($5 IS NULL OR id = $5) AND ($6 IS NULL \
+             OR (at_ms, id) < (SELECT at_ms, id FROM grants WHERE id = $6)) \
+             ORDER BY at_ms DESC, id DESC LIMIT $7"
         );
         query(sqlx::AssertSqlSafe(text))
             .bind(ms(now))
             .bind(i64::from(filter.standing))
             .bind(&caller)
             .bind(&function)
+            .bind(&filter.id)
+            .bind(&filter.before)
             .bind(i64::from(GRANTS_LIST_MAX))
             .fetch_all(&self.readers)
             .await?
@@ -147,18 +112,26 @@ impl SqlStore {
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'_>,
-    ) -> Result<Voted, Error> {
+    ) -> Result<Stood, Error> {
         let mut tx = self.writer.writing().await?;
-        let voted = stand(&mut tx, approval, yeses, (run_by, now), opens).await?;
+        let mut grants = Vec::new();
+        let voted = stand(
+            &mut tx,
+            (approval, yeses),
+            &mut grants,
+            (run_by, now),
+            opens,
+        )
+        .await?;
         tx.commit().await?;
-        Ok(voted)
+        Ok(Stood { voted, grants })
     }
 }
 
 async fn stand(
     tx: &mut Tx,
-    approval: &str,
-    yeses: &[StandingYes],
+    (approval, yeses): (&str, &[StandingYes]),
+    stood: &mut Vec<String>,
     (run_by, now): (Timestamp, Timestamp),
     opens: Opens<'_>,
 ) -> Result<Voted, Error> {
@@ -174,11 +147,12 @@ async fn stand(
         return Err(Error::Full("votes of an approval"));
     }
     let mut counting: Vec<_> = before.into_iter().filter(|v| v.voided.is_none()).collect();
-    for StandingYes { grant, vote } in yeses {
+    for StandingYes { grant, vote, .. } in yeses {
         let theirs = |v: &super::super::VoteRow| v.rule == vote.rule && v.person == vote.person;
         if !counting.iter().any(theirs) && used(tx, grant, now).await? {
             insert(tx, vote).await?;
             counting.push(vote.clone());
+            stood.push(grant.clone());
         }
     }
     if !opens(&row, &counting) {
@@ -212,4 +186,42 @@ async fn used(tx: &mut Tx, grant: &str, now: Timestamp) -> Result<bool, Error> {
         .execute(&mut *tx)
         .await?;
     Ok(used == 1)
+}
+
+/// Write a standing yes, in the transaction of the vote that gives it.
+pub(super) async fn add(tx: &mut Tx, grant: &GrantRow, now: Timestamp) -> Result<(), Error> {
+    let text = format!("SELECT COUNT(*) AS standing FROM grants WHERE {STANDS}");
+    let standing = query(sqlx::AssertSqlSafe(text))
+        .bind(ms(now))
+        .fetch_one(&mut *tx)
+        .await?;
+    if standing.try_get::<i64>("standing")? >= GRANTS_MAX {
+        return Err(Error::Full("grants that stand"));
+    }
+    query(
+        "INSERT INTO grants (id, approval, rule, person, issuer, subject, handle, groups, voter, \
+         caller, asker_issuer, asker_subject, function, pattern, uses_max, used, at_ms, until_ms, mac) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, $16, $17, $18)",
+    )
+    .bind(&grant.id)
+    .bind(&grant.approval)
+    .bind(&grant.rule)
+    .bind(&grant.person)
+    .bind(&grant.issuer)
+    .bind(&grant.subject)
+    .bind(&grant.handle)
+    .bind(&grant.groups)
+    .bind(&grant.voter)
+    .bind(&grant.caller)
+    .bind(&grant.asker_issuer)
+    .bind(&grant.asker_subject)
+    .bind(&grant.function)
+    .bind(&grant.pattern)
+    .bind(grant.uses_max)
+    .bind(ms(grant.at))
+    .bind(ms(grant.until))
+    .bind(&grant.mac)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
 }

@@ -33,7 +33,7 @@ use super::rows::{
 };
 use super::{
     ANSWER_WITHIN, Answer, Error, GrantFilter, GrantRow, GrantsOf, NewOnce, Once, OnceEnd, Opens,
-    Signal, StandingYes, State, Store,
+    Signal, StandingYes, State, Stood, Store,
 };
 use engine::{Pool, Tries};
 use query::query;
@@ -77,13 +77,15 @@ macro_rules! transaction {
 }
 
 impl SqlStore {
-    /// Forget all approvals: this database was put back, and what they let through may have run since.
+    /// Forget all approvals and grants: this database was put back, what they let through may have run
+    /// since, and a grant may have been used or ended.
     ///
     /// # Errors
     /// [`Error::Database`]; nothing is forgotten then.
     pub async fn forget_approvals(&self) -> Result<(), Error> {
         let mut tx = self.writer.writing().await?;
         for text in [
+            "DELETE FROM grants",
             "DELETE FROM results",
             "DELETE FROM votes",
             "DELETE FROM changes",
@@ -137,11 +139,15 @@ impl Store for SqlStore {
     fn vote<'a>(
         &'a self,
         vote: VoteRow,
+        grant: Option<GrantRow>,
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Voted> {
-        transaction!(self, self.do_vote(&vote, run_by, now, opens))
+        transaction!(
+            self,
+            self.do_vote((&vote, grant.as_ref()), run_by, now, opens)
+        )
     }
 
     fn void_votes<'a>(
@@ -152,10 +158,6 @@ impl Store for SqlStore {
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>> {
         transaction!(self, self.do_void_votes(on.as_ref(), &voters, now, opens))
-    }
-
-    fn add_grant(&self, grant: GrantRow, now: Timestamp) -> Answer<'_, ()> {
-        transaction!(self, self.do_add_grant(&grant, now))
     }
 
     fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>> {
@@ -173,7 +175,7 @@ impl Store for SqlStore {
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'a>,
-    ) -> Answer<'a, Voted> {
+    ) -> Answer<'a, Stood> {
         let approval = approval.to_owned();
         transaction!(self, self.do_stand(&approval, &yeses, run_by, now, opens))
     }

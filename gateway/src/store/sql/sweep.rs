@@ -73,8 +73,8 @@ impl SqlStore {
         Ok(row.is_some())
     }
 
-    /// Somebody is erased: no typed input and no kept answer of theirs stays here, neither of a call nor
-    /// of a request that is done once, whose key then stands for nothing.
+    /// Somebody is erased: no typed input, no kept answer and no grant by or for them stays here, neither of
+    /// a call nor of a request that is done once, whose key then stands for nothing.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -99,6 +99,14 @@ impl SqlStore {
             .bind(subject)
             .execute(&mut tx)
             .await?;
+        query(
+            "DELETE FROM grants WHERE (asker_issuer = $1 AND asker_subject = $2) \
+             OR (issuer = $1 AND subject = $2)",
+        )
+        .bind(issuer)
+        .bind(subject)
+        .execute(&mut tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -161,8 +169,9 @@ impl SqlStore {
             .bind(ms(ago(now, ONCE_KEPT)))
             .execute(&mut tx)
             .await?;
+        // A grant holds arguments of a call, as an input does.
         query("DELETE FROM grants WHERE until_ms < $1")
-            .bind(ms(forget_before))
+            .bind(ms(now).saturating_sub(before))
             .execute(&mut tx)
             .await?;
         tx.commit().await?;

@@ -6,17 +6,18 @@ use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
 use super::super::rows::{ApprovalRow, Moved, VoteRow, Voted};
-use super::super::{Error, Opens, REOPENED, State, VOTES_MAX};
+use super::super::{Error, GrantRow, Opens, REOPENED, State, VOTES_MAX};
 use super::SqlStore;
 use super::edges::Update;
 use super::engine::{Tx, ms};
+use super::grants;
 use super::query::query;
 use super::read::{approval_of, select, votes};
 
 impl SqlStore {
     pub(super) async fn do_vote(
         &self,
-        vote: &VoteRow,
+        vote: (&VoteRow, Option<&GrantRow>),
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'_>,
@@ -108,7 +109,7 @@ pub(super) async fn row(tx: &mut Tx, id: &str) -> Result<Option<ApprovalRow>, Er
 
 async fn vote(
     tx: &mut Tx,
-    vote: &VoteRow,
+    (vote, grant): (&VoteRow, Option<&GrantRow>),
     run_by: Timestamp,
     now: Timestamp,
     opens: Opens<'_>,
@@ -133,6 +134,9 @@ async fn vote(
         return Ok(Voted::Again);
     }
     insert(tx, vote).await?;
+    if let Some(grant) = grant {
+        grants::add(tx, grant, now).await?;
+    }
     counting.push(vote.clone());
     if vote.yes && !opens(&row, &counting) {
         // The row changes with its votes, so that nobody acts on a tally that is out of date.

@@ -3,7 +3,8 @@
 use super::memory::Book;
 use crate::clock::Timestamp;
 use crate::store::{
-    Edge, GrantFilter, GrantRow, GrantsOf, Moved, Opens, StandingYes, State, Voted,
+    ApprovalRow, Edge, GrantFilter, GrantRow, GrantsOf, Moved, Opens, StandingYes, State, Stood,
+    VoteRow, Voted,
 };
 
 /// The database keeps milliseconds.
@@ -17,7 +18,7 @@ impl Book {
         grant.used < grant.uses_max
             && grant.ended.is_none()
             && grant.until.millis() > now.millis()
-            && from.is_none_or(|row| row.state != State::Denied)
+            && from.is_none_or(|row| !matches!(row.state, State::Denied | State::Cancelled))
     }
 
     pub(super) fn add_grant(&mut self, grant: GrantRow) {
@@ -30,11 +31,20 @@ impl Book {
     }
 
     pub(super) fn granted(&self, filter: &GrantFilter, now: Timestamp) -> Vec<GrantRow> {
+        let before = filter.before.as_ref();
+        let before = before.map(|id| self.grants.get(id).map(|mark| (mark.at, mark.id.clone())));
+        if before == Some(None) {
+            return Vec::new();
+        }
+        let before = before.flatten();
+        let before = before.as_ref();
         let of = |grant: &&GrantRow| {
             let of = filter.of.as_ref();
             of.is_none_or(|(caller, function)| {
                 grant.caller == *caller && grant.function == *function
-            }) && (!filter.standing || self.stands(grant, now))
+            }) && filter.id.as_ref().is_none_or(|id| *id == grant.id)
+                && before.is_none_or(|mark| (grant.at, &grant.id) < (mark.0, &mark.1))
+                && (!filter.standing || self.stands(grant, now))
         };
         let mut all: Vec<GrantRow> = self.grants.values().filter(of).cloned().collect();
         all.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
@@ -71,6 +81,26 @@ impl Book {
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'_>,
+    ) -> Stood {
+        let mut grants = Vec::new();
+        let voted = self.count_standing((approval, yeses), &mut grants, (run_by, now), opens);
+        Stood { voted, grants }
+    }
+
+    /// Whether grants alone opened it: nobody was asked.
+    pub(super) fn by_grants_alone(&self, row: &ApprovalRow) -> bool {
+        let votes = self.counting(&row.id);
+        let given = |vote: &VoteRow| vote.grant.is_some();
+        let opened = row.expires.millis() != row.decide_by.millis();
+        opened && !votes.is_empty() && votes.iter().all(given)
+    }
+
+    fn count_standing(
+        &mut self,
+        (approval, yeses): (&str, Vec<StandingYes>),
+        stood: &mut Vec<String>,
+        (run_by, now): (Timestamp, Timestamp),
+        opens: Opens<'_>,
     ) -> Voted {
         let Some(row) = self.rows.get(approval).cloned() else {
             return Voted::Unknown;
@@ -78,13 +108,16 @@ impl Book {
         if !Edge::Approve.may(row.state, row.expires, now, false) {
             return Voted::Closed(row.state.at(row.expires, now));
         }
-        for StandingYes { grant, vote } in yeses {
+        for StandingYes { grant, vote, .. } in yeses {
             let mut counting = self.counting(approval).into_iter();
             let theirs = counting.any(|v| v.rule == vote.rule && v.person == vote.person);
             let stands = self.grants.get(&grant).is_some_and(|g| self.stands(g, now));
             if !theirs && stands {
-                self.grants.entry(grant).and_modify(|grant| grant.used += 1);
+                self.grants
+                    .entry(grant.clone())
+                    .and_modify(|grant| grant.used += 1);
                 self.votes.push(vote);
+                stood.push(grant);
             }
         }
         if !opens(&row, &self.counting(approval)) {

@@ -11,8 +11,9 @@ use crate::clock::Timestamp;
 use crate::store::rules::{Counts, IDEMPOTENCY_KEPT, WINDOW, ago, cools_until};
 use crate::store::{
     Answer, ApprovalRow, AskLimits, Asked, Change, Decided, Earlier, Edge, Filter, GrantFilter,
-    GrantRow, GrantsOf, Moved, NewApproval, NewOnce, NewResult, Once, OnceEnd, Opens, REOPENED,
-    Revocation, Revoked, StandingYes, State, Step, Store, Swept, Taking, VoteRow, Voted,
+    GrantRow, GrantsOf, INPUT_KEPT, Moved, NewApproval, NewOnce, NewResult, Once, OnceEnd, Opens,
+    REOPENED, Revocation, Revoked, StandingYes, State, Step, Stood, Store, Swept, Taking, VoteRow,
+    Voted,
 };
 
 /// Everything, behind one lock: each method is a transaction.
@@ -245,7 +246,8 @@ impl Book {
                 let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
                 counts.bytes += bytes(length(&row.frozen), length(&row.summary));
             }
-            counts.asked += i64::from(mine && row.created.millis() > window);
+            let asked = mine && !self.by_grants_alone(row);
+            counts.asked += i64::from(asked && row.created.millis() > window);
         }
         counts
     }
@@ -257,7 +259,7 @@ impl Book {
 
     fn vote(
         &mut self,
-        vote: VoteRow,
+        (vote, grant): (VoteRow, Option<GrantRow>),
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'_>,
@@ -277,6 +279,9 @@ impl Book {
         counting.push(vote.clone());
         let yes = vote.yes;
         self.votes.push(vote);
+        if let Some(grant) = grant {
+            self.add_grant(grant);
+        }
         if yes && !opens(&row, &counting) {
             self.rows.entry(row.id).and_modify(|row| row.version += 1);
             return Voted::Counted(State::Pending);
@@ -469,11 +474,12 @@ impl Store for MemoryStore {
     fn vote<'a>(
         &'a self,
         vote: VoteRow,
+        grant: Option<GrantRow>,
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'a>,
     ) -> Answer<'a, Voted> {
-        answer(self.book().vote(vote, run_by, now, opens))
+        answer(self.book().vote((vote, grant), run_by, now, opens))
     }
 
     fn void_votes<'a>(
@@ -484,11 +490,6 @@ impl Store for MemoryStore {
         opens: Opens<'a>,
     ) -> Answer<'a, Vec<String>> {
         answer(self.book().void(on, &voters, now, opens))
-    }
-
-    fn add_grant(&self, grant: GrantRow, _: Timestamp) -> Answer<'_, ()> {
-        self.book().add_grant(grant);
-        answer(())
     }
 
     fn grants(&self, filter: GrantFilter, now: Timestamp) -> Answer<'_, Vec<GrantRow>> {
@@ -506,7 +507,7 @@ impl Store for MemoryStore {
         run_by: Timestamp,
         now: Timestamp,
         opens: Opens<'a>,
-    ) -> Answer<'a, Voted> {
+    ) -> Answer<'a, Stood> {
         answer(self.book().stand(approval, yeses, run_by, now, opens))
     }
 
@@ -615,6 +616,9 @@ impl Store for MemoryStore {
             book.results.remove(id);
             book.votes.retain(|vote| vote.approval != *id);
         }
+        let before = ago(now, INPUT_KEPT).millis();
+        book.grants
+            .retain(|_, grant| grant.until.millis() >= before);
         answer(Swept {
             expired: expired as u64,
             results: results as u64,

@@ -2,6 +2,7 @@
 
 mod database;
 pub(crate) mod engine;
+mod forget;
 mod grants;
 mod machine;
 mod memory;

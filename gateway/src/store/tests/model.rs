@@ -99,26 +99,24 @@ fn vote(dice: &mut Dice, id: String, approval: &str, now: Timestamp) -> VoteRow 
 async fn act(store: &dyn Store, seed: u64, n: u64, now: Timestamp, ids: &[String]) -> String {
     let mut dice = Dice(seed);
     let id = dice.pick(ids).clone();
-    let held = format!("lease-{id}");
-    let lease = Some(held.clone());
+    let lease = Some(format!("lease-{id}"));
     match dice.below(18) {
         0..=3 => {
             let new = question(&mut dice, &format!("apr_{n:04}"), now);
             format!("{:?}", store.ask(new, LIMITS, now).await)
         }
         4..=6 => {
-            let run_by = now.plus(Duration::from_secs(20));
-            let vote = vote(&mut dice, format!("vote_{n}"), &id, now);
-            format!("{:?}", store.vote(vote, run_by, now, &two_people).await)
+            let widened = dice.below(4) == 0;
+            voted(store, &mut dice, (n, &id), now, widened).await
         }
         7 => {
             let row = store.approval(&id).await.unwrap();
             let version = row.map_or(0, |(row, _)| row.version) - i64::from(dice.below(6) == 0);
             let taking = Taking {
+                lease: format!("lease-{id}"),
                 id,
                 version,
                 instance: "i1".to_owned(),
-                lease: held,
             };
             format!("{:?}", store.take(taking, now).await)
         }
@@ -194,6 +192,21 @@ fn grant(dice: &mut Dice, (n, id): (u64, &str), now: Timestamp) -> GrantRow {
     }
 }
 
+/// A vote, and perhaps the standing yes that it gives.
+async fn voted(
+    store: &dyn Store,
+    dice: &mut Dice,
+    (n, id): (u64, &str),
+    now: Timestamp,
+    widened: bool,
+) -> String {
+    let given = widened.then(|| grant(dice, (n, id), now));
+    let vote = vote(dice, format!("vote_{n}"), id, now);
+    let run_by = now.plus(Duration::from_secs(20));
+    let voted = store.vote(vote, given, run_by, now, &two_people);
+    format!("{:?}", voted.await)
+}
+
 /// Something about standing yeses.
 async fn granted(
     store: &dyn Store,
@@ -203,14 +216,11 @@ async fn granted(
 ) -> String {
     let which = |dice: &mut Dice| format!("grt_{}", dice.below(12));
     match dice.below(8) {
-        0..=2 => {
-            let grant = grant(dice, (n, id), now);
-            format!("{:?}", store.add_grant(grant, now).await)
-        }
+        0..=2 => voted(store, dice, (n, id), now, true).await,
         3..=5 => {
             let standing = GrantFilter {
-                of: None,
                 standing: dice.below(4) > 0,
+                ..GrantFilter::default()
             };
             let grants = store.grants(standing, now).await.unwrap();
             let yes = |(number, grant): (usize, &GrantRow)| StandingYes {
@@ -223,6 +233,7 @@ async fn granted(
                     yes: true,
                     ..vote(&mut Dice(n), String::new(), id, now)
                 },
+                left: grant.uses_max - grant.used,
             };
             let yeses = grants.iter().take(3).enumerate().map(yes).collect();
             let run_by = now.plus(Duration::from_secs(20));
@@ -242,8 +253,10 @@ async fn granted(
         }
         _ => {
             let of = GrantFilter {
-                of: Some((b"ann".to_vec(), "payments/x".to_owned())),
+                of: (dice.below(2) == 0).then(|| (b"ann".to_vec(), "payments/x".to_owned())),
                 standing: dice.below(2) == 0,
+                id: (dice.below(3) == 0).then(|| which(dice)),
+                before: (dice.below(2) == 0).then(|| which(dice)),
             };
             format!("{:?}", store.grants(of, now).await)
         }

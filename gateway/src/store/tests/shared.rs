@@ -41,6 +41,7 @@ fn everything_holds_on_postgresql_as_well() {
         "approval::tests::tampering",
         "approval::tests::votes",
         "store::tests::database::revocations_stand",
+        "store::tests::forget",
         "store::tests::model",
         "store::tests::once",
         "store::tests::outbox",
@@ -142,7 +143,7 @@ fn ballot(approval: &str, who: &str, yes: bool) -> VoteRow {
 async fn voted(store: &SqlStore, vote: VoteRow, opens: Opens<'_>) -> Voted {
     let now = SystemClock.now();
     let run_by = now.plus(Duration::from_secs(300));
-    store.vote(vote, run_by, now, opens).await.unwrap()
+    store.vote(vote, None, run_by, now, opens).await.unwrap()
 }
 
 fn anybody(_: &ApprovalRow, votes: &[VoteRow]) -> bool {
@@ -270,7 +271,15 @@ async fn the_last_use_of_a_standing_yes_is_used_once_on_two_instances() {
         ended_by: None,
         mac: Vec::new(),
     };
-    instances[0].add_grant(grant, now).await.unwrap();
+    asked(&instances[0], "apr_before").await;
+    let given = instances[0].vote(
+        ballot("apr_before", "lea", true),
+        Some(grant),
+        now.plus(Duration::from_secs(300)),
+        now,
+        &anybody,
+    );
+    given.await.unwrap();
     for n in 0..16 {
         asked(&instances[0], &format!("apr_{n}")).await;
     }
@@ -284,6 +293,7 @@ async fn the_last_use_of_a_standing_yes_is_used_once_on_two_instances() {
                     grant: Some("grt_1".to_owned()),
                     ..ballot(&id, "lea", true)
                 },
+                left: 3,
             };
             let run_by = now.plus(Duration::from_secs(300));
             store
@@ -295,7 +305,10 @@ async fn the_last_use_of_a_standing_yes_is_used_once_on_two_instances() {
     let racers: Vec<_> = racers.collect();
     let mut opened = 0;
     for racer in racers {
-        opened += usize::from(racer.await.unwrap() == Voted::Counted(State::Approved));
+        let stood = racer.await.unwrap();
+        let approved = stood.voted == Voted::Counted(State::Approved);
+        assert_eq!(!stood.grants.is_empty(), approved);
+        opened += usize::from(approved);
     }
     assert_eq!(opened, 3);
 }
@@ -401,7 +414,7 @@ async fn the_databases_clock_rules_over_deadlines_whatever_the_instances_say() {
             (&slow, Timestamp::from_nanos(real.nanos() / 2))
         };
         let run_by = asked.plus(half_a_minute * 10);
-        let vote = store.vote(ballot(&id, "lea", true), run_by, now, &anybody);
+        let vote = store.vote(ballot(&id, "lea", true), None, run_by, now, &anybody);
         let vote = vote.await.unwrap();
         let row = sqlx::query("SELECT changed_ms FROM approvals WHERE id = $1");
         let row = row.bind(&id).fetch_one(pool).await.unwrap();
