@@ -16,7 +16,7 @@ pub(super) const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(86_400);
 /// Counts at the moment of a new question.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    /// Open approvals of the principal.
+    /// Open approvals of the principal, without those that grants alone opened.
     pub(super) open_of_principal: i64,
     /// Open approvals in all.
     pub(super) open: i64,

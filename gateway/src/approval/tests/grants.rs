@@ -312,8 +312,7 @@ async fn what_grants_open_counts_by_what_is_left_of_them_and_not_as_asked() {
         let ticket = asked(&bench, &caller(), refund(n, "late"), &wide_terms()).await;
         assert_eq!(ticket.state, State::Approved);
     }
-    let over = refund(4, "late");
-    let over = tried(&bench, over).await;
+    let over = tried(&bench, refund(4, "late")).await;
     assert!(matches!(
         over,
         Err(AskError::TooManyPending("of this caller"))
@@ -447,7 +446,7 @@ async fn no_yes_is_widened_further_than_the_rule_offers() {
     assert_eq!(
         refused.to_string(),
         "`body.what` is not one of the call's arguments (or stands for two of them); they are: \
-         body.amount, body.note"
+         body.amount, body.note, target"
     );
     assert!(
         bench

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
+
 use crate::clock::Timestamp;
 
 use super::super::rows::{ApprovalRow, AskLimits, Asked, NewApproval};
@@ -12,6 +14,12 @@ use super::edges::{Update, changed};
 use super::engine::{Tx, ms, time};
 use super::query::query;
 use super::read::{approval_of, select};
+
+/// Whether grants alone opened it, so that nobody was asked: the deadline then is not the one to decide by.
+const BY_GRANTS_ALONE: &str = "(expires_ms <> decide_by_ms AND EXISTS (SELECT 1 FROM votes \
+     WHERE approval = approvals.id AND voided_ms IS NULL AND grant_id IS NOT NULL) \
+     AND NOT EXISTS (SELECT 1 FROM votes \
+     WHERE approval = approvals.id AND voided_ms IS NULL AND grant_id IS NULL))";
 
 impl SqlStore {
     pub(super) async fn do_ask(
@@ -55,7 +63,7 @@ pub(super) async fn ask(
     if let Some(refusal) = cooling(tx, new, limits.cooldown, now).await? {
         return Ok(refusal);
     }
-    if let Some(full) = counts(tx, new, now).await?.full(limits) {
+    if let Some(full) = counts(tx, new, limits, now).await?.full(limits) {
         return Ok(Asked::Full(full));
     }
     insert(tx, new, now).await?;
@@ -204,7 +212,12 @@ async fn cooling(
     Ok(Some(Asked::CoolingDown(until)))
 }
 
-async fn counts(tx: &mut Tx, new: &NewApproval, now: Timestamp) -> Result<Counts, Error> {
+async fn counts(
+    tx: &mut Tx,
+    new: &NewApproval,
+    limits: &AskLimits,
+    now: Timestamp,
+) -> Result<Counts, Error> {
     // Read from an index alone (`approvals_counted`): there may be thousands.
     let open = query(
         "SELECT COUNT(*) AS open, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, \
@@ -217,14 +230,14 @@ async fn counts(tx: &mut Tx, new: &NewApproval, now: Timestamp) -> Result<Counts
     .bind(ms(now))
     .fetch_one(&mut *tx)
     .await?;
-    // People were not asked where grants alone opened: the deadline then is not the one to decide by.
-    let asked = query(
+    let mut open_of_principal = open.try_get::<i64>("mine")?;
+    if open_of_principal >= limits.open_per_principal_max {
+        open_of_principal -= opened_by_grants(tx, new, now).await?;
+    }
+    let asked = query(AssertSqlSafe(format!(
         "SELECT COUNT(*) AS asked FROM approvals WHERE issuer = $1 AND subject = $2 AND created_ms > $3 \
-         AND NOT (expires_ms <> decide_by_ms AND EXISTS (SELECT 1 FROM votes \
-         WHERE approval = approvals.id AND voided_ms IS NULL AND grant_id IS NOT NULL) \
-         AND NOT EXISTS (SELECT 1 FROM votes \
-         WHERE approval = approvals.id AND voided_ms IS NULL AND grant_id IS NULL))",
-    )
+         AND NOT {BY_GRANTS_ALONE}"
+    )))
     .bind(&new.issuer)
     .bind(&new.subject)
     .bind(ms(ago(now, WINDOW)))
@@ -234,12 +247,26 @@ async fn counts(tx: &mut Tx, new: &NewApproval, now: Timestamp) -> Result<Counts
         .fetch_one(&mut *tx)
         .await?;
     Ok(Counts {
-        open_of_principal: open.try_get("mine")?,
+        open_of_principal,
         open: open.try_get("open")?,
         bytes: open.try_get::<i64>("bytes")?.saturating_add(bytes_of(new)),
         asked: asked.try_get("asked")?,
         changes: changes.try_get("changes")?,
     })
+}
+
+/// How many open ones of the principal grants alone have opened.
+async fn opened_by_grants(tx: &mut Tx, new: &NewApproval, now: Timestamp) -> Result<i64, Error> {
+    query(AssertSqlSafe(format!(
+        "SELECT COUNT(*) AS opened FROM approvals WHERE issuer = $1 AND subject = $2 \
+         AND (state = 'executing' OR (state = 'approved' AND expires_ms > $3)) AND {BY_GRANTS_ALONE}"
+    )))
+    .bind(&new.issuer)
+    .bind(&new.subject)
+    .bind(ms(now))
+    .fetch_one(&mut *tx)
+    .await?
+    .try_get("opened")
 }
 
 fn bytes_of(new: &NewApproval) -> i64 {

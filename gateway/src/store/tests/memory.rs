@@ -242,7 +242,7 @@ impl Book {
             let mine = row.issuer == new.issuer && row.subject == new.subject;
             if !row.state.at(row.expires, now).is_final() {
                 counts.open += 1;
-                counts.open_of_principal += i64::from(mine);
+                counts.open_of_principal += i64::from(mine && !self.by_grants_alone(row));
                 let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
                 counts.bytes += bytes(length(&row.frozen), length(&row.summary));
             }
