@@ -21,7 +21,6 @@ fn start() -> World {
     let connection = json!({ "hold_s": 0, "functions": { "inline": {
         "post": { "method": "POST", "path": "/{case}", "body": { "schema": body } },
         "pay": { "method": "POST", "path": "/accounts/{account}/{case}", "opaque": ["path.account"],
-            "parameters": [{ "in": "path", "name": "account" }, { "in": "path", "name": "case" }],
             "body": { "schema": body } },
     } } });
     let gateway = Setup::new()
