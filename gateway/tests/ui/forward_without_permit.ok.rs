@@ -3,8 +3,8 @@
 use callgate::call::HttpCall;
 use callgate::credential::Credential;
 use callgate::gate::Permitted;
-use callgate::upstream::Upstream;
+use callgate::upstream::{Left, Upstream};
 
 pub async fn case(upstream: &Upstream, call: Permitted<HttpCall>, credential: Credential) {
-    let _ = upstream.forward(call, credential, Default::default(), async {}).await;
+    let _ = upstream.forward(call, credential, Default::default(), async { Left::Caller }).await;
 }

@@ -3,10 +3,10 @@
 use callgate::call::HttpCall;
 use callgate::credential::Credential;
 use callgate::gate::Permitted;
-use callgate::upstream::Upstream;
+use callgate::upstream::{Left, Upstream};
 
 pub async fn case(upstream: &Upstream, both: [(Permitted<HttpCall>, Credential); 2]) {
     for (permit, credential) in both {
-        let _ = upstream.forward(permit, credential, Default::default(), async {}).await;
+        let _ = upstream.forward(permit, credential, Default::default(), async { Left::Caller }).await;
     }
 }
