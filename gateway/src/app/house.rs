@@ -22,7 +22,7 @@ use crate::listener::{Certificate, Renewed};
 use crate::notify::Notifier;
 use crate::pipeline::{Parts, Pipeline, Snapshot};
 use crate::policy::{Policies, PolicyTexts};
-use crate::record::{self, Cosigner, Event, Recorder, SharedIndex, Transit, Who};
+use crate::record::{self, Cosigner, Event, Recorder, SharedTrail, Transit, Who};
 use crate::store::{self, Change, Outbox, State, Store};
 use crate::telemetry::Metrics;
 
@@ -42,8 +42,8 @@ pub struct House {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) approvals: Approvals,
     pub(super) record: Recorder,
-    /// Recorded calls, to list.
-    pub(super) calls: SharedIndex,
+    /// The audit log, to read.
+    pub(super) trail: SharedTrail,
     pub(super) store: Arc<dyn Store>,
     pub(super) notifier: Notifier,
     pub(super) revocations: Revocations,
@@ -222,13 +222,13 @@ fn random_hex(bytes: usize) -> Result<String, Error> {
         .collect())
 }
 
-/// The audit log, to write, and its index, to list from.
+/// The audit log, to write and to read.
 fn open_log(
     audit: record::Config,
     clock: &SharedClock,
-) -> Result<(Recorder, SharedIndex), record::Error> {
+) -> Result<(Recorder, SharedTrail), record::Error> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let calls = SharedIndex::new(audit.dir.clone(), Arc::clone(&disk), audit.root.clone());
+    let trail = SharedTrail::new(audit.dir.clone(), Arc::clone(&disk), audit.root.clone());
     let (record, recovery) = Recorder::open(audit, disk, Arc::clone(clock))?;
     tracing::info!(
         torn = recovery.torn,
@@ -236,7 +236,7 @@ fn open_log(
         head = recovery.head,
         "audit log is open"
     );
-    Ok((record, calls))
+    Ok((record, trail))
 }
 
 impl House {
@@ -274,7 +274,7 @@ impl House {
         // The config is judged before anything is opened: a faulty one leaves no trace.
         let snapshot = config::build(&loaded, &context).map_err(Error::Config)?;
         audit.root = super::root_key(&loaded).await?;
-        let (record, calls) = open_log(audit, &clock)?;
+        let (record, trail) = open_log(audit, &clock)?;
         let cosigner = super::witness::cosigner(&record, &loaded, &egress, &clock)?;
         let exports = Exports::open(&record, &loaded, &egress, &clock, &instance)?;
         let (store, notifier, approvals) = decisions(&loaded, &egress, (&clock, &instance)).await?;
@@ -298,7 +298,7 @@ impl House {
             pipeline: Arc::new(Pipeline::new(snapshot, parts)),
             approvals,
             record,
-            calls,
+            trail,
             store,
             notifier,
             revocations,
@@ -351,7 +351,7 @@ impl House {
                 hosts: vec![local.to_string()],
             }),
             client.flatten(),
-            audit_dir(&self.data),
+            self.trail.clone(),
             self.exports.board.clone(),
         ))
     }

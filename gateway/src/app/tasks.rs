@@ -175,8 +175,8 @@ async fn index_calls(house: Arc<House>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        let calls = house.calls.clone();
-        match tokio::task::spawn_blocking(move || calls.keep()).await {
+        let trail = house.trail.clone();
+        match tokio::task::spawn_blocking(move || trail.keep()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the index of calls could not be kept"),
             Err(error) => tracing::error!(%error, "the index of calls broke off"),

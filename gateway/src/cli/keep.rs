@@ -158,7 +158,7 @@ async fn holds(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     };
     told(app::note(loaded, reading).await)?;
     let trail = Trail::open(&app::audit_dir(&loaded.data()), Arc::new(RealDisk))?;
-    for hold in trail.holds() {
+    for hold in trail.holds()? {
         let call = hold
             .call
             .map_or_else(String::new, |call| format!("  call {call}"));

@@ -263,7 +263,7 @@ fn simulate(
                 .recv();
             let Ok(heap) = heap else { return report };
             let opened = heap
-                .iter()
+                .into_iter()
                 .filter_map(|sealed| index.open_decision(sealed, &opener));
             for judged in opened.filter(|judged| judged.at >= since && judged.at < until) {
                 report.take(&judged, draft, examples);

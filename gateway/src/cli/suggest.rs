@@ -58,7 +58,7 @@ pub(super) async fn functions(config: &Path, command: &Command) -> anyhow::Resul
     let mut left = LeftOut::new();
     let undeclared = format!("{}/{UNDECLARED}", args.connection);
     index.decisions(Some(since), &mut |sealed| {
-        let Some(tried) = index.open_tried(&sealed, &opener) else {
+        let Some(tried) = index.open_tried(sealed, &opener) else {
             return true;
         };
         let here = tried.connection == args.connection.as_str();
@@ -135,7 +135,7 @@ pub(super) async fn policies(config: &Path, args: &PolicyArgs) -> anyhow::Result
     let mut left = LeftOut::new();
     let mut permitted = 0_u64;
     index.decisions(Some(since), &mut |sealed| {
-        let Some(judged) = index.open_decision(&sealed, &opener) else {
+        let Some(judged) = index.open_decision(sealed, &opener) else {
             return true;
         };
         let connection = judged.function.split('/').next();

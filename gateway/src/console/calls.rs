@@ -22,7 +22,9 @@ use crate::call::CallId;
 use crate::clock::Timestamp;
 use crate::evidence::Bundle;
 use crate::policy::{PersonAction, PersonResource};
-use crate::record::{CallSummary, Disclose, Entry, Filter, Group, Reading, Replayed, ReplayedPart};
+use crate::record::{
+    CallSummary, Cursor, Disclose, Entry, Filter, Group, Reading, Replayed, ReplayedPart,
+};
 
 /// Calls on one page unless fewer are asked for.
 const PAGE_DEFAULT: usize = 50;
@@ -217,7 +219,7 @@ async fn list(
     let page = evidence.list(&parts, wanted, may).await?;
     Ok(axum::Json(CallsPage {
         calls: page.calls.into_iter().map(view).collect(),
-        next: page.next.map(|call| call.to_string()),
+        next: page.next.map(|next| next.to_string()),
     }))
 }
 
@@ -241,8 +243,8 @@ fn wanted(query: &CallsQuery, now: Timestamp) -> Result<Wanted, Problem> {
         Some(None) => return Err(bad("`principal` is written `alias/subject`")),
         None => None,
     };
-    let before = match query.cursor.as_deref().map(str::parse::<CallId>) {
-        Some(Ok(call)) => Some(call),
+    let cursor = match query.cursor.as_deref().map(str::parse::<Cursor>) {
+        Some(Ok(cursor)) => Some(cursor),
         Some(Err(_)) => return Err(bad("`cursor` is the `next` of a page, unchanged")),
         None => None,
     };
@@ -269,7 +271,7 @@ fn wanted(query: &CallsQuery, now: Timestamp) -> Result<Wanted, Problem> {
             unknown: query.unknown,
             ..Filter::default()
         },
-        before,
+        cursor,
         limit,
     })
 }

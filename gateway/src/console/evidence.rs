@@ -2,7 +2,6 @@
 //! the record before anything is shown.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +13,9 @@ use crate::call::CallId;
 use crate::clock::Timestamp;
 use crate::disk::RealDisk;
 use crate::policy::{PersonAction, PersonResource};
-use crate::record::{self, CallSummary, Event, Filter, Reading, Report, Trail, VerifyOptions, Who};
+use crate::record::{
+    self, Cursor, Event, Filter, Page, Reading, Report, SharedTrail, Trail, VerifyOptions, Who,
+};
 
 /// Requests that wait for the log at one time; more are refused.
 const READERS_MAX: usize = 32;
@@ -26,34 +27,25 @@ const READINGS_MAX: usize = 10_000;
 /// The audit log.
 #[derive(Debug)]
 pub(super) struct Evidence {
-    dir: PathBuf,
-    trail: Arc<Mutex<Option<Trail>>>,
+    trail: SharedTrail,
     readers: Arc<Semaphore>,
     /// One verification at a time: it reads everything.
     verifying: Arc<Semaphore>,
     recorded: Mutex<HashMap<(String, String), Timestamp>>,
 }
 
-/// A page of calls.
-pub(super) struct Page {
-    pub(super) calls: Vec<CallSummary>,
-    /// Where the next page begins.
-    pub(super) next: Option<CallId>,
-}
-
 /// What of a list is wanted.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) filter: Filter,
-    pub(super) before: Option<CallId>,
+    pub(super) cursor: Option<Cursor>,
     pub(super) limit: usize,
 }
 
 impl Evidence {
-    pub(super) fn new(dir: PathBuf) -> Self {
+    pub(super) fn new(trail: SharedTrail) -> Self {
         Self {
-            dir,
-            trail: Arc::default(),
+            trail,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             verifying: Arc::new(Semaphore::new(1)),
             recorded: Mutex::default(),
@@ -64,7 +56,7 @@ impl Evidence {
     pub(super) async fn read<T: Send + 'static>(
         &self,
         parts: &Parts,
-        look: impl Fn(&Trail) -> Result<T, record::Error> + Send + 'static,
+        look: impl Fn(&mut Trail) -> Result<T, record::Error> + Send + 'static,
     ) -> Result<T, Problem> {
         let busy = || {
             Problem::new(
@@ -75,27 +67,12 @@ impl Evidence {
         };
         let readers = Arc::clone(&self.readers);
         let place = readers.try_acquire_owned().map_err(|_| busy())?;
-        let (dir, held) = (self.dir.clone(), Arc::clone(&self.trail));
+        let trail = self.trail.clone();
         let records = parts.pipeline.parts().record.health().records;
         let read = tokio::task::spawn_blocking(move || {
             // Held by the work and not by the request: who hangs up frees nothing.
             let _place = place;
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            // What does not refresh is opened anew the next time.
-            let mut trail = match held.take() {
-                Some(trail) if trail.records() >= records => trail,
-                Some(mut trail) => trail.refresh().map(|()| trail)?,
-                None => Trail::open(&dir, Arc::new(RealDisk))?,
-            };
-            let mut seen = look(&trail);
-            if matches!(seen, Err(record::Error::Rewound { .. })) {
-                // A head that was signed since may cover more than was read: only what is still so
-                // after reading on was cut back.
-                trail.refresh()?;
-                seen = look(&trail);
-            }
-            *held = Some(trail);
-            seen
+            trail.read(records, look)
         });
         let read = read.await.map_err(|error| Problem::internal(&error))?;
         read.map_err(|error| match error {
@@ -120,26 +97,15 @@ impl Evidence {
         may: May,
     ) -> Result<Page, Problem> {
         self.read(parts, move |trail| {
-            let mut calls = trail.calls(wanted.filter.clone());
-            if let Some(call) = wanted.before {
-                calls = calls.before(call);
+            let may = |function: Option<&str>| may.read(function);
+            let mut all = trail.page(&wanted.filter, &may, wanted.cursor, wanted.limit)?;
+            while let Some(next) = all.next.filter(|_| all.calls.len() < wanted.limit) {
+                let left = wanted.limit - all.calls.len();
+                let page = trail.page(&wanted.filter, &may, Some(next), left)?;
+                all.calls.extend(page.calls);
+                all.next = page.next;
             }
-            let mut page = Page {
-                calls: Vec::new(),
-                next: None,
-            };
-            for summary in calls {
-                let summary = summary?;
-                if !may.read(summary.function.as_deref()) {
-                    continue;
-                }
-                if page.calls.len() == wanted.limit {
-                    page.next = page.calls.last().map(|last| last.call);
-                    break;
-                }
-                page.calls.push(summary);
-            }
-            Ok(page)
+            Ok(all)
         })
         .await
     }
@@ -151,7 +117,7 @@ impl Evidence {
             let text = "the log is being verified already: wait for that, then try again";
             Problem::new(409, "conflict", text)
         })?;
-        let dir = self.dir.clone();
+        let dir = self.trail.dir().to_owned();
         let check = move || {
             let _one = one;
             Trail::check(&dir, &RealDisk, &VerifyOptions::default())

@@ -101,7 +101,7 @@ async fn list(
         .await?;
     let wanted = Wanted {
         filter: Filter::default(),
-        before: None,
+        cursor: None,
         limit: CALLS_MAX,
     };
     let page = parts.evidence.list(&parts, wanted, may.clone()).await?;

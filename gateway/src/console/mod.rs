@@ -29,7 +29,6 @@ mod revocations;
 mod session;
 mod status;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -51,6 +50,7 @@ use crate::export::Board;
 use crate::listener::{Conn, Drain, Peer};
 use crate::notify::Notifier;
 use crate::pipeline::Pipeline;
+use crate::record::SharedTrail;
 use crate::store::Store;
 use api::Problem;
 use evidence::Evidence;
@@ -92,15 +92,15 @@ pub struct Parts {
 
 impl Parts {
     /// The parts: calls and approvals, where revocations are written, messages that could not be
-    /// delivered, where people reach the console and sign in, the folder of the audit log, and how its
-    /// sinks stand.
+    /// delivered, where people reach the console and sign in, the audit log to read, and how its sinks
+    /// stand.
     pub fn new(
         pipeline: Arc<Pipeline>,
         store: Arc<dyn Store>,
         notifier: Notifier,
         site: Site,
         login: Option<Client>,
-        audit: PathBuf,
+        trail: SharedTrail,
         exports: Board,
     ) -> Self {
         let clock = &pipeline.parts().clock;
@@ -114,7 +114,7 @@ impl Parts {
             login,
             sessions,
             logins,
-            evidence: Evidence::new(audit),
+            evidence: Evidence::new(trail),
             exports,
             live: live::places(),
         }

@@ -11,7 +11,7 @@ use super::files::{Files, Identity};
 use super::frame::{Kind, LeafFrame, Position};
 use super::leaf::{hex, nanos_from_text};
 use super::segment::{self, Chain, HEADER_BYTES};
-use super::{Error, Recorder};
+use super::{Error, Recorder, reading};
 use crate::clock::Timestamp;
 
 /// One record of a feed.
@@ -162,7 +162,7 @@ impl Feed {
                 ControlFlow::Continue(())
             }
         };
-        segment::scan(disk.as_ref(), &self.files, &chain, start, visit)?;
+        reading::scan(disk.as_ref(), &self.files, &chain, start, visit)?;
         if let Some((at, what)) = wrong {
             return Err(segment::corrupt(at, what));
         }

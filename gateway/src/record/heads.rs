@@ -126,6 +126,34 @@ pub(super) fn newest(
     Ok(None)
 }
 
+/// How many records the newest head covers, as it says: not verified, and without reading all that are in its
+/// file. 0 where there is none.
+pub(super) fn covered(disk: &dyn Disk, dir: &Files) -> Result<u64, Error> {
+    for name in files(disk, dir)?.iter().rev() {
+        let path = dir.heads.join(name);
+        let tail = disk.open(&path, Access::Read).and_then(|file| {
+            let mut tail = vec![0; 2 * HEAD_BYTES_MAX];
+            let from = file.len_bytes()?.saturating_sub(tail.len() as u64);
+            let read = file.read_at(&mut tail, from)?;
+            tail.truncate(read);
+            Ok(tail)
+        });
+        let tail = tail.map_err(|source| Error::disk("read", &path, source))?;
+        let text = String::from_utf8_lossy(&tail);
+        // A text, an empty line, its signatures, an empty line: the newest text that has all of these.
+        let parts: Vec<&str> = text.split("\n\n").collect();
+        let signed = parts.windows(3).rev().find(|three| {
+            let signatures = three.get(1);
+            signatures.is_some_and(|part| part.starts_with('\u{2014}'))
+        });
+        let size = signed.and_then(|three| three.first()?.lines().nth_back(1)?.parse().ok());
+        if let Some(size) = size {
+            return Ok(size);
+        }
+    }
+    Ok(0)
+}
+
 /// Whether a head stands among those of this log: they are put here before anybody else gets them.
 pub(super) fn is_own(
     disk: &dyn Disk,

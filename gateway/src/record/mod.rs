@@ -25,6 +25,7 @@ mod keeper;
 mod keyring;
 mod leaf;
 mod outside;
+mod reading;
 mod recorder;
 mod recovery;
 mod root;
@@ -64,10 +65,10 @@ pub use seal::PIECE_BYTES;
 pub use succeed::{Predecessor, adopt, adopt_newest, remember, succeed};
 pub use times::Group;
 pub use trail::{
-    CallIndex, CallSummary, Calls, Cursor, Decided, Disclose, Disclosed, Entry, Filter, Format,
-    Formatter, Gathered, GatheredRecord, Judged, JudgedContent, Opener, PAGE_CALLS_MAX, Page,
-    Progress, PutFile, Replayed, ReplayedPart, Report, SealedDecision, SharedIndex, Story, Trail,
-    Tried, TriedBody, TriedRequest, Unopened, Verdict, VerifyOptions, Would, WouldFilter,
+    CallIndex, CallSummary, Cursor, Decided, Disclose, Disclosed, Entry, Filter, Format, Formatter,
+    Gathered, GatheredRecord, Judged, JudgedContent, May, Opener, PAGE_CALLS_MAX, Page, Progress,
+    PutFile, Replayed, ReplayedPart, Report, SealedDecision, SharedTrail, Story, Trail, Tried,
+    TriedBody, TriedRequest, Unopened, Verdict, VerifyOptions, Would, WouldFilter,
 };
 
 /// Jobs that wait to be encoded; more make a begin wait, and then be refused.

@@ -313,10 +313,25 @@ pub(super) fn open(seal: &LessSafeKey, payload: &[u8]) -> Option<Vec<u8>> {
         .open_in_place(nonce, Aad::from(header), &mut sealed)
         .ok()?;
     if head.zstd {
-        zstd::bulk::decompress(plain, PIECE_BYTES).ok()
+        decompress(plain)
     } else {
         Some(plain.to_vec())
     }
+}
+
+/// A piece as it was. Each thread keeps what it decompresses with: to make one costs more than most pieces do.
+fn decompress(packed: &[u8]) -> Option<Vec<u8>> {
+    thread_local! {
+        static ZSTD: std::cell::RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+            const { std::cell::RefCell::new(None) };
+    }
+    ZSTD.with_borrow_mut(|kept| {
+        let zstd = match kept {
+            Some(zstd) => zstd,
+            None => kept.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        zstd.decompress(packed, PIECE_BYTES).ok()
+    })
 }
 
 /// A compressor for [`ContentKey::seal`].

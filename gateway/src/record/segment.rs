@@ -13,7 +13,6 @@
 //! Numbers are little-endian, the rest is zero. The chain of headers, read from the newest, says which
 //! bytes are the log: what lies behind a place where a newer segment took over is not.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::Error;
@@ -94,8 +93,9 @@ pub(super) struct Link {
 pub(super) struct Chain {
     pub(super) links: Vec<Link>,
     pub(super) highest: u64,
-    /// The furthest place that a segment without a good header says was durable.
-    stray: Position,
+    /// Segments above the newest of the chain: their headers are not good. Mostly there are none, or one that
+    /// was never written to; what is in them only [`walk`] and [`search`] look for.
+    strays: Vec<u64>,
 }
 
 /// Read a whole file.
@@ -113,14 +113,6 @@ fn number_of(name: &str) -> Option<u64> {
 }
 
 impl Chain {
-    /// The chain of one link alone, to walk segment by segment.
-    pub(super) fn only(&self, link: Link) -> Self {
-        Self {
-            links: vec![link],
-            ..*self
-        }
-    }
-
     /// Find the chain of segments.
     ///
     /// # Errors
@@ -147,8 +139,7 @@ impl Chain {
                 newest = good;
                 break;
             }
-            let bytes = read_file(disk, &files.segment(number))?;
-            chain.stray = chain.stray.max(furthest_mark(&bytes));
+            chain.strays.push(number);
         }
         let mut end = None;
         while let Some(header) = newest {
@@ -173,10 +164,20 @@ impl Chain {
             }
         }
         chain.links.reverse();
-        if chain.links.is_empty() && chain.stray > Position::default() {
-            return Err(corrupt(chain.stray, "no segment has an intact header"));
-        }
         Ok(chain)
+    }
+
+    /// The furthest place that a segment without a good header says was durable.
+    fn stray(&self, disk: &dyn Disk, files: &Files) -> Result<Position, Error> {
+        let mut furthest = Position::default();
+        for number in &self.strays {
+            let bytes = read_file(disk, &files.segment(*number))?;
+            furthest = furthest.max(furthest_mark(&bytes));
+        }
+        if self.links.is_empty() && furthest > Position::default() {
+            return Err(corrupt(furthest, "no segment has an intact header"));
+        }
+        Ok(furthest)
     }
 }
 
@@ -289,7 +290,7 @@ pub(super) fn walk_segment(
 }
 
 /// Checks numbering and counts on; says what is wrong.
-fn out_of_order(frame: &Frame<'_>, expect: &mut Expect) -> Option<&'static str> {
+pub(super) fn out_of_order(frame: &Frame<'_>, expect: &mut Expect) -> Option<&'static str> {
     if frame.seq != expect.seq {
         return Some("a frame is out of order");
     }
@@ -306,7 +307,8 @@ fn out_of_order(frame: &Frame<'_>, expect: &mut Expect) -> Option<&'static str> 
     None
 }
 
-/// Walk over the whole log.
+/// Walk over the whole log, for those who must know that nothing of it is lost: what lies behind its end is
+/// searched for marks that say that it once went further.
 ///
 /// # Errors
 /// As [`walk_segment`].
@@ -316,173 +318,74 @@ pub(super) fn walk(
     chain: &Chain,
     visit: &mut Visit<'_>,
 ) -> Result<Walked, Error> {
-    let start = Walked {
+    let stray = chain.stray(disk, files)?;
+    let mut expect = Expect::default();
+    let mut walked = Walked {
         end: Position::default(),
-        next: Expect::default(),
+        next: expect,
         torn: false,
     };
-    walk_on(disk, files, chain, start, visit)
-}
-
-/// Walk over what follows a place where an earlier walk ended.
-///
-/// # Errors
-/// As [`walk_segment`].
-pub(super) fn walk_on(
-    disk: &dyn Disk,
-    files: &Files,
-    chain: &Chain,
-    start: Walked,
-    visit: &mut Visit<'_>,
-) -> Result<Walked, Error> {
-    let mut expect = start.next;
-    let mut walked = start;
-    let old = |link: &&Link| link.header.number < start.end.segment;
-    for link in chain.links.iter().skip_while(old) {
-        let number = link.header.number;
-        let mut base = HEADER_BYTES;
-        if number == start.end.segment {
-            base = start.end.offset;
-        } else if (link.header.first_seq, link.header.first_leaf) != (expect.seq, expect.leaf) {
-            let at = Position {
-                segment: number,
-                offset: 0,
-            };
-            return Err(corrupt(at, "the segment does not continue the one before"));
+    for link in &chain.links {
+        if link.end.is_some() {
+            walked = super::reading::follow(disk, files, link, walked, visit)?;
+            expect = walked.next;
+            continue;
         }
-        let bytes = read_from(disk, &files.segment(number), base)?;
-        walked = walk_segment(link, (base, &bytes), chain.stray, &mut expect, visit)?;
+        continues(link, expect)?;
+        let path = files.segment(link.header.number);
+        let bytes = read_from(disk, &path, HEADER_BYTES)?;
+        walked = walk_segment(link, (HEADER_BYTES, &bytes), stray, &mut expect, visit)?;
     }
     Ok(walked)
 }
 
-/// Read a file from an offset to its end.
-pub(super) fn read_from(disk: &dyn Disk, path: &Path, base: u64) -> Result<Vec<u8>, Error> {
-    read_between(disk, path, base, None)
+/// Whether a segment goes on where the one before it ended.
+pub(super) fn continues(link: &Link, expect: Expect) -> Result<(), Error> {
+    if (link.header.first_seq, link.header.first_leaf) == (expect.seq, expect.leaf) {
+        return Ok(());
+    }
+    let at = Position {
+        segment: link.header.number,
+        offset: 0,
+    };
+    Err(corrupt(at, "the segment does not continue the one before"))
 }
 
-/// Read a file from an offset to another, or to its end.
-fn read_between(
-    disk: &dyn Disk,
-    path: &Path,
-    base: u64,
-    stop: Option<u64>,
-) -> Result<Vec<u8>, Error> {
-    let failed = |doing| move |source| Error::disk(doing, path, source);
-    let file = disk.open(path, Access::Read).map_err(failed("open"))?;
-    let len = file
-        .len_bytes()
-        .map_err(failed("read"))?
-        .min(SEGMENT_BYTES_MAX)
-        .min(stop.unwrap_or(u64::MAX));
-    let mut bytes = vec![0; usize::try_from(len.saturating_sub(base)).unwrap_or(0)];
-    let read = file.read_at(&mut bytes, base).map_err(failed("read"))?;
-    bytes.truncate(read);
-    Ok(bytes)
-}
-
-/// Look at every frame from one place up to another, both starts of frames.
+/// Whether what lies behind an end says that the log once went further.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when what lies there are not frames.
-pub(super) fn range(
+/// [`Error::Corrupt`] when it does.
+pub(super) fn search(
     disk: &dyn Disk,
     files: &Files,
     chain: &Chain,
-    (from, to): (Position, Position),
-    visit: &mut Visit<'_>,
+    end: Position,
 ) -> Result<(), Error> {
-    for link in &chain.links {
+    let mut furthest = chain.stray(disk, files)?;
+    if let Some(link) = chain.links.last() {
         let number = link.header.number;
-        if number < from.segment || number > to.segment {
-            continue;
-        }
-        let base = if number == from.segment {
-            from.offset.max(HEADER_BYTES)
+        let base = if number == end.segment {
+            end.offset
         } else {
             HEADER_BYTES
         };
-        let stop = if number == to.segment {
-            Some(to.offset)
-        } else {
-            link.end
-        };
-        let bytes = read_between(disk, &files.segment(number), base, stop)?;
-        let mut at = 0;
-        while stop.is_none_or(|stop| base + (at as u64) < stop) {
-            let place = Position {
-                segment: number,
-                offset: base + at as u64,
-            };
-            let frame = frame::parse(bytes.get(at..).unwrap_or_default())
-                .map_err(|_| corrupt(place, "a frame is not intact"))?;
-            visit(place, &frame)?;
-            at += frame.len;
-        }
+        let bytes = read_from(disk, &files.segment(number), base)?;
+        furthest = furthest.max(furthest_mark(&bytes));
+    }
+    if furthest > end {
+        return Err(corrupt(end, "a frame is not intact"));
     }
     Ok(())
 }
 
-/// Bytes that a scan reads at first; a frame that does not fit makes it read more.
-const SCAN_BYTES: usize = 16 * 1024;
-
-/// Look at frame after frame from the start of one, until `visit` has seen enough (`Break`).
-///
-/// # Errors
-/// [`Error::Corrupt`] when the log ends, or is not intact, before that.
-pub(super) fn scan(
-    disk: &dyn Disk,
-    files: &Files,
-    chain: &Chain,
-    from: Position,
-    visit: &mut dyn FnMut(Position, &Frame<'_>) -> ControlFlow<()>,
-) -> Result<(), Error> {
-    let mut place = from;
-    for link in &chain.links {
-        if link.header.number < from.segment {
-            continue;
-        }
-        if link.header.number > from.segment {
-            place = Position {
-                segment: link.header.number,
-                offset: HEADER_BYTES,
-            };
-        }
-        if scan_segment(disk, files, link, &mut place, visit)?.is_break() {
-            return Ok(());
-        }
-    }
-    Err(corrupt(place, "the log ends before a record that it had"))
-}
-
-fn scan_segment(
-    disk: &dyn Disk,
-    files: &Files,
-    link: &Link,
-    place: &mut Position,
-    visit: &mut dyn FnMut(Position, &Frame<'_>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, Error> {
-    let path = files.segment(link.header.number);
-    let mut window = SCAN_BYTES;
-    while link.end.is_none_or(|end| place.offset < end) {
-        let stop = place.offset.saturating_add(window as u64);
-        let stop = stop.min(link.end.unwrap_or(u64::MAX));
-        let bytes = read_between(disk, &path, place.offset, Some(stop))?;
-        let mut at = 0;
-        while let Ok(frame) = frame::parse(bytes.get(at..).unwrap_or_default()) {
-            if visit(*place, &frame).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-            at += frame.len;
-            place.offset += frame.len as u64;
-        }
-        if at == 0 && (window > 2 * frame::PAYLOAD_BYTES_MAX || bytes.len() < window) {
-            if link.end.is_none() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            return Err(corrupt(*place, "a frame is not intact"));
-        }
-        window = if at == 0 { window * 8 } else { window };
-    }
-    Ok(ControlFlow::Continue(()))
+/// Read a file from an offset to its end.
+fn read_from(disk: &dyn Disk, path: &Path, base: u64) -> Result<Vec<u8>, Error> {
+    let failed = |doing| move |source| Error::disk(doing, path, source);
+    let file = disk.open(path, Access::Read).map_err(failed("open"))?;
+    let len = file.len_bytes().map_err(failed("read"))?;
+    let len = len.min(SEGMENT_BYTES_MAX).saturating_sub(base);
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let read = file.read_at(&mut bytes, base).map_err(failed("read"))?;
+    bytes.truncate(read);
+    Ok(bytes)
 }

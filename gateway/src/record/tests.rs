@@ -3,11 +3,13 @@ mod faults;
 mod index;
 mod measure;
 mod outside;
+mod read;
 mod sim;
 mod succeed;
 pub(crate) mod support;
 mod tamper;
 mod trail;
+mod writers;
 
 use super::{End, Outcome};
 use support::{begin, call, fresh, open};

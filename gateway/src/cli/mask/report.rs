@@ -69,13 +69,13 @@ pub(super) async fn run(config: &Path, asked: &Report) -> anyhow::Result<ExitCod
         "report": "mask", "since": since.map(|at| at.to_string()),
         "function": asked.function.as_ref().map(ToString::to_string), "calls": asked.calls,
     });
-    let trail = calls::read(config, Reading::List, None, about).await?;
+    let mut trail = calls::read(config, Reading::List, None, about).await?;
     let filter = Filter {
         function: asked.function.as_ref().map(ToString::to_string),
         since,
         ..Filter::default()
     };
-    let (catalogue, read) = gather(&trail, filter, asked.calls)?;
+    let (catalogue, read) = gather(&mut trail, &filter, asked.calls)?;
     match asked.output {
         Output::Json => print(&serde_json::to_string_pretty(&catalogue)?),
         Output::Text => text(&catalogue, read, u64::from(asked.at_least)),
@@ -83,34 +83,44 @@ pub(super) async fn run(config: &Path, asked: &Report) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn gather(trail: &Trail, filter: Filter, most: u32) -> anyhow::Result<(Catalogue, u64)> {
+fn gather(trail: &mut Trail, filter: &Filter, most: u32) -> anyhow::Result<(Catalogue, u64)> {
     let mut catalogue = Catalogue::new();
-    let mut read = 0;
-    for call in trail.calls(filter).take(usize::try_from(most)?) {
-        let call = call?;
-        read += 1;
-        if call.masked.is_empty() {
-            continue;
+    let (mut read, mut cursor) = (0, None);
+    let most = usize::try_from(most)?;
+    while read < most {
+        let page = trail.page(filter, &|_| true, cursor, most - read)?;
+        read += page.calls.len();
+        for call in &page.calls {
+            add(&mut catalogue, trail, call)?;
         }
-        let Some(function) = call.function.clone() else {
-            continue;
-        };
-        let names = names(trail, &call)?;
-        let rows = catalogue.entry(function).or_default();
-        for (class, count) in &call.masked {
-            let row = rows.entry(class.clone()).or_default();
-            row.values += count;
-            row.calls += 1;
-            row.who
-                .insert(format!("{}/{}", call.issuer, call.subject_ref));
-            row.callers = row.who.len();
-            row.last = row.last.clone().max(call.at.to_string());
-            for (name, count) in names.get(class).into_iter().flatten() {
-                *row.names.entry(name.clone()).or_default() += count;
-            }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
         }
     }
-    Ok((catalogue, read))
+    Ok((catalogue, read as u64))
+}
+
+/// Count what was masked of a call.
+fn add(catalogue: &mut Catalogue, trail: &Trail, call: &CallSummary) -> anyhow::Result<()> {
+    let Some(function) = call.function.clone().filter(|_| !call.masked.is_empty()) else {
+        return Ok(());
+    };
+    let names = names(trail, call)?;
+    let rows = catalogue.entry(function).or_default();
+    for (class, count) in &call.masked {
+        let row = rows.entry(class.clone()).or_default();
+        row.values += count;
+        row.calls += 1;
+        row.who
+            .insert(format!("{}/{}", call.issuer, call.subject_ref));
+        row.callers = row.who.len();
+        row.last = row.last.clone().max(call.at.to_string());
+        for (name, count) in names.get(class).into_iter().flatten() {
+            *row.names.entry(name.clone()).or_default() += count;
+        }
+    }
+    Ok(())
 }
 
 /// The names under which values of a call were found, by class: sealed, so none where keys are not here.

@@ -1,12 +1,14 @@
 //! The hashes of records, read from the log's files: beside the writer, up to what is on the disk.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tlog::tree::{Growth, leaf_hash};
 
 use super::super::Error;
 use super::super::files::Files;
-use super::super::frame::{self, Kind, LeafFrame, Position};
+use super::super::frame::{Frame, Kind, LeafFrame, Position};
+use super::super::reading;
 use super::super::segment::{self, Chain, HEADER_BYTES};
 use crate::disk::Disk;
 
@@ -45,45 +47,42 @@ impl Leaves {
         let chain = Chain::find(self.disk.as_ref(), &self.files, &self.log_id)?;
         let mark = *self.mark.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = mark.filter(|mark| mark.index <= first);
-        let begins_after = |at: usize| {
-            let next = chain.links.get(at + 1);
-            next.is_some_and(|next| next.header.first_leaf <= first)
+        let mut links = chain.links.iter().rev();
+        let Some(link) = links.find(|link| link.header.first_leaf <= first) else {
+            return Ok(());
         };
-        let links = chain.links.iter().enumerate();
-        for (_, link) in links.skip_while(|(at, _)| begins_after(*at)) {
-            let number = link.header.number;
-            let base = match mark {
-                Some(mark) if mark.at.segment == number => mark.at.offset,
-                Some(_) | None => HEADER_BYTES,
-            };
-            let path = self.files.segment(number);
-            let bytes = segment::read_from(self.disk.as_ref(), &path, base)?;
-            let mut at = 0;
-            while link.end.is_none_or(|end| base + (at as u64) < end) {
-                let place = Position {
-                    segment: number,
-                    offset: base + at as u64,
-                };
-                if growth.next().is_none_or(|next| next >= size) {
-                    let mark = Mark {
-                        index: size,
-                        at: place,
-                    };
-                    *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
-                    return Ok(());
-                }
-                let frame = frame::parse(bytes.get(at..).unwrap_or_default())
-                    .map_err(|_| segment::corrupt(place, "a frame is not intact"))?;
-                at += frame.len;
-                if frame.kind != Kind::Leaf {
-                    continue;
-                }
-                let leaf = LeafFrame::parse(frame.payload)
-                    .ok_or_else(|| segment::corrupt(place, "a record's frame is malformed"))?;
-                if Some(leaf.index) == growth.next() {
-                    growth.push(leaf_hash(leaf.leaf));
-                }
+        let beginning = Position {
+            segment: link.header.number,
+            offset: HEADER_BYTES,
+        };
+        let from = mark.map_or(beginning, |mark| mark.at.max(beginning));
+        let mut wrong = None;
+        let mut visit = |place: Position, frame: &Frame<'_>| {
+            if frame.kind != Kind::Leaf {
+                return ControlFlow::Continue(());
             }
+            let Some(leaf) = LeafFrame::parse(frame.payload) else {
+                wrong = Some(place);
+                return ControlFlow::Break(());
+            };
+            if Some(leaf.index) == growth.next() {
+                growth.push(leaf_hash(leaf.leaf));
+            }
+            if growth.next().is_some_and(|next| next < size) {
+                return ControlFlow::Continue(());
+            }
+            let mark = Mark {
+                index: leaf.index,
+                at: place,
+            };
+            *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+            ControlFlow::Break(())
+        };
+        if first < size {
+            reading::scan(self.disk.as_ref(), &self.files, &chain, from, &mut visit)?;
+        }
+        if let Some(place) = wrong {
+            return Err(segment::corrupt(place, "a record's frame is malformed"));
         }
         Ok(())
     }

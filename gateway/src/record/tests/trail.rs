@@ -401,7 +401,8 @@ async fn nothing_is_erased_while_a_hold_stands_and_holds_outlive_a_restart() {
         Err(EraseError::NoHold(first))
     );
     assert_eq!(shred().await, Err(EraseError::Held(vec![second.clone()])));
-    let standing: Vec<String> = trail(&config).holds().map(|h| h.id.clone()).collect();
+    let holds = trail(&config).holds().unwrap();
+    let standing: Vec<String> = holds.into_iter().map(|h| h.id).collect();
     assert_eq!(standing, vec![second.clone()]);
     recorder
         .release(&second, "closed", who("officer"))

@@ -50,7 +50,6 @@ fn row(records: u64, took: Duration, mut waits: Vec<Duration>) -> Row {
         let last = waits.len().saturating_sub(1);
         waits.get(last * share / 100).map_or(0, Duration::as_micros)
     };
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     Row {
         records,
         per_second: records as f64 / took.as_secs_f64(),

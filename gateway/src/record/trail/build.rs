@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tlog::tree::{Hash, Tree};
+
 use super::super::frame::Position;
 use super::super::seal::ContentId;
 use super::super::segment::{Expect, Walked};
@@ -12,6 +14,10 @@ use super::seen::{Decided, Facts, Seen, Standing, What, outcome_number};
 /// How long, by the log's own time, a call with an approval may still be told of after it came to an
 /// end: the records of the approval are written beside those of the call.
 const SETTLED_MS: u64 = 3_600_000;
+
+/// Leaves of one block, of which the index keeps the root alone; as many as a full tile of C2SP has.
+pub(super) const BLOCK_LEAVES: u64 = 1 << BLOCK_LEVEL;
+pub(super) const BLOCK_LEVEL: u8 = 8;
 
 /// Where a chunk's bytes are.
 #[derive(Clone, Debug)]
@@ -59,6 +65,12 @@ pub(super) struct Built {
     pub(super) pending: HashMap<ContentId, Pending>,
     /// Destroyed keys, by pseudonym: the record of it.
     pub(super) erased: HashMap<ContentId, u64>,
+    /// Records of legal holds, and of the config: they are few.
+    pub(super) holds: Vec<Position>,
+    pub(super) changes: Vec<Position>,
+    /// The tree over all leaves, and the roots of each full [`BLOCK_LEAVES`] of them.
+    pub(super) tree: Tree,
+    pub(super) blocks: Arc<Vec<Hash>>,
     pub(super) walked: Walked,
     /// Behind the last leaf.
     pub(super) behind: Position,
@@ -79,6 +91,10 @@ impl Default for Built {
             slots: Vec::new(),
             pending: HashMap::new(),
             erased: HashMap::new(),
+            holds: Vec::new(),
+            changes: Vec::new(),
+            tree: Tree::new(),
+            blocks: Arc::default(),
             walked: Walked {
                 end: Position::default(),
                 next: Expect::default(),
@@ -95,6 +111,18 @@ impl Built {
     /// Calls so far.
     pub(super) fn rows(&self) -> u64 {
         self.slots.iter().map(|slot| slot.rows).sum()
+    }
+
+    /// Put the hashes of all leaves in, in their order.
+    pub(super) fn grow(&mut self, hashes: &[Hash]) {
+        let blocks = Arc::make_mut(&mut self.blocks);
+        for hash in hashes {
+            self.tree.push_with(*hash, |level, _, hash| {
+                if level == BLOCK_LEVEL {
+                    blocks.push(hash);
+                }
+            });
+        }
     }
 
     /// Put leaves in.
@@ -120,32 +148,54 @@ impl Built {
                 self.first(leaf, facts);
                 Ok(())
             }
+            (What::Change, _) => {
+                self.changes.push(leaf.at);
+                Ok(())
+            }
             // A call that is told of and was never begun: its end says nothing.
-            (What::End { .. } | What::Over(_), None) => Ok(()),
-            (_, Some(pending)) => self.further(leaf, pending, load),
+            (What::End { .. } | What::Over(_), None) | (What::Further, _) => {
+                self.note(leaf);
+                Ok(())
+            }
+            (What::End { .. }, Some(pending)) => self.further(leaf, pending, load),
+            (_, Some(pending)) => {
+                // One that comes later may take its place in the row.
+                self.note(leaf);
+                self.further(leaf, pending, load)
+            }
         }
     }
 
-    fn first(&mut self, leaf: &Seen, facts: &Facts) {
-        let start = Start {
-            ms: leaf.ms,
-            leaf: leaf.index,
-            at: leaf.start,
-        };
+    /// The chunk that takes a leaf in, which is the newest, and its number.
+    fn newest(&mut self, start: &Start) -> Option<(usize, &mut Slot)> {
         let fits = self
             .slots
             .last()
-            .is_some_and(|slot| matches!(&slot.held, Held::Open(chunk) if chunk.takes(&start)));
+            .is_some_and(|slot| matches!(&slot.held, Held::Open(chunk) if chunk.takes(start)));
         if !fits {
             self.slots.push(Slot {
                 rows: 0,
-                first_leaf: leaf.index,
-                span_ms: (leaf.ms, leaf.ms),
+                first_leaf: start.leaf,
+                span_ms: (start.ms, start.ms),
                 held: Held::Open(Box::default()),
             });
         }
         let number = self.slots.len() - 1;
-        let Some(slot) = self.slots.last_mut() else {
+        Some((number, self.slots.last_mut()?))
+    }
+
+    /// Keep where a record lies that is neither the first of its call nor its end.
+    fn note(&mut self, leaf: &Seen) {
+        let start = leaf.begins();
+        let newest = self.newest(&start);
+        if let Some(Held::Open(chunk)) = newest.map(|(_, slot)| &mut slot.held) {
+            chunk.note(&leaf.id, &start);
+        }
+    }
+
+    fn first(&mut self, leaf: &Seen, facts: &Facts) {
+        let start = leaf.begins();
+        let Some((number, slot)) = self.newest(&start) else {
             return;
         };
         slot.rows += 1;
@@ -153,7 +203,7 @@ impl Built {
         let Held::Open(chunk) = &mut slot.held else {
             return;
         };
-        let row = chunk.push(&start);
+        let row = chunk.push(&leaf.id, &start);
         let function = facts.function.as_deref().map_or(0, |id| chunk.function(id));
         let subject = facts.subject.map_or(0, |known| chunk.subject(known));
         let actor = facts.actor.map_or(0, |known| chunk.subject(known));
@@ -251,7 +301,7 @@ fn tell(chunk: &mut Chunk, pending: Pending, leaf: &Seen) -> Pending {
     let before = Standing(chunk.value(Column::State, row));
     let approval = match &leaf.what {
         What::Begin(facts) | What::Ask(facts) | What::Deny(facts) => facts.approval,
-        What::End { .. } | What::Over(_) | What::Erase => 0,
+        What::End { .. } | What::Over(_) | What::Erase | What::Further | What::Change => 0,
     };
     if approval != 0 {
         chunk.set(Column::Approval, row, approval);
@@ -292,7 +342,7 @@ fn tell(chunk: &mut Chunk, pending: Pending, leaf: &Seen) -> Pending {
             (before.with_outcome(*outcome), true)
         }
         What::Over(outcome) => (before.with_outcome(*outcome), true),
-        What::Erase => (before, false),
+        What::Erase | What::Further | What::Change => (before, false),
     };
     chunk.set(Column::State, row, standing.0);
     Pending {

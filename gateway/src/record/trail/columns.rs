@@ -1,28 +1,32 @@
-//! A chunk of the index of calls: up to [`ROWS_MAX`] calls, a column for each thing that is asked for.
+//! A chunk of the index of calls: up to [`ROWS_MAX`] calls, a column for each thing that is asked for; and
+//! where further records of calls lie that were written in the same time.
 //!
 //! ```text
-//! 0    8  magic "cgix01\n" and a zero
+//! 0    8  magic "cgix02\n" and a zero
 //! 8    4  rows
-//! 12   8  milliseconds since 1970 that column 0 counts from
-//! 20   8  index of the leaf that column 1 counts from
-//! 28   8  segment that column 2 counts from
-//! 36   …  for each column and the two dictionaries: length (4), CRC-32 (4)
-//! 148  4  CRC-32 over what stands before
-//! 152  …  the columns, then functions, then pseudonyms
+//! 12   4  further records
+//! 16   8  milliseconds since 1970 that column 0 counts from
+//! 24   8  index of the leaf that column 1 counts from
+//! 32   8  segment that column 2 counts from
+//! 40   …  for each column and the two dictionaries: length (4), CRC-32 (4)
+//! 184  4  CRC-32 over what stands before
+//! 188  …  the columns, then functions, then pseudonyms
 //! ```
 //! Little-endian. A column is zstd over one byte (how many byte planes it has) and the planes: first
 //! the lowest byte of every value, then the next. Columns that mostly grow hold differences. A chunk
 //! stands alone: its dictionaries are its own.
 
 use super::super::frame::{Position, le32, le64};
+use super::super::seal::ContentId;
 
 /// Rows of one chunk: caller and actor of each find a number of 16 bits.
 pub(super) const ROWS_MAX: usize = 32_767;
 
-const MAGIC: &[u8; 8] = b"cgix01\n\0";
-const COLUMNS: usize = 12;
+const MAGIC: &[u8; 8] = b"cgix02\n\0";
+const COLUMNS: usize = 16;
 const PARTS: usize = COLUMNS + 2;
-const HEADER_BYTES: usize = 36 + 8 * PARTS + 4;
+const TABLE: usize = 40;
+const HEADER_BYTES: usize = TABLE + 8 * PARTS + 4;
 const ZSTD_LEVEL: i32 = 3;
 /// Longest dictionary: pseudonyms of every caller and actor, or as many function ids.
 const DICTIONARY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -55,12 +59,46 @@ pub(super) enum Column {
     Status,
     /// First four bytes of the SHA-256 of the approval's id; 0 is none.
     Approval,
+    /// The lower half of the CRC-32 of the call's id.
+    Call,
+    /// Of a further record: the CRC-32 of its call's id.
+    FurtherCall,
+    /// Segment behind the leaf before it, from the chunk's base.
+    FurtherSegment,
+    /// Offset there, in units of 8 bytes.
+    FurtherOffset,
 }
 
 impl Column {
     const fn grows(self) -> bool {
-        matches!(self, Self::Time | Self::Leaf | Self::Segment | Self::Offset)
+        matches!(
+            self,
+            Self::Time
+                | Self::Leaf
+                | Self::Segment
+                | Self::Offset
+                | Self::FurtherSegment
+                | Self::FurtherOffset
+        )
     }
+
+    /// Whether it has a value for each further record, and not for each call.
+    const fn is_further(self) -> bool {
+        matches!(
+            self,
+            Self::FurtherCall | Self::FurtherSegment | Self::FurtherOffset
+        )
+    }
+}
+
+/// What calls are found by: few others have the same.
+pub(super) fn fingerprint(call: &ContentId) -> u32 {
+    crc32fast::hash(call)
+}
+
+/// The half of it that a row has.
+pub(super) const fn half(fingerprint: u32) -> u32 {
+    fingerprint & 0xffff
 }
 
 const ALL: [Column; COLUMNS] = [
@@ -76,6 +114,10 @@ const ALL: [Column; COLUMNS] = [
     Column::State,
     Column::Status,
     Column::Approval,
+    Column::Call,
+    Column::FurtherCall,
+    Column::FurtherSegment,
+    Column::FurtherOffset,
 ];
 
 /// What the first columns count from.
@@ -136,29 +178,61 @@ impl Chunk {
         }
     }
 
-    /// Whether a row that begins there still fits.
+    /// Further records of calls.
+    pub(super) fn further(&self) -> usize {
+        self.column(Column::FurtherCall).len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows() == 0 && self.further() == 0
+    }
+
+    /// Whether a row, or a further record, that begins there still fits.
     pub(super) fn takes(&self, start: &Start) -> bool {
         let fits = |value: u64, base: u64| {
             value
                 .checked_sub(base)
                 .is_some_and(|from| u32::try_from(from).is_ok())
         };
-        self.rows() == 0
+        self.is_empty()
             || (self.rows() < ROWS_MAX
+                && self.further() < ROWS_MAX
                 && fits(start.ms, self.base.ms)
                 && fits(start.leaf, self.base.leaf)
                 && fits(start.at.segment, self.base.segment))
     }
 
-    /// Put a row in, which [`Chunk::takes`]; returns its number.
-    pub(super) fn push(&mut self, start: &Start) -> usize {
-        if self.rows() == 0 {
+    fn begin(&mut self, start: &Start) {
+        if self.is_empty() {
             self.base = Base {
                 ms: start.ms,
                 leaf: start.leaf,
                 segment: start.at.segment,
             };
         }
+    }
+
+    /// Put a further record of a call in, which [`Chunk::takes`].
+    pub(super) fn note(&mut self, call: &ContentId, start: &Start) {
+        self.begin(start);
+        let values = [
+            (Column::FurtherCall, fingerprint(call)),
+            (
+                Column::FurtherSegment,
+                from(start.at.segment, self.base.segment),
+            ),
+            (Column::FurtherOffset, units(start.at.offset)),
+        ];
+        for (column, value) in values {
+            if let Some(values) = self.columns.get_mut(column as usize) {
+                values.push(value);
+            }
+        }
+    }
+
+    /// Put a row in, which [`Chunk::takes`]; returns its number.
+    pub(super) fn push(&mut self, call: &ContentId, start: &Start) -> usize {
+        self.begin(start);
         for column in ALL {
             let value = match column {
                 Column::Time => from(start.ms, self.base.ms),
@@ -173,6 +247,8 @@ impl Chunk {
                 | Column::State
                 | Column::Status
                 | Column::Approval => 0,
+                Column::Call => half(fingerprint(call)),
+                Column::FurtherCall | Column::FurtherSegment | Column::FurtherOffset => continue,
             };
             if let Some(values) = self.columns.get_mut(column as usize) {
                 values.push(value);
@@ -271,8 +347,10 @@ impl Chunk {
         )?);
         let mut out = Vec::new();
         out.extend_from_slice(MAGIC);
-        let rows = u32::try_from(self.rows()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&rows.to_le_bytes());
+        for count in [self.rows(), self.further()] {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            out.extend_from_slice(&count.to_le_bytes());
+        }
         for number in [self.base.ms, self.base.leaf, self.base.segment] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -292,6 +370,7 @@ impl Chunk {
 pub(super) struct Packed {
     bytes: Vec<u8>,
     rows: usize,
+    further: usize,
     base: Base,
 }
 
@@ -305,12 +384,18 @@ impl Packed {
             return None;
         }
         let rows = usize::try_from(le32(covered, 8)?).ok()?;
+        let further = usize::try_from(le32(covered, 12)?).ok()?;
         let base = Base {
-            ms: le64(covered, 12)?,
-            leaf: le64(covered, 20)?,
-            segment: le64(covered, 28)?,
+            ms: le64(covered, 16)?,
+            leaf: le64(covered, 24)?,
+            segment: le64(covered, 32)?,
         };
-        (rows <= ROWS_MAX).then_some(Self { bytes, rows, base })
+        (rows <= ROWS_MAX && further <= ROWS_MAX).then_some(Self {
+            bytes,
+            rows,
+            further,
+            base,
+        })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -324,9 +409,9 @@ impl Packed {
     fn part(&self, number: usize) -> Option<&[u8]> {
         let mut at = HEADER_BYTES;
         for before in 0..number {
-            at = at.checked_add(usize::try_from(le32(&self.bytes, 36 + 8 * before)?).ok()?)?;
+            at = at.checked_add(usize::try_from(le32(&self.bytes, TABLE + 8 * before)?).ok()?)?;
         }
-        let entry = 36 + 8 * number;
+        let entry = TABLE + 8 * number;
         let len = usize::try_from(le32(&self.bytes, entry)?).ok()?;
         let part = self.bytes.get(at..at.checked_add(len)?)?;
         (le32(&self.bytes, entry + 4)? == crc32fast::hash(part)).then_some(part)
@@ -334,8 +419,12 @@ impl Packed {
 
     /// A column's values; `None` when the file is damaged.
     pub(super) fn column(&self, column: Column) -> Option<Vec<u32>> {
-        let values = unpack(self.part(column as usize)?, self.rows, column.grows())?;
-        (values.len() == self.rows).then_some(values)
+        let count = if column.is_further() {
+            self.further
+        } else {
+            self.rows
+        };
+        unpack(self.part(column as usize)?, count, column.grows())
     }
 
     /// The functions that occur; the first has number 1.
@@ -351,6 +440,30 @@ impl Packed {
         let bytes = zstd::bulk::decompress(self.part(COLUMNS + 1)?, DICTIONARY_BYTES_MAX).ok()?;
         let (whole, rest) = bytes.as_chunks::<16>();
         rest.is_empty().then(|| whole.to_vec())
+    }
+
+    pub(super) const fn further(&self) -> usize {
+        self.further
+    }
+
+    /// A chunk of one row alone, with the columns that say where its call is. `None` when the file is damaged.
+    pub(super) fn place(&self, row: usize) -> Option<Chunk> {
+        let mut chunk = Chunk {
+            base: self.base,
+            ..Chunk::default()
+        };
+        for column in [
+            Column::Time,
+            Column::Leaf,
+            Column::Segment,
+            Column::Offset,
+            Column::LastSegment,
+            Column::LastOffset,
+        ] {
+            let value = *self.column(column)?.get(row)?;
+            chunk.columns.get_mut(column as usize)?.push(value);
+        }
+        Some(chunk)
     }
 
     /// The whole chunk.

@@ -15,7 +15,7 @@ impl Trail {
     /// # Errors
     /// What the disk says; as [`Trail::open`].
     pub fn copy_to(&mut self, to: &Path) -> Result<u64, Error> {
-        let disk = std::sync::Arc::clone(&self.disk);
+        let disk = std::sync::Arc::clone(&self.index.disk);
         let disk = disk.as_ref();
         let new = Files::new(to);
         for dir in [&new.dir, &new.wal, &new.heads, &new.keys] {
@@ -27,33 +27,32 @@ impl Trail {
                 .map_err(|source| Error::disk("write", path, source))
         };
         // Heads before records, so that none of them is newer than the copy.
-        for name in heads::files(disk, &self.files)? {
-            let bytes = heads::read(disk, &self.files, &name)?;
+        for name in heads::files(disk, &self.index.files)? {
+            let bytes = heads::read(disk, &self.index.files, &name)?;
             let whole = bytes.len() - heads::notes(&bytes).1;
             write(&new.heads.join(&name), bytes.get(..whole).unwrap_or(&bytes))?;
         }
         self.refresh()?;
-        for link in &self.chain.links {
+        let end = self.index.built.walked.end;
+        for link in &self.index.chain.links {
             let number = link.header.number;
-            let path = self.files.segment(number);
+            let path = self.index.files.segment(number);
             let mut bytes = read_whole(disk, &path)?;
-            let end = link
-                .end
-                .or((self.walked.end.segment == number).then_some(self.walked.end.offset));
-            if let Some(end) = end {
-                bytes.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+            let stop = link.end.or((end.segment == number).then_some(end.offset));
+            if let Some(stop) = stop {
+                bytes.truncate(usize::try_from(stop).unwrap_or(usize::MAX));
             }
             write(&new.segment(number), &bytes)?;
         }
         // Keys after records: every record's key was there before it.
         for (from, to) in [
-            (self.files.root_key(), new.root_key()),
-            (self.files.root_wrapped(), new.root_wrapped()),
-            (self.files.log_key(), new.log_key()),
-            (self.files.subjects(), new.subjects()),
-            (self.files.predecessor(), new.predecessor()),
-            (self.files.holds(), new.holds()),
-            (self.files.identity(), new.identity()),
+            (self.index.files.root_key(), new.root_key()),
+            (self.index.files.root_wrapped(), new.root_wrapped()),
+            (self.index.files.log_key(), new.log_key()),
+            (self.index.files.subjects(), new.subjects()),
+            (self.index.files.predecessor(), new.predecessor()),
+            (self.index.files.holds(), new.holds()),
+            (self.index.files.identity(), new.identity()),
         ] {
             if files::stands(disk, &from)? {
                 write(&to, &read_whole(disk, &from)?)?;

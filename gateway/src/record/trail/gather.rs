@@ -3,12 +3,13 @@
 
 use serde_json::Value;
 
+use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
 use super::super::leaf::unhex;
 use super::super::seal::{self, ContentId, ContentKey, Field, Part, SealedHead};
-use super::super::{Error, segment};
-use super::Trail;
 use super::replay::{Pieces, member};
+use super::story::Filter;
+use super::{PAGE_CALLS_MAX, Trail};
 use crate::call::CallId;
 
 /// Whether content is handed out too.
@@ -100,6 +101,10 @@ impl Trail {
     /// [`Error::UnknownCall`]; [`Error::NotCovered`] when no signed head covers all records yet;
     /// [`Error::Erased`], [`Error::Unreadable`] when content is asked for that cannot be opened.
     pub fn gather(&self, call: CallId, disclose: Disclose) -> Result<Gathered, Error> {
+        self.asked(|trail| trail.gathered(call, disclose))
+    }
+
+    fn gathered(&self, call: CallId, disclose: Disclose) -> Result<Gathered, Error> {
         let (indexes, policies) = self.related(call)?;
         let disclosed = |index: &u64| match disclose {
             Disclose::Content if Some(*index) != policies.as_ref().map(|(at, _)| *at) => {
@@ -114,7 +119,7 @@ impl Trail {
             .collect::<Result<_, Error>>()?;
         let last = indexes.last().copied().ok_or(Error::UnknownCall(call))?;
         let head = self.covering(last)?;
-        let hashes = self.hashes(head.size);
+        let hashes = self.hashes(&head, &indexes)?;
         let record = |(index, disclosed): (&u64, Option<Disclosed>)| {
             Ok(GatheredRecord {
                 index: *index,
@@ -141,48 +146,31 @@ impl Trail {
         let mut leads = Leads::default();
         let mut indexes = Vec::new();
         for index in self.of_call(call)? {
-            let fields = self.fields(*index)?;
+            let fields = self.fields(index)?;
             // Who read it is no part of what happened.
             if word(&fields, "kind") != Some("audit.read") {
-                leads.follow(*index, &fields);
-                indexes.push(*index);
+                leads.follow(index, &fields);
+                indexes.push(index);
             }
         }
         let (version, stated) = leads.policies.clone().unwrap_or_default();
-        let mut others = Vec::new();
         let mut in_force = None;
-        let finder = leads.approval.as_deref().map(memchr::memmem::Finder::new);
-        let change = memchr::memmem::Finder::new(br#""kind":"config.change""#);
-        self.each_leaf(&mut |index, leaf| {
-            let about = finder.as_ref().is_some_and(|f| f.find(leaf).is_some());
-            if !about && (index >= stated || change.find(leaf).is_none()) {
-                return Ok(());
+        for at in self.index.built.changes.iter().rev() {
+            let fields: Value =
+                serde_json::from_slice(&self.read_leaf(*at)?).unwrap_or(Value::Null);
+            let index = fields.get("seq").and_then(Value::as_u64);
+            if word(&fields, "policy_version") == Some(&version) && index < Some(stated) {
+                in_force = index;
+                break;
             }
-            let fields: Value = serde_json::from_slice(leaf).unwrap_or(Value::Null);
-            match word(&fields, "kind") {
-                Some("config.change") if word(&fields, "policy_version") == Some(&version) => {
-                    in_force = Some(index);
-                }
-                Some("call.begin")
-                    if about && approval_of(&fields) == leads.approval.as_deref() =>
-                {
-                    others.push(index);
-                    let id = word(&fields, "call").and_then(|id| id.parse::<CallId>().ok());
-                    others.extend(id.and_then(|id| self.end_of(id)));
-                }
-                Some(kind)
-                    if kind.starts_with("approval.")
-                        && approval_of(&fields) == leads.approval.as_deref() =>
-                {
-                    others.push(index);
-                }
-                _ => {}
-            }
-            Ok(())
-        })?;
+        }
+        let others = match &leads.approval {
+            Some(approval) => self.about(approval, call)?,
+            None => Vec::new(),
+        };
         indexes.extend(others);
         let erased = leads.subject_ref.as_deref().and_then(unhex::<16>);
-        indexes.extend(erased.and_then(|known| self.index.erased.get(&known)));
+        indexes.extend(erased.and_then(|known| self.index.built.erased.get(&known)));
         let policies = match in_force {
             Some(index) => {
                 indexes.push(index);
@@ -198,17 +186,51 @@ impl Trail {
         Ok((indexes, policies))
     }
 
-    fn fields(&self, index: u64) -> Result<Value, Error> {
-        Ok(serde_json::from_slice(&self.leaf(index)?).unwrap_or(Value::Null))
+    /// Records of other calls that are about an approval: what was asked and answered, and what it let run.
+    fn about(&self, approval: &str, call: CallId) -> Result<Vec<u64>, Error> {
+        let filter = Filter {
+            approval: Some(approval.to_owned()),
+            ..Filter::default()
+        };
+        let mut indexes = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self
+                .index
+                .page_once(&filter, &|_| true, cursor, PAGE_CALLS_MAX)?;
+            let others = page.calls.iter().map(|summary| summary.call);
+            for other in others.filter(|other| *other != call) {
+                for index in self.of_call(other)? {
+                    let fields = self.fields(index)?;
+                    let own = approval_of(&fields) == Some(approval);
+                    match word(&fields, "kind") {
+                        Some("call.begin") if own => {
+                            indexes.push(index);
+                            indexes.extend(self.end_of(other)?);
+                        }
+                        Some(kind) if own && kind.starts_with("approval.") => indexes.push(index),
+                        Some(_) | None => {}
+                    }
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(indexes);
+            }
+        }
     }
 
-    fn end_of(&self, call: CallId) -> Option<u64> {
-        let mut indexes = self.of_call(call).ok()?.iter().rev();
-        let ends = |index: &&u64| {
-            let fields = self.fields(**index).unwrap_or(Value::Null);
-            word(&fields, "kind") == Some("call.end")
-        };
-        indexes.find(ends).copied()
+    fn fields(&self, index: u64) -> Result<Value, Error> {
+        Ok(serde_json::from_slice(&self.bytes(index)?).unwrap_or(Value::Null))
+    }
+
+    fn end_of(&self, call: CallId) -> Result<Option<u64>, Error> {
+        for index in self.of_call(call)?.into_iter().rev() {
+            if word(&self.fields(index)?, "kind") == Some("call.end") {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
     }
 
     /// The content of one record; `None` where nothing is sealed with it, or somebody else than the
@@ -228,11 +250,11 @@ impl Trail {
         // The key of a call stands with its begin.
         let first = begin.unwrap_or(index);
         let at = self.leaf_at(index)?.at;
-        let pieces = self.pieces(id, self.place_before(first), self.leaf_at(first)?.at)?;
+        let pieces = self.pieces(id, self.place_before(first)?, self.leaf_at(first)?.at)?;
         let frames = self.frames(
             id,
             begin.map_or_else(
-                || Ok(self.place_before(index)),
+                || self.place_before(index),
                 |begin| self.leaf_at(begin).map(|leaf| leaf.at),
             )?,
             at,
@@ -293,8 +315,7 @@ impl Trail {
             }
             Ok(())
         };
-        let disk = self.disk.as_ref();
-        segment::range(disk, &self.files, &self.chain, (from, to), &mut visit)?;
+        self.range((from, to), &mut visit)?;
         Ok(out)
     }
 }

@@ -12,33 +12,43 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tlog::tree::{Hash, leaf_hash};
 
 use super::super::Error;
 use super::super::files::{self, Files, Identity};
 use super::super::frame::{Frame, Kind, LeafFrame, Position};
 use super::super::keyring::{Keyring, Subject};
+use super::super::leaf::Tag;
 use super::super::root::RootKey;
 use super::super::segment::{self, Chain, HEADER_BYTES, Link, Walked};
+use super::super::{heads, reading};
 use super::build::{Built, Held, LastLeaf};
-use super::page::{Cursor, Page};
+use super::find::Recent;
 use super::seen::Seen;
 use super::story::{Filter, Wanted};
 use super::{LOOK_PAUSE, LOOKS_MAX, read_identity, saved};
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 
 /// The index of calls, to list from: for the command line and for people's API.
 #[derive(Debug)]
 pub struct CallIndex {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) files: Files,
-    identity: Identity,
+    pub(super) identity: Identity,
     root: RootKey,
     keyring: Option<Keyring>,
+    /// Which file the keyring was read from, and how long it was.
+    keyring_file: Option<(PathBuf, Option<disk::Identity>, u64)>,
     pub(super) chain: Chain,
     pub(super) built: Built,
     /// Where the files' index ends.
-    saved: Position,
+    pub(super) saved: Position,
+    /// A file of it could not be read.
+    unreadable: AtomicBool,
+    pub(super) recent: Recent,
 }
 
 impl CallIndex {
@@ -65,9 +75,12 @@ impl CallIndex {
             identity,
             root,
             keyring: None,
+            keyring_file: None,
             chain: Chain::default(),
             built: Built::default(),
             saved: Position::default(),
+            unreadable: AtomicBool::new(false),
+            recent: Recent::default(),
         };
         index.reload();
         index.refresh()?;
@@ -91,8 +104,30 @@ impl CallIndex {
         });
         if !whole {
             self.built = Built::default();
+            self.saved = Position::default();
         }
         self.refresh()
+    }
+
+    /// The same log with an index of its own that was made of nothing but the log, while the files cannot be
+    /// read; they are made anew at the next [`CallIndex::save`].
+    pub(super) fn anew(&self) -> Result<Self, Error> {
+        self.unreadable.store(true, Ordering::Relaxed);
+        let mut index = Self {
+            disk: Arc::clone(&self.disk),
+            files: self.files.clone(),
+            identity: self.identity.clone(),
+            root: self.root.clone(),
+            keyring: None,
+            keyring_file: None,
+            chain: Chain::default(),
+            built: Built::default(),
+            saved: Position::default(),
+            unreadable: AtomicBool::new(false),
+            recent: Recent::default(),
+        };
+        index.refresh()?;
+        Ok(index)
     }
 
     /// Calls that are indexed.
@@ -130,14 +165,42 @@ impl CallIndex {
                 return Err(Error::IndexUnreadable(self.files.index()));
             }
         }
-        self.keyring = files::read_root(self.disk.as_ref(), &self.files, &self.root)
-            .and_then(|root| Keyring::open(self.disk.as_ref(), &self.files.subjects(), &root))
-            .ok();
+        self.read_keys();
         Ok(())
+    }
+
+    /// Where the keys are: a log that was succeeded has given them to the log beside it.
+    fn keys(&self) -> Files {
+        let beside = Files::new(&self.files.dir.with_extension(""));
+        let stands = |files: &Files| files::stands(self.disk.as_ref(), &files.subjects());
+        match (stands(&self.files), stands(&beside)) {
+            (Ok(false), Ok(true)) => beside,
+            _ => self.files.clone(),
+        }
+    }
+
+    /// Read the keys again where a subject's may be new, or destroyed: then the file is longer, or another.
+    fn read_keys(&mut self) {
+        let keys = self.keys();
+        let path = keys.subjects();
+        let disk = self.disk.as_ref();
+        let file = disk.open(&path, disk::Access::Read).ok();
+        let found = file.and_then(|file| Some((file.identity().ok()?, file.len_bytes().ok()?)));
+        let (identity, len) = found.map_or((None, 0), |(identity, len)| (Some(identity), len));
+        let stamp = Some((path, identity, len));
+        if self.keyring.is_some() && self.keyring_file == stamp {
+            return;
+        }
+        self.keyring = files::read_root(disk, &keys, &self.root)
+            .and_then(|root| Keyring::open(disk, &keys.subjects(), &root))
+            .ok();
+        self.keyring_file = stamp;
     }
 
     /// One look; false when what was built cannot go on.
     fn look(&mut self) -> Result<bool, Error> {
+        // Before the records: what it covers was written before it was signed.
+        let covered = heads::covered(self.disk.as_ref(), &self.files)?;
         self.chain = Chain::find(self.disk.as_ref(), &self.files, &self.identity.log_id)?;
         if !self.still_there()? {
             self.built = Built::default();
@@ -156,9 +219,15 @@ impl CallIndex {
             self.built.walked = read.walked;
             self.built.behind = read.behind;
             self.built.last = read.last;
+            self.built.holds.extend(read.holds);
+            self.built.grow(&read.hashes);
             if self.built.apply(read.seen, &load).is_err() {
                 return Ok(false);
             }
+        }
+        if self.records() < covered {
+            // Records that were signed are not there: cut off, which verification tells, or in the midst.
+            segment::search(disk.as_ref(), &files, &self.chain, self.built.walked.end)?;
         }
         Ok(true)
     }
@@ -181,7 +250,7 @@ impl CallIndex {
             return Ok(true);
         };
         let mut same = false;
-        let found = segment::scan(
+        let found = reading::scan(
             self.disk.as_ref(),
             &self.files,
             &self.chain,
@@ -190,8 +259,7 @@ impl CallIndex {
                 let leaf = leaf_of(frame);
                 same = at == last.at
                     && leaf.is_some_and(|leaf| {
-                        leaf.index == last.index
-                            && tlog::tree::leaf_hash(leaf.leaf).as_bytes() == &last.hash
+                        leaf.index == last.index && leaf_hash(leaf.leaf).as_bytes() == &last.hash
                     });
                 ControlFlow::Break(())
             },
@@ -207,6 +275,8 @@ impl CallIndex {
     fn segment(&self, link: Link) -> Result<Read, Error> {
         let mut read = Read {
             seen: Vec::new(),
+            hashes: Vec::new(),
+            holds: Vec::new(),
             walked: self.built.walked,
             behind: self.built.behind,
             last: self.built.last,
@@ -217,32 +287,29 @@ impl CallIndex {
                 offset: HEADER_BYTES,
             };
         }
-        let mut newest = None;
-        let mut text = Vec::new();
-        let walked = segment::walk_on(
-            self.disk.as_ref(),
-            &self.files,
-            &self.chain.only(link),
-            self.built.walked,
-            &mut |at, frame| {
-                if let Some(leaf) = leaf_of(frame) {
-                    read.seen.extend(Seen::parse(read.behind, at, &leaf));
-                    read.behind = Position {
-                        segment: at.segment,
-                        offset: at.offset + frame.len as u64,
-                    };
-                    newest = Some((leaf.index, at));
-                    text.clear();
-                    text.extend_from_slice(leaf.leaf);
-                }
-                Ok(())
-            },
-        )?;
-        read.walked = walked;
-        if let Some((index, at)) = newest {
-            let hash = *tlog::tree::leaf_hash(&text).as_bytes();
-            read.last = Some(LastLeaf { index, at, hash });
-        }
+        let mut visit = |at: Position, frame: &Frame<'_>| {
+            let Some(leaf) = leaf_of(frame) else {
+                return Ok(());
+            };
+            read.seen.extend(Seen::parse(read.behind, at, &leaf));
+            read.behind = Position {
+                segment: at.segment,
+                offset: at.offset + frame.len as u64,
+            };
+            if leaf.tag == Tag::Hold {
+                read.holds.push(at);
+            }
+            let hash = leaf_hash(leaf.leaf);
+            read.hashes.push(hash);
+            read.last = Some(LastLeaf {
+                index: leaf.index,
+                at,
+                hash: *hash.as_bytes(),
+            });
+            Ok(())
+        };
+        let (disk, start) = (self.disk.as_ref(), self.built.walked);
+        read.walked = reading::follow(disk, &self.files, &link, start, &mut visit)?;
         Ok(read)
     }
 
@@ -251,6 +318,9 @@ impl CallIndex {
     /// # Errors
     /// [`Error::Disk`]; what was there before still fits the log, or is made anew by who reads it.
     pub fn save(&mut self) -> Result<(), Error> {
+        if self.unreadable.swap(false, Ordering::Relaxed) {
+            self.reopen()?;
+        }
         if self.saved == self.built.walked.end {
             return Ok(());
         }
@@ -261,62 +331,11 @@ impl CallIndex {
     }
 }
 
-/// One index of calls for all who ask in this process: opened when it is first needed.
-#[derive(Clone, Debug)]
-pub struct SharedIndex {
-    dir: PathBuf,
-    disk: Arc<dyn Disk>,
-    root: RootKey,
-    index: Arc<Mutex<Option<CallIndex>>>,
-}
-
-impl SharedIndex {
-    /// The index of the log in `dir`.
-    pub fn new(dir: PathBuf, disk: Arc<dyn Disk>, root: RootKey) -> Self {
-        Self {
-            dir,
-            disk,
-            root,
-            index: Arc::default(),
-        }
-    }
-
-    fn with<T>(&self, run: impl FnOnce(&mut CallIndex) -> Result<T, Error>) -> Result<T, Error> {
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = index.as_mut() {
-            index.refresh()?;
-            return run(index);
-        }
-        let opened = CallIndex::open_with(&self.dir, Arc::clone(&self.disk), self.root.clone())?;
-        run(index.insert(opened))
-    }
-
-    /// A page of calls ([`CallIndex::page`]), up to the newest record. It reads files: to be called where
-    /// waiting is allowed (`spawn_blocking`).
-    ///
-    /// # Errors
-    /// As [`CallIndex::open`] and [`CallIndex::page`].
-    pub fn page(
-        &self,
-        filter: &Filter,
-        cursor: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page, Error> {
-        self.with(|index| index.page(filter, cursor, limit))
-    }
-
-    /// Catch up and save, for the gateway that owns the log; to be called where waiting is allowed.
-    ///
-    /// # Errors
-    /// As [`CallIndex::open`] and [`CallIndex::save`].
-    pub fn keep(&self) -> Result<(), Error> {
-        self.with(CallIndex::save)
-    }
-}
-
 /// What was read of one segment.
 struct Read {
     seen: Vec<Seen>,
+    hashes: Vec<Hash>,
+    holds: Vec<Position>,
     walked: Walked,
     behind: Position,
     last: Option<LastLeaf>,

@@ -1,16 +1,20 @@
 //! What policy was asked about recorded calls, to ask a draft of the policies the same.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
 use super::super::keyring::Subject;
 use super::super::leaf::{Tag, nanos_from_text, unhex};
+use super::super::reading;
 use super::super::seal::{self, ContentId, ContentKey, Part, SealedHead};
-use super::super::segment;
 use super::CallIndex;
 use super::build::{Held, Slot};
 use super::columns::{Chunk, Column};
@@ -30,7 +34,83 @@ const SUBJECTS_REMEMBERED_MAX: usize = 100_000;
 pub struct SealedDecision {
     leaf: Vec<u8>,
     call: ContentId,
-    pieces: Vec<((Part, u32), ContentId, Vec<u8>)>,
+    pieces: SealedPieces,
+}
+
+type SealedPieces = Vec<((Part, u32), ContentId, Vec<u8>)>;
+
+/// What a record of a decision states in clear. Everything else in it is skipped without being kept.
+#[derive(Deserialize)]
+struct Told<'l> {
+    #[serde(borrow)]
+    kind: Cow<'l, str>,
+    #[serde(borrow)]
+    t: Cow<'l, str>,
+    seq: u64,
+    #[serde(borrow, default)]
+    function: Option<Cow<'l, str>>,
+    #[serde(borrow, default)]
+    reason: Option<Cow<'l, str>>,
+    #[serde(default)]
+    policies: Vec<String>,
+    #[serde(default)]
+    rules: Vec<String>,
+    #[serde(borrow, default)]
+    content_id: Option<Cow<'l, str>>,
+    #[serde(default)]
+    approval: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    observed: Option<&'l RawValue>,
+    #[serde(borrow, default)]
+    request: Option<&'l RawValue>,
+    #[serde(default)]
+    tls: Option<bool>,
+    #[serde(borrow, default)]
+    protocol: Option<Cow<'l, str>>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'l, str>>,
+}
+
+/// How a call came, where a begin states it.
+struct Clear {
+    tls: Option<bool>,
+    protocol: Option<String>,
+    method: Option<String>,
+}
+
+/// What is sealed with a begin.
+#[derive(Deserialize)]
+struct SealedBegin {
+    principal: Value,
+    received: String,
+    source: String,
+    policy: Value,
+}
+
+/// Of a denial or a question.
+#[derive(Deserialize)]
+struct SealedOther {
+    content: SealedContent,
+}
+
+#[derive(Deserialize)]
+struct SealedContent {
+    judged: SealedJudged,
+    input: Value,
+}
+
+#[derive(Deserialize)]
+struct SealedJudged {
+    principal: Value,
+    received: String,
+    source: String,
+    tls: bool,
+    protocol: String,
+    method: String,
+}
+
+fn value(raw: &RawValue) -> Option<Value> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 /// What policy was asked, and what it answered.
@@ -174,22 +254,22 @@ impl CallIndex {
         };
         let to = self.built.walked.end;
         let disk = self.disk.as_ref();
-        segment::range(disk, &self.files, &self.chain, (from, to), &mut each)
+        reading::range(disk, &self.files, &self.chain, (from, to), &mut each)
     }
 
     /// Behind which place the first call of that time or later begins.
     fn first_since(&self, since: Option<Timestamp>) -> Option<Position> {
         let since = since.map_or(0, Timestamp::millis);
-        let slot = self
-            .built
-            .slots
-            .iter()
-            .find(|slot| slot.span_ms.1 >= since)?;
-        let chunk = self.unpacked(slot)?;
-        let from = since.saturating_sub(chunk.base.ms);
-        let times = chunk.column(Column::Time);
-        let row = times.iter().position(|ms| u64::from(*ms) >= from)?;
-        Some(chunk.start(row).at)
+        let slots = self.built.slots.iter();
+        slots
+            .filter(|slot| slot.span_ms.1 >= since)
+            .find_map(|slot| {
+                let chunk = self.unpacked(slot)?;
+                let from = since.saturating_sub(chunk.base.ms);
+                let times = chunk.column(Column::Time);
+                let row = times.iter().position(|ms| u64::from(*ms) >= from)?;
+                Some(chunk.start(row).at)
+            })
     }
 
     fn unpacked(&self, slot: &Slot) -> Option<Chunk> {
@@ -201,35 +281,37 @@ impl CallIndex {
     }
 
     /// Open a record; `None` when it is of no decision that policy made.
-    pub fn open_decision(&self, sealed: &SealedDecision, opener: &Opener) -> Option<Judged> {
-        let fields: Value = serde_json::from_slice(&sealed.leaf).ok()?;
-        let text = |name: &str| fields.get(name).and_then(Value::as_str);
-        let words = |name: &str| {
-            let words = fields.get(name).and_then(Value::as_array);
-            let words = words.into_iter().flatten().filter_map(Value::as_str);
-            words.map(ToOwned::to_owned).collect::<Vec<_>>()
-        };
-        let (decided, policies) = match text("kind")? {
-            "call.begin" if fields.get("approval").is_none() => (Decided::Allow, words("policies")),
-            "call.deny" if text("reason") == Some("denied") => (Decided::Deny, words("policies")),
-            "approval.ask" => (Decided::Ask, words("rules")),
+    pub fn open_decision(&self, sealed: SealedDecision, opener: &Opener) -> Option<Judged> {
+        let told: Told<'_> = serde_json::from_slice(&sealed.leaf).ok()?;
+        let (decided, policies) = match told.kind.as_ref() {
+            "call.begin" if told.approval.is_none() => (Decided::Allow, told.policies),
+            "call.deny" if told.reason.as_deref() == Some("denied") => {
+                (Decided::Deny, told.policies)
+            }
+            "approval.ask" => (Decided::Ask, told.rules),
             _ => return None,
         };
-        let id = text("content_id").and_then(unhex).unwrap_or(sealed.call);
-        let observed = fields.get("observed").and_then(Would::read);
-        let opened = self.opened(id, sealed, opener);
-        let content = match opened.as_ref().and_then(Opened::context) {
+        let id = told.content_id.as_deref().and_then(unhex);
+        let opened = self.opened(id.unwrap_or(sealed.call), sealed.pieces, opener);
+        let observed = told.observed.and_then(value).as_ref().and_then(Would::read);
+        let context = opened.as_ref().and_then(Opened::bytes);
+        let clear = Clear {
+            tls: told.tls,
+            protocol: told.protocol.map(Cow::into_owned),
+            method: told.method.map(Cow::into_owned),
+        };
+        let content = match context {
             None => Err(Unopened::Key),
-            Some(content) => judged_content(&fields, &content).ok_or(Unopened::NotKept),
+            Some(bytes) => judged_content(clear, &bytes).ok_or(Unopened::NotKept),
         };
         let unjudged = observed.as_ref().is_some_and(Would::is_unjudged);
         let opened = opened.filter(|_| unjudged);
-        let request = opened.and_then(|opened| opened.tried(&fields));
+        let request = opened.and_then(|opened| opened.tried(told.request.and_then(value)));
         Some(Judged {
             call: CallId::from_bytes(sealed.call),
-            index: fields.get("seq").and_then(Value::as_u64)?,
-            at: nanos_from_text(text("t")?)?,
-            function: text("function")?.to_owned(),
+            index: told.seq,
+            at: nanos_from_text(&told.t)?,
+            function: told.function?.into_owned(),
             decided,
             policies,
             content,
@@ -240,7 +322,7 @@ impl CallIndex {
 
     /// Open a record; `None` when it is of no call that passed because its connection only observed, and of
     /// none that was refused because nobody declared it.
-    pub fn open_tried(&self, sealed: &SealedDecision, opener: &Opener) -> Option<Tried> {
+    pub fn open_tried(&self, sealed: SealedDecision, opener: &Opener) -> Option<Tried> {
         let fields: Value = serde_json::from_slice(&sealed.leaf).ok()?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         let observed = fields.get("observed").and_then(Would::read);
@@ -254,9 +336,12 @@ impl CallIndex {
         };
         let id = text("content_id").and_then(unhex).unwrap_or(sealed.call);
         let request = self
-            .opened(id, sealed, opener)
+            .opened(id, sealed.pieces, opener)
             .ok_or(Unopened::Key)
-            .and_then(|opened| opened.tried(&fields).ok_or(Unopened::NotKept));
+            .and_then(|opened| {
+                let told = fields.get("request").cloned();
+                opened.tried(told).ok_or(Unopened::NotKept)
+            });
         Some(Tried {
             index: fields.get("seq").and_then(Value::as_u64)?,
             at: nanos_from_text(text("t")?)?,
@@ -267,11 +352,9 @@ impl CallIndex {
         })
     }
 
-    fn opened(&self, id: ContentId, sealed: &SealedDecision, opener: &Opener) -> Option<Opened> {
-        let own = sealed.pieces.iter().filter(|(_, of, _)| *of == id);
-        let pieces: Pieces = own
-            .map(|(place, _, payload)| (*place, payload.clone()))
-            .collect();
+    fn opened(&self, id: ContentId, pieces: SealedPieces, opener: &Opener) -> Option<Opened> {
+        let own = pieces.into_iter().filter(|(_, of, _)| *of == id);
+        let pieces: Pieces = own.map(|(place, _, payload)| (place, payload)).collect();
         let (salt, reference) = seal::key_parts(pieces.get(&(Part::Key, 0))?)?;
         let subject = {
             let mut known = opener.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -293,11 +376,15 @@ struct Opened {
 }
 
 impl Opened {
-    fn context(&self) -> Option<Value> {
-        serde_json::from_slice(&open_part(&self.key, &self.pieces, Part::Context)?).ok()
+    fn bytes(&self) -> Option<Vec<u8>> {
+        open_part(&self.key, &self.pieces, Part::Context)
     }
 
-    fn tried(&self, fields: &Value) -> Option<TriedRequest> {
+    fn context(&self) -> Option<Value> {
+        serde_json::from_slice(&self.bytes()?).ok()
+    }
+
+    fn tried(&self, told: Option<Value>) -> Option<TriedRequest> {
         let context = self.context()?;
         if let Some(refused) = context.get("content") {
             return Some(TriedRequest {
@@ -305,7 +392,7 @@ impl Opened {
                 body: TriedBody::Unrecorded,
             });
         }
-        let told = fields.get("request")?;
+        let told = told?;
         let number = |name: &str| told.get(name).and_then(Value::as_u64);
         let body = match (told.get("body"), number("bytes"), number("captured")) {
             (None, ..) | (Some(_), _, Some(_)) => TriedBody::Unkept,
@@ -323,26 +410,31 @@ impl Opened {
 }
 
 /// What was judged, out of a begin's sealed part, or out of the `judged` of a denial or a question.
-fn judged_content(fields: &Value, content: &Value) -> Option<JudgedContent> {
-    if let Some(inner) = content.get("content") {
-        let judged = inner.get("judged")?;
-        return parsed(judged, judged, inner.get("input")?);
-    }
-    parsed(content, fields, content.get("policy")?)
-}
-
-fn parsed(sealed: &Value, clear: &Value, input: &Value) -> Option<JudgedContent> {
-    let text = |of: &Value, name: &str| of.get(name)?.as_str().map(ToOwned::to_owned);
-    let principal = sealed.get("principal")?;
+fn judged_content(clear: Clear, context: &[u8]) -> Option<JudgedContent> {
+    let content = if let Ok(begin) = serde_json::from_slice::<SealedBegin>(context) {
+        JudgedContent {
+            principal: begin.principal,
+            input: begin.policy,
+            received: nanos_from_text(&begin.received)?,
+            source: begin.source,
+            tls: clear.tls?,
+            protocol: clear.protocol?,
+            method: clear.method?,
+        }
+    } else {
+        let other: SealedOther = serde_json::from_slice(context).ok()?;
+        let SealedContent { judged, input } = other.content;
+        JudgedContent {
+            principal: judged.principal,
+            input,
+            received: nanos_from_text(&judged.received)?,
+            source: judged.source,
+            tls: judged.tls,
+            protocol: judged.protocol,
+            method: judged.method,
+        }
+    };
     // Older records kept no exposed claims.
-    principal.get("exposed")?;
-    Some(JudgedContent {
-        principal: principal.clone(),
-        input: input.clone(),
-        received: nanos_from_text(sealed.get("received")?.as_str()?)?,
-        source: text(sealed, "source")?,
-        tls: clear.get("tls")?.as_bool()?,
-        protocol: text(clear, "protocol")?,
-        method: text(clear, "method")?,
-    })
+    content.principal.get("exposed")?;
+    Some(content)
 }

@@ -30,7 +30,8 @@ fn begun(n: u64, noise: u64) -> Seen {
     subject[..8].copy_from_slice(&(noise % CALLERS).wrapping_mul(0x9e37_79b9).to_le_bytes());
     let mut id = [0; 16];
     id[..8].copy_from_slice(&n.to_le_bytes());
-    id[15] = 1;
+    id[8..].copy_from_slice(&noise.to_le_bytes());
+    id[15] |= 1;
     Seen {
         id,
         index: 2 * n,

@@ -3,6 +3,7 @@
 mod build;
 mod columns;
 mod copy;
+mod find;
 mod formats;
 mod gather;
 mod index;
@@ -14,42 +15,41 @@ mod prove;
 mod replay;
 mod saved;
 mod seen;
+mod shared;
 mod story;
 mod verify;
+#[cfg(test)]
+mod whole;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tlog::note::VerifierKey;
-use tlog::tree::{Hash, leaf_hash};
 
 use super::erase::{Hold, Holds};
-use super::files::{self, Files, Identity};
-use super::frame::{Frame, Kind, LeafFrame, Position};
+use super::files::{Files, Identity};
+use super::frame::{LeafFrame, Position};
 use super::health::Head;
-use super::keyring::Keyring;
-use super::leaf::Tag;
 use super::root::RootKey;
-use super::seal::ContentId;
-use super::segment::{self, Chain, Expect, Walked};
-use super::{Error, heads};
+use super::{Error, heads, segment};
 use crate::call::CallId;
 use crate::disk::{Disk, Kind as FileKind};
+use find::LeafAt;
 
 pub use formats::{Format, Formatter};
 pub use gather::{Disclose, Disclosed, Gathered, GatheredRecord};
-pub use index::{CallIndex, SharedIndex};
+pub use index::CallIndex;
 pub use judged::{
     Judged, JudgedContent, Opener, SealedDecision, Tried, TriedBody, TriedRequest, Unopened,
 };
-pub use page::{Cursor, PAGE_CALLS_MAX, Page};
+pub use page::{Cursor, May, PAGE_CALLS_MAX, Page};
 pub use prove::PutFile;
 pub(super) use replay::member;
 pub use replay::{Part as ReplayedPart, Replayed};
 pub use seen::Decided;
-pub use story::{CallSummary, Calls, Entry, Filter, Story, Would, WouldFilter};
+pub use shared::SharedTrail;
+pub use story::{CallSummary, Entry, Filter, Story, Would, WouldFilter};
 pub use verify::{Progress, Report, Verdict, VerifyOptions};
 
 /// Looks at a log that is being written while it is read.
@@ -58,76 +58,19 @@ const LOOKS_MAX: u32 = 5;
 /// Pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Where one leaf is.
-#[derive(Clone, Copy, Debug)]
-struct LeafAt {
-    at: Position,
-    hash: Hash,
-}
-
-/// What was read so far.
-#[derive(Debug, Default)]
-struct Index {
-    leaves: Vec<LeafAt>,
-    /// Leaves of each call, in order.
-    calls: HashMap<ContentId, Vec<u64>>,
-    /// Calls in the order of their first leaf.
-    order: Vec<ContentId>,
-    /// Pseudonyms whose key is destroyed, and the record that says so.
-    erased: HashMap<ContentId, u64>,
-    holds: Holds,
-}
-
-impl Index {
-    fn frame(&mut self, at: Position, frame: &Frame<'_>) {
-        if frame.kind != Kind::Leaf {
-            return;
-        }
-        let Some(leaf) = LeafFrame::parse(frame.payload) else {
-            return;
-        };
-        self.leaves.push(LeafAt {
-            at,
-            hash: leaf_hash(leaf.leaf),
-        });
-        match leaf.tag {
-            Tag::Erase => {
-                self.erased.insert(leaf.id, leaf.index);
-                return;
-            }
-            Tag::Hold => self.holds.leaf(leaf.leaf),
-            Tag::Begin | Tag::End | Tag::Other => {}
-        }
-        if leaf.id == [0; 16] {
-            return;
-        }
-        let of_call = self.calls.entry(leaf.id).or_default();
-        if of_call.is_empty() {
-            self.order.push(leaf.id);
-        }
-        of_call.push(leaf.index);
-    }
-}
-
-/// The evidence, to read.
+/// The evidence, to read. Calls and their records are found by the index, and read from the log itself.
 #[derive(Debug)]
 pub struct Trail {
-    disk: Arc<dyn Disk>,
-    files: Files,
-    identity: Identity,
-    root: RootKey,
-    keyring: Option<Keyring>,
-    chain: Chain,
-    index: Index,
-    walked: Walked,
+    index: CallIndex,
 }
 
 impl Trail {
-    /// Open the log in `dir`. The content can be opened when its keys are there and readable.
+    /// Open the log in `dir`: what its index does not know yet is read, the whole log where there is no index.
+    /// The content can be opened when its keys are there and readable.
     ///
     /// # Errors
-    /// [`Error::NotInitialised`] where no log is; [`Error::Corrupt`], [`Error::Missing`] when its frames
-    /// do not hold together: [`Trail::check`] tells more.
+    /// [`Error::NotInitialised`] where no log is; [`Error::Corrupt`], [`Error::Missing`] when frames that are
+    /// read do not hold together: [`Trail::check`] tells more.
     pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         Self::open_with(dir, disk, RootKey::File)
     }
@@ -137,28 +80,7 @@ impl Trail {
     /// # Errors
     /// As [`Trail::open`].
     pub fn open_with(dir: &Path, disk: Arc<dyn Disk>, root: RootKey) -> Result<Self, Error> {
-        let files = Files::new(dir);
-        let identity = read_identity(disk.as_ref(), &files)?;
-        let index = Index {
-            holds: Holds::carried(disk.as_ref(), &files)?,
-            ..Index::default()
-        };
-        let mut trail = Self {
-            disk,
-            files,
-            identity,
-            root,
-            keyring: None,
-            chain: Chain::default(),
-            index,
-            walked: Walked {
-                end: Position::default(),
-                next: Expect::default(),
-                torn: false,
-            },
-        };
-        trail.refresh()?;
-        Ok(trail)
+        CallIndex::open_with(dir, disk, root).map(|index| Self { index })
     }
 
     /// Read what was appended since.
@@ -166,83 +88,68 @@ impl Trail {
     /// # Errors
     /// As [`Trail::open`].
     pub fn refresh(&mut self) -> Result<(), Error> {
-        let mut looks = 0;
-        loop {
-            looks += 1;
-            match self.look() {
-                // The gateway may have been writing what we were reading.
-                Err(Error::Corrupt { .. } | Error::Missing(_)) if looks < LOOKS_MAX => {
-                    std::thread::sleep(LOOK_PAUSE);
-                }
-                other => break other,
+        self.index.refresh()
+    }
+
+    /// A page of calls ([`CallIndex::page_of`]).
+    ///
+    /// # Errors
+    /// As [`CallIndex::page_of`].
+    pub fn page(
+        &mut self,
+        filter: &Filter,
+        may: &May<'_>,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        self.index.page_of(filter, may, cursor, limit)
+    }
+
+    /// Put what is newer into the files of the index, for the gateway that owns the log.
+    ///
+    /// # Errors
+    /// As [`CallIndex::save`].
+    pub(in super::super) fn save(&mut self) -> Result<(), Error> {
+        self.index.save()
+    }
+
+    /// Ask, and ask the log itself where the index's files cannot be read: they are made anew at the next
+    /// [`CallIndex::save`].
+    fn asked<T>(&self, ask: impl Fn(&Self) -> Result<T, Error>) -> Result<T, Error> {
+        match ask(self) {
+            Err(Error::IndexUnreadable(_)) => {
+                let index = self.index.anew()?;
+                ask(&Self { index })
             }
-        }?;
-        // A subject's key may be new, or destroyed.
-        let keys = self.keys();
-        self.keyring = files::read_root(self.disk.as_ref(), &keys, &self.root)
-            .and_then(|root| Keyring::open(self.disk.as_ref(), &keys.subjects(), &root))
-            .ok();
-        Ok(())
-    }
-
-    /// Where the keys are: a log that was succeeded has given them to the log beside it.
-    fn keys(&self) -> Files {
-        let beside = Files::new(&self.files.dir.with_extension(""));
-        let stands = |files: &Files| files::stands(self.disk.as_ref(), &files.subjects());
-        match (stands(&self.files), stands(&beside)) {
-            (Ok(false), Ok(true)) => beside,
-            _ => self.files.clone(),
+            said => said,
         }
-    }
-
-    fn look(&mut self) -> Result<(), Error> {
-        let disk = self.disk.as_ref();
-        self.chain = Chain::find(disk, &self.files, &self.identity.log_id)?;
-        let mut found = Vec::new();
-        let walked = segment::walk_on(
-            disk,
-            &self.files,
-            &self.chain,
-            self.walked,
-            &mut |at, frame| {
-                if frame.kind == Kind::Leaf {
-                    found.push((at, frame.seq, frame.payload.to_vec()));
-                }
-                Ok(())
-            },
-        )?;
-        // Only a walk that came through counts: it may be walked again from its start.
-        for (at, seq, payload) in &found {
-            let frame = Frame {
-                kind: Kind::Leaf,
-                seq: *seq,
-                payload,
-                len: 0,
-            };
-            self.index.frame(*at, &frame);
-        }
-        self.walked = walked;
-        Ok(())
     }
 
     /// Records so far.
     pub fn records(&self) -> u64 {
-        self.index.leaves.len() as u64
+        self.index.records()
     }
 
     /// The legal holds that stand.
-    pub fn holds(&self) -> impl Iterator<Item = &Hold> {
-        self.index.holds.all()
+    ///
+    /// # Errors
+    /// As [`Trail::leaf`].
+    pub fn holds(&self) -> Result<Vec<Hold>, Error> {
+        let mut holds = Holds::carried(self.index.disk.as_ref(), &self.index.files)?;
+        for at in &self.index.built.holds {
+            holds.leaf(&self.read_leaf(*at)?);
+        }
+        Ok(holds.all().cloned().collect())
     }
 
     /// The log's origin.
     pub fn origin(&self) -> &str {
-        &self.identity.origin
+        &self.index.identity.origin
     }
 
     /// The key that the log's heads are signed with, as the directory says.
     pub const fn verifier_key(&self) -> &VerifierKey {
-        &self.identity.verifier
+        &self.index.identity.verifier
     }
 
     /// The newest signed head of the log in `dir`, without reading the log.
@@ -275,7 +182,11 @@ impl Trail {
 
     /// The newest head that enough witnesses have cosigned, with their signatures.
     pub fn cosigned_head(&self) -> Option<Head> {
-        super::cosign::cosigned(self.disk.as_ref(), &self.files, &self.identity.verifier)
+        super::cosign::cosigned(
+            self.index.disk.as_ref(),
+            &self.index.files,
+            &self.index.identity.verifier,
+        )
     }
 
     /// The newest signed head.
@@ -283,7 +194,11 @@ impl Trail {
     /// # Errors
     /// [`Error::BadHead`] when it is not signed by the log's key.
     pub fn head(&self) -> Result<Option<Head>, Error> {
-        heads::newest(self.disk.as_ref(), &self.files, &self.identity.verifier)
+        heads::newest(
+            self.index.disk.as_ref(),
+            &self.index.files,
+            &self.index.identity.verifier,
+        )
     }
 
     /// The exact bytes of one record.
@@ -291,11 +206,20 @@ impl Trail {
     /// # Errors
     /// [`Error::NoRecord`] beyond the end.
     pub fn leaf(&self, index: u64) -> Result<Vec<u8>, Error> {
-        let at = self.leaf_at(index)?.at;
-        let path = self.files.segment(at.segment);
+        self.asked(|trail| trail.bytes(index))
+    }
+
+    /// The same by this index: who asks for more than one record asks for all of them again where it cannot be
+    /// read, and not for each.
+    fn bytes(&self, index: u64) -> Result<Vec<u8>, Error> {
+        self.read_leaf(self.leaf_at(index)?.at)
+    }
+
+    fn read_leaf(&self, at: Position) -> Result<Vec<u8>, Error> {
+        let path = self.index.files.segment(at.segment);
         let failed = |source| Error::disk("read", &path, source);
-        let file = self
-            .disk
+        let disk = self.index.disk.as_ref();
+        let file = disk
             .open(&path, crate::disk::Access::Read)
             .map_err(failed)?;
         let mut bytes = vec![0; super::frame::HEADER_BYTES + 64 + super::LEAF_BYTES_MAX];
@@ -307,15 +231,11 @@ impl Trail {
     }
 
     fn leaf_at(&self, index: u64) -> Result<LeafAt, Error> {
-        let found = usize::try_from(index)
-            .ok()
-            .and_then(|at| self.index.leaves.get(at));
-        found.copied().ok_or(Error::NoRecord(index))
+        self.index.locate(index)
     }
 
-    fn of_call(&self, call: CallId) -> Result<&[u64], Error> {
-        let found = self.index.calls.get(call.as_bytes());
-        found.map(Vec::as_slice).ok_or(Error::UnknownCall(call))
+    fn of_call(&self, call: CallId) -> Result<Vec<u64>, Error> {
+        self.index.of_call(call)
     }
 }
 

@@ -12,13 +12,13 @@ use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
 use super::super::leaf::unhex;
 use super::super::seal::{self, ContentId, ContentKey, Part, SealedHead};
-use super::super::segment;
+use super::super::{reading, segment};
 use super::CallIndex;
-use super::build::{Held, Slot};
-use super::columns::{Chunk, Column, Packed, Start};
+use super::build::Slot;
+use super::columns::{Chunk, Column, Start};
+use super::find::View;
 use super::index::leaf_of;
 use super::replay::{Pieces, open_part};
-use super::saved;
 use super::seen::{Standing, approval_number, outcome_number};
 use super::story::{CallSummary, Filter, Wanted, WouldFilter, first, tell};
 use crate::call::CallId;
@@ -64,35 +64,6 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// A chunk's columns, wherever they are.
-enum View<'v> {
-    Open(&'v Chunk),
-    Packed(std::sync::Arc<Packed>),
-}
-
-impl View<'_> {
-    fn column(&self, column: Column) -> Option<Cow<'_, [u32]>> {
-        match self {
-            Self::Open(chunk) => Some(chunk.column(column).into()),
-            Self::Packed(packed) => packed.column(column).map(Cow::from),
-        }
-    }
-
-    fn functions(&self) -> Option<Cow<'_, [String]>> {
-        match self {
-            Self::Open(chunk) => Some(chunk.functions().into()),
-            Self::Packed(packed) => packed.functions().map(Cow::from),
-        }
-    }
-
-    fn subjects(&self) -> Option<Cow<'_, [[u8; 16]]>> {
-        match self {
-            Self::Open(chunk) => Some(chunk.subjects().into()),
-            Self::Packed(packed) => packed.subjects().map(Cow::from),
-        }
-    }
-}
-
 /// What is asked of one column: its values, and which of them will do.
 struct Test<'v> {
     values: Cow<'v, [u32]>,
@@ -136,6 +107,9 @@ impl Test<'_> {
     }
 }
 
+/// Which functions' calls may be seen; `None` is what no function was declared for.
+pub type May<'m> = dyn Fn(Option<&str>) -> bool + 'm;
+
 impl CallIndex {
     /// The newest calls that match, at most `limit` (and [`PAGE_CALLS_MAX`]), behind `cursor` if there
     /// is one. What came since the last [`CallIndex::refresh`] is not in it.
@@ -152,19 +126,34 @@ impl CallIndex {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
-        match self.page_once(filter, cursor, limit) {
+        self.page_of(filter, &|_| true, cursor, limit)
+    }
+
+    /// The same of functions that may be seen.
+    ///
+    /// # Errors
+    /// As [`CallIndex::page`].
+    pub fn page_of(
+        &mut self,
+        filter: &Filter,
+        may: &May<'_>,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        match self.page_once(filter, may, cursor, limit) {
             // Its files were replaced by newer ones, or are damaged.
             Err(Error::IndexUnreadable(_)) => {
                 self.reopen()?;
-                self.page_once(filter, cursor, limit)
+                self.page_once(filter, may, cursor, limit)
             }
             page => page,
         }
     }
 
-    fn page_once(
+    pub(super) fn page_once(
         &self,
         filter: &Filter,
+        may: &May<'_>,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, Error> {
@@ -180,7 +169,7 @@ impl CallIndex {
                 continue;
             }
             if self
-                .chunk_page(slot, &wanted, before, limit, &mut page)?
+                .chunk_page(slot, (&wanted, may), (before, limit), &mut page)?
                 .is_break()
             {
                 break;
@@ -192,21 +181,13 @@ impl CallIndex {
     fn chunk_page(
         &self,
         slot: &Slot,
-        wanted: &Wanted,
-        before: u64,
-        limit: usize,
+        (wanted, may): (&Wanted, &May<'_>),
+        (before, limit): (u64, usize),
         page: &mut Page,
     ) -> Result<ControlFlow<()>, Error> {
         let lost = || Error::IndexUnreadable(self.files.index());
-        let view = match &slot.held {
-            Held::Open(chunk) => View::Open(chunk),
-            Held::Packed(packed) => View::Packed(std::sync::Arc::clone(packed)),
-            Held::File(name) => {
-                let packed = saved::load(self.disk.as_ref(), &self.files, name);
-                View::Packed(std::sync::Arc::new(packed.ok_or_else(lost)?))
-            }
-        };
-        let Some(tests) = tests(&view, wanted).ok_or_else(lost)? else {
+        let view = self.view(slot)?;
+        let Some(tests) = tests(&view, wanted, may).ok_or_else(lost)? else {
             return Ok(ControlFlow::Continue(()));
         };
         // Unpacked only when a row of this chunk is to be shown.
@@ -228,7 +209,7 @@ impl CallIndex {
                 continue;
             }
             let summary = self.read(&start, chunk.last(row))?;
-            if !wanted.holds(&summary) {
+            if !wanted.holds(&summary) || !may(summary.function.as_deref()) {
                 continue;
             }
             if page.calls.len() >= limit {
@@ -262,7 +243,7 @@ impl CallIndex {
                 None => ControlFlow::Continue(()),
             }
         };
-        segment::scan(disk, &self.files, &self.chain, start.at, &mut visit)?;
+        reading::scan(disk, &self.files, &self.chain, start.at, &mut visit)?;
         let (id, fields) =
             found.ok_or_else(|| segment::corrupt(start.at, "a record is not where it was"))?;
         let mut summary = first(CallId::from_bytes(id), start.leaf, &fields);
@@ -293,7 +274,7 @@ impl CallIndex {
             found = leaf.and_then(|leaf| serde_json::from_slice(leaf.leaf).ok());
             ControlFlow::Break(())
         };
-        segment::scan(self.disk.as_ref(), &self.files, &self.chain, at, &mut visit)?;
+        reading::scan(self.disk.as_ref(), &self.files, &self.chain, at, &mut visit)?;
         found.ok_or_else(|| segment::corrupt(at, "a record is not where it was"))
     }
 
@@ -323,7 +304,7 @@ fn spans(slot: &Slot, filter: &Filter) -> bool {
     clippy::option_option,
     reason = "unreadable is not the same as nothing to find"
 )]
-fn tests<'v>(view: &'v View<'_>, wanted: &Wanted) -> Option<Option<Vec<Test<'v>>>> {
+fn tests<'v>(view: &'v View<'_>, wanted: &Wanted, may: &May<'_>) -> Option<Option<Vec<Test<'v>>>> {
     let filter = &wanted.filter;
     let mut tests = Vec::new();
     let mut put = |column: Column, good: Good| {
@@ -346,17 +327,22 @@ fn tests<'v>(view: &'v View<'_>, wanted: &Wanted) -> Option<Option<Vec<Test<'v>>
             put(column, good)?;
         }
     }
-    if filter.function.is_some() || filter.connection.is_some() {
-        let functions = view.functions()?;
-        let fits = |id: &String| {
-            let connection = id.split_once('/').map(|(connection, _)| connection);
-            filter.function.as_ref().is_none_or(|want| want == id)
-                && (filter.connection.is_none() || filter.connection.as_deref() == connection)
-        };
-        let Some(good) = among(functions.iter().map(fits)) else {
-            return Some(None);
-        };
-        put(Column::Function, good)?;
+    let functions = view.functions()?;
+    let fits = |id: &String| {
+        let connection = id.split_once('/').map(|(connection, _)| connection);
+        filter.function.as_ref().is_none_or(|want| want == id)
+            && (filter.connection.is_none() || filter.connection.as_deref() == connection)
+            && may(Some(id))
+    };
+    let none = filter.function.is_none() && filter.connection.is_none() && may(None);
+    let good: Vec<bool> = std::iter::once(none)
+        .chain(functions.iter().map(fits))
+        .collect();
+    if !good.contains(&true) {
+        return Some(None);
+    }
+    if good.contains(&false) {
+        put(Column::Function, Good::Among(good))?;
     }
     if let Some(id) = &filter.approval {
         let number = approval_number(id);
@@ -381,10 +367,7 @@ fn tests<'v>(view: &'v View<'_>, wanted: &Wanted) -> Option<Option<Vec<Test<'v>>
         put(Column::State, good)?;
     }
     if filter.since.is_some() || filter.until.is_some() {
-        let base = match view {
-            View::Open(chunk) => chunk.base,
-            View::Packed(packed) => packed.base(),
-        };
+        let base = view.base();
         let from = |ms: u64| u32::try_from(ms.saturating_sub(base.ms)).unwrap_or(u32::MAX);
         let since = filter.since.map_or(0, |since| from(since.millis()));
         let until = filter.until.map_or(u32::MAX, |until| from(until.millis()));

@@ -1,15 +1,20 @@
 //! Proofs that a record is in the log, for people who do not trust us.
 
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+
 use serde_json::Value;
 use tlog::note::Note;
 use tlog::proof::InclusionProof;
 use tlog::tile::{Export, File};
-use tlog::tree::{Hashes, inclusion_proof};
+use tlog::tree::{Hash, HashReader, Hashes, Tree, inclusion_proof, leaf_hash, root_at};
 
 use super::super::frame::{Frame, Kind, LeafFrame, Position};
 use super::super::health::Head;
-use super::super::{Error, segment};
+use super::super::{Error, reading};
 use super::Trail;
+use super::build::{BLOCK_LEAVES, BLOCK_LEVEL};
+use super::index::leaf_of;
 use crate::call::CallId;
 
 /// The kind of a record that somebody read the evidence.
@@ -28,12 +33,16 @@ impl Trail {
     /// # Errors
     /// [`Error::UnknownCall`]; [`Error::NotCovered`] when no signed head covers the record yet.
     pub fn prove(&self, call: CallId) -> Result<String, Error> {
+        self.asked(|trail| trail.proven(call))
+    }
+
+    fn proven(&self, call: CallId) -> Result<String, Error> {
         // That somebody read it, this time among them, is no part of what happened.
-        for index in self.of_call(call)?.iter().rev() {
-            let leaf = self.leaf(*index)?;
+        for index in self.of_call(call)?.into_iter().rev() {
+            let leaf = self.bytes(index)?;
             let fields: Value = serde_json::from_slice(&leaf).unwrap_or(Value::Null);
             if fields.get("kind").and_then(Value::as_str) != Some(READ) {
-                return self.prove_record(*index);
+                return self.record_proven(index);
             }
         }
         Err(Error::UnknownCall(call))
@@ -44,8 +53,12 @@ impl Trail {
     /// # Errors
     /// [`Error::NoRecord`]; [`Error::NotCovered`] when no signed head covers the record yet.
     pub fn prove_record(&self, index: u64) -> Result<String, Error> {
+        self.asked(|trail| trail.record_proven(index))
+    }
+
+    fn record_proven(&self, index: u64) -> Result<String, Error> {
         let head = self.covering(index)?;
-        let hashes = self.hashes(head.size);
+        let hashes = self.hashes(&head, &[index])?;
         self.prove_under(&head, &hashes, index)
     }
 
@@ -72,11 +85,11 @@ impl Trail {
     pub(super) fn prove_under(
         &self,
         head: &Head,
-        hashes: &Hashes,
+        hashes: &Parts,
         index: u64,
     ) -> Result<String, Error> {
         let proof = InclusionProof {
-            extra: Some(self.leaf(index)?),
+            extra: Some(self.bytes(index)?),
             index,
             hashes: inclusion_proof(index, head.size, hashes)?,
             checkpoint: Note::parse(head.note.as_bytes())?,
@@ -111,30 +124,100 @@ impl Trail {
 
     /// Every record with its index, in order, without holding them all.
     pub(super) fn each_leaf(&self, look: &mut Look<'_>) -> Result<(), Error> {
-        let disk = self.disk.as_ref();
         let mut visit = |_: Position, frame: &Frame<'_>| {
             if frame.kind != Kind::Leaf {
                 return Ok(());
             }
             LeafFrame::parse(frame.payload).map_or(Ok(()), |leaf| look(leaf.index, leaf.leaf))
         };
-        let to = self.walked.end;
-        segment::range(
-            disk,
-            &self.files,
-            &self.chain,
-            (Position::default(), to),
-            &mut visit,
-        )
+        let to = self.index.built.walked.end;
+        self.range((Position::default(), to), &mut visit)
     }
 
-    /// The hashes of the first `size` records.
-    pub(super) fn hashes(&self, size: u64) -> Hashes {
-        let mut hashes = Hashes::new();
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        for leaf in self.index.leaves.iter().take(size) {
-            hashes.push(leaf.hash);
+    /// What proofs of these records under a head are made of: by the index, and where that does not lead to the
+    /// head, by the log itself.
+    pub(super) fn hashes(&self, head: &Head, indexes: &[u64]) -> Result<Parts, Error> {
+        let mut wanted: BTreeSet<u64> = indexes.iter().map(|index| index / BLOCK_LEAVES).collect();
+        // The last one is mostly not full.
+        wanted.insert(head.size / BLOCK_LEAVES);
+        let full = usize::try_from(head.size / BLOCK_LEAVES).unwrap_or(usize::MAX);
+        let mut parts = Parts::default();
+        let blocks = self.index.built.blocks.iter().take(full);
+        parts.above.extend(blocks.copied());
+        for block in &wanted {
+            let first = block * BLOCK_LEAVES;
+            let last = head.size.min(first + BLOCK_LEAVES);
+            if first < last {
+                let hashes = self.block(first, last)?;
+                parts.blocks.insert(*block, hashes);
+            }
         }
-        hashes
+        if root_at(head.size, &parts).ok() == Some(head.root) {
+            return Ok(parts);
+        }
+        let parts = self.parts(head.size, &wanted)?;
+        match root_at(head.size, &parts)? == head.root {
+            true => Ok(parts),
+            false => Err(Error::HeadMismatch { size: head.size }),
+        }
+    }
+
+    /// The hashes of the leaves from one index up to another.
+    fn block(&self, first: u64, last: u64) -> Result<Hashes, Error> {
+        let mut hashes = Hashes::new();
+        let mut visit = |_: Position, frame: &Frame<'_>| {
+            if let Some(leaf) = leaf_of(frame) {
+                hashes.push(leaf_hash(leaf.leaf));
+            }
+            match first + hashes.size() < last {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        };
+        let (index, from) = (&self.index, self.leaf_at(first)?.at);
+        let (disk, files) = (index.disk.as_ref(), &index.files);
+        reading::scan(disk, files, &index.chain, from, &mut visit)?;
+        Ok(hashes)
+    }
+
+    /// The same as [`Trail::hashes`], out of the first `size` records alone.
+    fn parts(&self, size: u64, wanted: &BTreeSet<u64>) -> Result<Parts, Error> {
+        let mut parts = Parts::default();
+        let mut tree = Tree::new();
+        self.each_leaf(&mut |index, leaf| {
+            if index >= size {
+                return Ok(());
+            }
+            let hash = leaf_hash(leaf);
+            let block = index / BLOCK_LEAVES;
+            if wanted.contains(&block) {
+                parts.blocks.entry(block).or_default().push(hash);
+            }
+            tree.push_with(hash, |level, _, hash| {
+                if level == BLOCK_LEVEL {
+                    parts.above.push(hash);
+                }
+            });
+            Ok(())
+        })?;
+        Ok(parts)
+    }
+}
+
+/// Hashes of a tree: those above full blocks of leaves, and those within the blocks that are asked about.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    above: Hashes,
+    blocks: HashMap<u64, Hashes>,
+}
+
+impl HashReader for Parts {
+    fn read(&self, level: u8, index: u64) -> Option<Hash> {
+        if let Some(above) = level.checked_sub(BLOCK_LEVEL) {
+            return self.above.read(above, index);
+        }
+        let bits = BLOCK_LEVEL - level;
+        let block = self.blocks.get(&(index >> bits))?;
+        block.read(level, index & ((1 << bits) - 1))
     }
 }

@@ -9,8 +9,9 @@ use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
 use super::super::keyring::Subject;
 use super::super::leaf::unhex;
+use super::super::reading;
 use super::super::seal::{self, ContentId, ContentKey, Field, Part as Sealed, SealedHead};
-use super::super::segment;
+use super::super::segment::Visit;
 use super::super::times::{self, Group};
 use super::Trail;
 use crate::call::CallId;
@@ -84,7 +85,6 @@ impl Trail {
         to: Position,
     ) -> Result<Pieces, Error> {
         let mut pieces = Pieces::new();
-        let disk = self.disk.as_ref();
         let mut visit = |_: Position, frame: &Frame<'_>| {
             let head = SealedHead::parse(frame.payload).filter(|head| head.id == id);
             if let (Kind::Sealed, Some(head)) = (frame.kind, head) {
@@ -92,20 +92,29 @@ impl Trail {
             }
             Ok(())
         };
-        segment::range(disk, &self.files, &self.chain, (from, to), &mut visit)?;
+        self.range((from, to), &mut visit)?;
         Ok(pieces)
     }
 
-    /// Where the record before `index` is: what is sealed with `index` lies behind it.
-    pub(super) fn place_before(&self, index: u64) -> Position {
-        let before = index
-            .checked_sub(1)
-            .and_then(|before| self.leaf_at(before).ok());
-        let first = self.chain.links.first().map(|link| Position {
-            segment: link.header.number,
-            offset: 0,
-        });
-        before.map(|leaf| leaf.at).or(first).unwrap_or_default()
+    /// Every frame from one place up to another.
+    pub(super) fn range(
+        &self,
+        places: (Position, Position),
+        visit: &mut Visit<'_>,
+    ) -> Result<(), Error> {
+        let index = &self.index;
+        reading::range(
+            index.disk.as_ref(),
+            &index.files,
+            &index.chain,
+            places,
+            visit,
+        )
+    }
+
+    /// Behind which place what is sealed with `index` lies.
+    pub(super) fn place_before(&self, index: u64) -> Result<Position, Error> {
+        Ok(self.leaf_at(index)?.start)
     }
 
     fn key(&self, id: ContentId, pieces: &Pieces) -> Option<ContentKey> {
@@ -116,11 +125,7 @@ impl Trail {
 
     /// A subject's key; none when it was destroyed.
     pub(super) fn subject(&self, reference: &[u8; 16]) -> Option<Subject> {
-        // A keyring from a backup may still have a key that the log says is destroyed.
-        if self.index.erased.contains_key(reference) {
-            return None;
-        }
-        self.keyring.as_ref()?.by_reference(reference)
+        self.index.subject(reference)
     }
 
     /// One part of what is sealed with record `index`; `None` when it cannot be opened.
@@ -142,12 +147,12 @@ impl Trail {
         // The key of a call stands with its begin.
         let begin = fields.get("begin").and_then(Value::as_u64).unwrap_or(index);
         let to = self.leaf_at(index)?.at;
-        let mut pieces = self.pieces(id, self.place_before(begin), self.leaf_at(begin)?.at)?;
+        let mut pieces = self.pieces(id, self.place_before(begin)?, self.leaf_at(begin)?.at)?;
         let Some(key) = self.key(id, &pieces) else {
             return Ok(None);
         };
         if begin != index {
-            pieces = self.pieces(id, self.place_before(index), to)?;
+            pieces = self.pieces(id, self.place_before(index)?, to)?;
         }
         Ok(open_part(&key, &pieces, part))
     }
@@ -156,7 +161,7 @@ impl Trail {
     pub(super) fn erased_by(&self, fields: &Value) -> Option<u64> {
         let reference = fields.get("subject_ref").and_then(Value::as_str);
         let reference = reference.and_then(unhex)?;
-        self.index.erased.get(&reference).copied()
+        self.index.built.erased.get(&reference).copied()
     }
 
     /// Play a call back.
@@ -165,23 +170,27 @@ impl Trail {
     /// [`Error::UnknownCall`] for a call that never began; [`Error::Erased`] when its key was
     /// destroyed, [`Error::Unreadable`] when it is not here.
     pub fn replay(&self, call: CallId) -> Result<Replayed, Error> {
+        self.asked(|trail| trail.played(call))
+    }
+
+    fn played(&self, call: CallId) -> Result<Replayed, Error> {
         let id = *call.as_bytes();
         let mut begin = None;
         let mut end = None;
         for index in self.of_call(call)? {
-            let fields: Value = serde_json::from_slice(&self.leaf(*index)?).unwrap_or(Value::Null);
+            let fields: Value = serde_json::from_slice(&self.bytes(index)?).unwrap_or(Value::Null);
             match fields.get("kind").and_then(Value::as_str) {
-                Some("call.begin") => begin = Some((*index, fields)),
-                Some("call.end") => end = Some((*index, fields)),
+                Some("call.begin") => begin = Some((index, fields)),
+                Some("call.end") => end = Some((index, fields)),
                 Some(_) | None => {}
             }
         }
         let (first, begin) = begin.ok_or(Error::UnknownCall(call))?;
         let to = match &end {
             Some((index, _)) => self.leaf_at(*index)?.at,
-            None => self.walked.end,
+            None => self.index.built.walked.end,
         };
-        let pieces = self.pieces(id, self.place_before(first), to)?;
+        let pieces = self.pieces(id, self.place_before(first)?, to)?;
         let gone = || match self.erased_by(&begin) {
             Some(record) => Error::Erased(call, record),
             None => Error::Unreadable(call),
@@ -300,7 +309,9 @@ impl Trail {
         let id = *call.as_bytes();
         let first = self.of_call(call).unwrap()[0];
         let to = self.leaf_at(first).unwrap().at;
-        let pieces = self.pieces(id, self.place_before(first), to).unwrap();
+        let pieces = self
+            .pieces(id, self.place_before(first).unwrap(), to)
+            .unwrap();
         let key = self.key(id, &pieces).unwrap();
         let mut commitment = key.commitment(Field::ReleasedBody);
         chunks.for_each(|chunk| commitment.update(chunk));

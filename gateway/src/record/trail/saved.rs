@@ -1,26 +1,34 @@
-//! The files of the index of calls: `state`, and a file for each chunk, named by its checksum.
+//! The files of the index of calls: `state`, a file for each chunk, and one of the roots of all full blocks of
+//! leaves; those are named by their checksums.
 //!
-//! `state` names the chunks that belong together and is replaced as a whole, so a reader has the old
+//! `state` names the files that belong together and is replaced as a whole, so a reader has the old
 //! set or the new one; a chunk that a newer `state` does not name any more is removed after it.
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
+use tlog::tree::{Hash, Tree};
 
 use super::super::Error;
 use super::super::files::{Files, Identity};
 use super::super::frame::Position;
 use super::super::leaf::{hex, unhex};
 use super::super::segment::{Expect, Walked};
-use super::build::{Built, Held, LastLeaf, Pending, Slot};
+use super::build::{BLOCK_LEAVES, Built, Held, LastLeaf, Pending, Slot};
 use super::columns::Packed;
 use crate::disk::{Access, Disk, read_all};
 
 /// Another version is made anew.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const STATE: &str = "state";
+/// What the names of chunks end with, and that of the file of blocks' roots.
+const CHUNK: &str = ".calls";
+const BLOCKS: &str = ".tree";
 const STATE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const CHUNK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -33,6 +41,10 @@ struct Saved {
     chunks: Vec<SavedChunk>,
     pending: Vec<SavedPending>,
     erased: Vec<(String, u64)>,
+    holds: Vec<(u64, u64)>,
+    changes: Vec<(u64, u64)>,
+    tree: String,
+    blocks: String,
     end: (u64, u64),
     next: (u64, u64),
     behind: (u64, u64),
@@ -78,10 +90,24 @@ fn checksum(text: &[u8]) -> String {
     hex(digest(&SHA256, text).as_ref())
 }
 
+fn load_bytes(disk: &dyn Disk, files: &Files, name: &str) -> Option<Vec<u8>> {
+    let file = disk.open(&files.index().join(name), Access::Read).ok()?;
+    read_all(file.as_ref(), CHUNK_BYTES_MAX).ok()
+}
+
 /// A chunk's file.
 pub(super) fn load(disk: &dyn Disk, files: &Files, name: &str) -> Option<Packed> {
-    let file = disk.open(&files.index().join(name), Access::Read).ok()?;
-    Packed::parse(read_all(file.as_ref(), CHUNK_BYTES_MAX).ok()?)
+    Packed::parse(load_bytes(disk, files, name)?)
+}
+
+fn blocks_bytes(blocks: &[Hash]) -> Vec<u8> {
+    let bytes = blocks.iter().flat_map(|hash| hash.as_bytes());
+    bytes.copied().collect()
+}
+
+fn blocks_name(blocks: &[Hash]) -> String {
+    let sum: String = checksum(&blocks_bytes(blocks)).chars().take(16).collect();
+    format!("{sum}{BLOCKS}")
 }
 
 /// What was saved; `None` when nothing was, or nothing that fits this log.
@@ -124,6 +150,19 @@ pub(super) fn read(disk: &dyn Disk, files: &Files, identity: &Identity) -> Optio
             span_ms: chunk.span_ms,
             held: Held::File(chunk.name),
         });
+    }
+    built.holds = saved.holds.into_iter().map(position).collect();
+    built.changes = saved.changes.into_iter().map(position).collect();
+    built.tree = Tree::from_bytes(&BASE64.decode(&saved.tree).ok()?).ok()?;
+    let blocks = load_bytes(disk, files, &saved.blocks)?;
+    let (blocks, rest) = blocks.as_chunks::<{ Hash::BYTES }>();
+    let hashes = blocks.iter().filter_map(|hash| Hash::from_slice(hash));
+    built.blocks = Arc::new(hashes.collect());
+    // It grows with each leaf that was read, and a block is kept of each full one.
+    let whole = built.tree.size() == saved.next.1
+        && built.blocks.len() as u64 == saved.next.1 / BLOCK_LEAVES;
+    if !whole || !rest.is_empty() || saved.blocks != blocks_name(built.blocks.as_slice()) {
+        return None;
     }
     for (reference, index) in saved.erased {
         built.erased.insert(unhex(&reference)?, index);
@@ -187,7 +226,10 @@ pub(super) fn write(
             span_ms: slot.span_ms,
         });
     }
-    let named: HashSet<String> = chunks.iter().map(|chunk| chunk.name.clone()).collect();
+    let mut named: HashSet<String> = chunks.iter().map(|chunk| chunk.name.clone()).collect();
+    let blocks = blocks_name(&built.blocks);
+    put(&blocks, &blocks_bytes(&built.blocks))?;
+    named.insert(blocks.clone());
     let saved = Saved {
         version: VERSION,
         log_id: hex(&identity.log_id),
@@ -199,6 +241,10 @@ pub(super) fn write(
             .iter()
             .map(|(reference, index)| (hex(reference), *index))
             .collect(),
+        holds: built.holds.iter().copied().map(pair).collect(),
+        changes: built.changes.iter().copied().map(pair).collect(),
+        tree: BASE64.encode(built.tree.to_bytes()),
+        blocks,
         end: pair(built.walked.end),
         next: (built.walked.next.seq, built.walked.next.leaf),
         behind: pair(built.behind),
@@ -208,12 +254,17 @@ pub(super) fn write(
             hash: hex(&last.hash),
         },
     };
-    let text = serde_json::to_vec(&saved).unwrap_or_default();
+    put(STATE, &state_bytes(&saved))?;
+    remove_others(disk, &dir, &named)
+}
+
+/// The file behind its own checksum.
+fn state_bytes(saved: &Saved) -> Vec<u8> {
+    let text = serde_json::to_vec(saved).unwrap_or_default();
     let mut bytes = checksum(&text).into_bytes();
     bytes.push(b'\n');
     bytes.extend_from_slice(&text);
-    put(STATE, &bytes)?;
-    remove_others(disk, &dir, &named)
+    bytes
 }
 
 fn saved_pending((id, pending): (&[u8; 16], &Pending)) -> SavedPending {
@@ -228,7 +279,7 @@ fn saved_pending((id, pending): (&[u8; 16], &Pending)) -> SavedPending {
 
 fn name_of(first_leaf: u64, bytes: &[u8]) -> String {
     let sum: String = checksum(bytes).chars().take(16).collect();
-    format!("{first_leaf:016x}-{sum}.calls")
+    format!("{first_leaf:016x}-{sum}{CHUNK}")
 }
 
 fn remove_others(disk: &dyn Disk, dir: &Path, named: &HashSet<String>) -> Result<(), Error> {
@@ -236,7 +287,8 @@ fn remove_others(disk: &dyn Disk, dir: &Path, named: &HashSet<String>) -> Result
         .list(dir)
         .map_err(|source| Error::disk("list", dir, source))?;
     for file in listed {
-        if file.name.ends_with(".calls") && !named.contains(&file.name) {
+        let ours = [CHUNK, BLOCKS].iter().any(|end| file.name.ends_with(end));
+        if ours && !named.contains(&file.name) {
             let path = dir.join(&file.name);
             disk.remove(&path)
                 .map_err(|source| Error::disk("remove", &path, source))?;

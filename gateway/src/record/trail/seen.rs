@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::super::frame::{LeafFrame, Position};
 use super::super::leaf::{nanos_from_text, unhex};
 use super::super::seal::ContentId;
+use super::columns::Start;
 use crate::clock::Timestamp;
 
 /// Words for how a call stands; their places are what the index stores. New words go to the end.
@@ -166,6 +167,10 @@ pub(super) enum What {
     },
     /// The approval came to nothing; the number is the outcome's.
     Over(u32),
+    /// It says nothing of how its call stands: a vote, a reading, a hold.
+    Further,
+    /// The config changed; it is of no call.
+    Change,
     /// The pseudonym that is its id is erased.
     Erase,
 }
@@ -246,11 +251,17 @@ impl Fields<'_> {
 }
 
 impl Seen {
+    /// Where it begins, with what is sealed with it.
+    pub(super) const fn begins(&self) -> Start {
+        Start {
+            ms: self.ms,
+            leaf: self.index,
+            at: self.start,
+        }
+    }
+
     /// What matters of a leaf; `None` when nothing does.
     pub(super) fn parse(start: Position, at: Position, leaf: &LeafFrame<'_>) -> Option<Self> {
-        if leaf.id == [0; 16] {
-            return None;
-        }
         let fields: Fields<'_> = serde_json::from_slice(leaf.leaf).ok()?;
         let what = match fields.kind.as_ref() {
             "call.begin" => What::Begin(fields.facts()),
@@ -265,9 +276,13 @@ impl Seen {
                 What::Over(outcome_number(fields.reason.as_deref().unwrap_or_default()))
             }
             "erase.subject" => What::Erase,
+            "config.change" => What::Change,
             // Votes, reads and the like do not say how the call stands.
-            _ => return None,
+            _ => What::Further,
         };
+        if leaf.id == [0; 16] && !matches!(what, What::Change) {
+            return None;
+        }
         Some(Self {
             id: leaf.id,
             index: leaf.index,

@@ -190,45 +190,6 @@ impl Story {
     }
 }
 
-/// Calls, newest first, out of the log itself.
-#[derive(Debug)]
-pub struct Calls<'t> {
-    trail: &'t Trail,
-    wanted: Wanted,
-    left: usize,
-}
-
-impl Iterator for Calls<'_> {
-    type Item = Result<CallSummary, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.left > 0 {
-            self.left -= 1;
-            let id = *self.trail.index.order.get(self.left)?;
-            match self.trail.summary(id) {
-                Ok(Some(summary)) if self.wanted.holds(&summary) => {
-                    return Some(Ok(self.trail.with_names(summary)));
-                }
-                Ok(_) => {}
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        None
-    }
-}
-
-impl Calls<'_> {
-    /// Only those that were first recorded before this one was; all when it is unknown.
-    #[must_use]
-    pub fn before(mut self, call: CallId) -> Self {
-        let order = &self.trail.index.order;
-        if let Some(at) = order.iter().rposition(|id| id == call.as_bytes()) {
-            self.left = self.left.min(at);
-        }
-        self
-    }
-}
-
 /// Destroyed keys, by pseudonym: the record of it.
 pub(super) type Erased = HashMap<ContentId, u64>;
 
@@ -296,30 +257,25 @@ fn text(fields: &Value, name: &str) -> Option<String> {
 }
 
 impl Trail {
-    /// Calls that match, newest first.
-    pub fn calls(&self, filter: Filter) -> Calls<'_> {
-        Calls {
-            trail: self,
-            wanted: Wanted::new(filter, self.keyring.as_ref(), &self.index.erased),
-            left: self.index.order.len(),
-        }
-    }
-
     /// Everything about one call.
     ///
     /// # Errors
     /// [`Error::UnknownCall`]; [`Error::Corrupt`] when its records do not read back.
     pub fn show(&self, call: CallId) -> Result<Story, Error> {
+        self.asked(|trail| trail.story(call))
+    }
+
+    fn story(&self, call: CallId) -> Result<Story, Error> {
         let entries = self
             .of_call(call)?
-            .iter()
-            .map(|index| self.entry(*index))
+            .into_iter()
+            .map(|index| self.opened(index))
             .collect::<Result<Vec<_>, _>>()?;
         let summary = self
             .summary(*call.as_bytes())?
             .ok_or(Error::UnknownCall(call))?;
         Ok(Story {
-            summary: self.with_names(summary),
+            summary: self.with_names(summary)?,
             entries,
         })
     }
@@ -329,42 +285,56 @@ impl Trail {
     /// # Errors
     /// [`Error::NoRecord`] beyond the end.
     pub fn entry(&self, index: u64) -> Result<Entry, Error> {
-        let bytes = self.leaf(index)?;
+        self.asked(|trail| trail.opened(index))
+    }
+
+    fn opened(&self, index: u64) -> Result<Entry, Error> {
+        let bytes = self.bytes(index)?;
         let fields: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Ok(Entry {
             index,
             kind: text(&fields, "kind").unwrap_or_default(),
-            content: self.content_of(index, &fields),
-            erased: self.erased_of(&fields),
+            content: self.content_of(index, &fields)?,
+            erased: self.erased_of(&fields)?,
             text: String::from_utf8_lossy(&bytes).into_owned(),
             fields,
         })
     }
 
     /// An end bears no pseudonym of its own: it is its begin's.
-    fn erased_of(&self, fields: &Value) -> Option<u64> {
+    fn erased_of(&self, fields: &Value) -> Result<Option<u64>, Error> {
         let begin = fields.get("begin").and_then(Value::as_u64);
-        match begin.and_then(|begin| self.leaf(begin).ok()) {
-            Some(begin) => self.erased_by(&serde_json::from_slice(&begin).ok()?),
-            None => self.erased_by(fields),
+        match begin.map(|begin| self.bytes(begin)) {
+            Some(Err(error @ Error::IndexUnreadable(_))) => Err(error),
+            Some(Ok(begin)) => {
+                let begin = serde_json::from_slice(&begin).ok();
+                Ok(begin.and_then(|begin| self.erased_by(&begin)))
+            }
+            Some(Err(_)) | None => Ok(self.erased_by(fields)),
         }
     }
 
-    fn content_of(&self, index: u64, fields: &Value) -> Option<Value> {
-        let part = match fields.get("kind")?.as_str()? {
-            "call.end" => Part::Ending,
-            _ => Part::Context,
+    /// What is sealed with a record; none where it does not open, or does not read back.
+    fn content_of(&self, index: u64, fields: &Value) -> Result<Option<Value>, Error> {
+        let part = match fields.get("kind").and_then(Value::as_str) {
+            Some("call.end") => Part::Ending,
+            Some(_) => Part::Context,
+            None => return Ok(None),
         };
-        let bytes = self.part_before(index, fields, part).ok()??;
-        serde_json::from_slice(&bytes).ok()
+        match self.part_before(index, fields, part) {
+            // The index says nothing of the content: the log is asked.
+            Err(error @ Error::IndexUnreadable(_)) => Err(error),
+            Ok(Some(bytes)) => Ok(serde_json::from_slice(&bytes).ok()),
+            Ok(None) | Err(_) => Ok(None),
+        }
     }
 
     /// A call's records in short; `None` for an id that is no call's (an erased pseudonym).
-    fn summary(&self, id: ContentId) -> Result<Option<CallSummary>, Error> {
+    pub(super) fn summary(&self, id: ContentId) -> Result<Option<CallSummary>, Error> {
         let call = CallId::from_bytes(id);
         let mut summary: Option<CallSummary> = None;
         for index in self.of_call(call)? {
-            let fields: Value = serde_json::from_slice(&self.leaf(*index)?).unwrap_or(Value::Null);
+            let fields: Value = serde_json::from_slice(&self.bytes(index)?).unwrap_or(Value::Null);
             let kind = text(&fields, "kind").unwrap_or_default();
             if text(&fields, "call").is_none() {
                 continue;
@@ -373,18 +343,17 @@ impl Trail {
             if summary.is_none() && kind == "audit.read" {
                 continue;
             }
-            let known = summary.get_or_insert_with(|| first(call, *index, &fields));
+            let known = summary.get_or_insert_with(|| first(call, index, &fields));
             tell(known, &kind, &fields);
         }
         Ok(summary)
     }
 
-    fn with_names(&self, mut summary: CallSummary) -> CallSummary {
-        if let Ok(entry) = self.entry(summary.index) {
-            summary.erased = entry.erased;
-            summary.name(&entry.content.unwrap_or(Value::Null));
-        }
-        summary
+    pub(super) fn with_names(&self, mut summary: CallSummary) -> Result<CallSummary, Error> {
+        let entry = self.opened(summary.index)?;
+        summary.erased = entry.erased;
+        summary.name(&entry.content.unwrap_or(Value::Null));
+        Ok(summary)
     }
 }
 

@@ -88,7 +88,7 @@ impl Trail {
     /// # Errors
     /// Only when files cannot be read; what they say is in the report.
     pub fn verify(&self, options: &VerifyOptions) -> Result<Report, Error> {
-        Self::check(&self.files.dir, self.disk.as_ref(), options)
+        Self::check(&self.index.files.dir, self.index.disk.as_ref(), options)
     }
 
     /// Verify the log in `dir`, also one that does not open.
