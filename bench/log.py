@@ -128,11 +128,20 @@ class Log:
             wall = time.perf_counter() - begin
             self.row(what, wall, bench.processor_s(child.pid), bench.resident_mib(child.pid))
 
+    def indexed(self, limit_s=600):
+        """Wait until the gateway has saved the index, which it does when it starts."""
+        begin = time.monotonic()
+        while not (self.folder / "data/audit/index/state").exists():
+            if time.monotonic() - begin > limit_s:
+                raise SystemExit("the gateway does not save its index")
+            time.sleep(0.2)
+        time.sleep(3)
+
     def read(self):
         """With a gateway beside them, as it is in the field: what is read goes on its record."""
-        with self.serving() as (child, ready):
+        with self.serving() as (_, ready):
             ready()
-            time.sleep(3)
+            self.indexed()
             newest = self.ask("`calls list`, the newest 50", "calls", "list", "--output", "json", "--limit", "50")
             calls = [json.loads(line)["call"] for line in newest.splitlines() if '"call"' in line]
             self.ask("`calls list`, a status that no call has", "calls", "list", "--status", "599")
