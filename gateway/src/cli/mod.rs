@@ -25,6 +25,8 @@ mod span;
 mod suggest;
 mod witness;
 
+use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,6 +36,11 @@ use crate::app::{self, Demo};
 
 /// Exit code of a command line that cannot be understood, and of a check that cannot be made.
 const USAGE: u8 = 64;
+/// Exit code when the output cannot be written, as a shell says it of a program that a closed pipe ended.
+const UNWRITTEN: u8 = 141;
+
+/// The output cannot be written any more.
+struct Unwritten;
 
 /// A zero-trust gateway for function calls.
 #[derive(Debug, Parser)]
@@ -111,12 +118,14 @@ pub fn main() -> ExitCode {
             return usage.map_or(ExitCode::SUCCESS, ExitCode::from);
         }
     };
-    match run(cli) {
-        Ok(code) => code,
-        Err(error) => {
+    match std::panic::catch_unwind(AssertUnwindSafe(|| run(cli))) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             complain(&error);
             ExitCode::FAILURE
         }
+        Err(thrown) if thrown.is::<Unwritten>() => ExitCode::from(UNWRITTEN),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
@@ -162,10 +171,17 @@ fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Res
     outcome
 }
 
-/// One line (or more) to standard output.
-#[expect(clippy::print_stdout, reason = "the command line's own output")]
+/// One line (or more) to standard output. Whoever reads it may have seen enough (`| head`): that ends the
+/// program without a word, and by unwinding, so that what it started ends with it.
 fn print(text: &str) {
-    println!("{text}");
+    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            remark(&format!(
+                "callgate: the output could not be written: {error}"
+            ));
+        }
+        std::panic::resume_unwind(Box::new(Unwritten));
+    }
 }
 
 /// One line (or more) to standard error.

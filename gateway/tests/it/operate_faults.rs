@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::support::gateway::files;
 use super::support::root;
@@ -224,4 +224,22 @@ fn every_example_loads_and_fits_the_published_schema() {
         assert!(faults.is_empty(), "{}: {faults:#?}", path.display());
     }
     assert!(seen > 0, "no example");
+}
+
+#[test]
+fn who_reads_the_output_may_have_seen_enough() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("policies")).expect("a folder");
+    fs::write(folder.path().join("policies/test.cedar"), POLICY).expect("the policies");
+    let config = folder.path().join("callgate.yaml");
+    fs::write(&config, GOOD).expect("the config");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_callgate"));
+    program.env("CALLGATE_TEST_TOKEN", "a-secret-that-nobody-prints");
+    program.arg("--config").arg(&config).arg("check");
+    let done = program.stdout(writer).stderr(Stdio::piped()).output();
+    let done = done.expect("the program");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!((done.status.code(), &*said), (Some(141), ""));
 }
