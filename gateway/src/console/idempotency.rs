@@ -172,7 +172,7 @@ fn replayed(begun: Begun) -> Result<Response, Problem> {
         Begun::Unknown => Problem::new(
             409,
             "indeterminate",
-            "the gateway stopped while it did the first request with this `Idempotency-Key`, so nobody knows \
+            "the gateway stopped or failed while it did the first request with this `Idempotency-Key`, so nobody knows \
              whether it was done: nothing was done now; look, and send it with a new key if it is still needed",
         ),
         Begun::Full => Problem::new(
@@ -183,12 +183,21 @@ fn replayed(begun: Begun) -> Result<Response, Problem> {
     })
 }
 
+/// How a request ended that was not answered with success. What was refused was not done: the key stays free for
+/// another try. After a fault of our own nobody knows how far it got.
+fn unsuccessful(status: StatusCode) -> Ended {
+    match status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        true => Ended::Unknown,
+        false => Ended::Refused,
+    }
+}
+
 /// Do it; how it ended.
 async fn work(request: Request, next: Next) -> (Response, Ended) {
     let response = next.run(request).await;
-    // What was refused was not done: the key stays free for another try.
     if !response.status().is_success() {
-        return (response, Ended::Refused);
+        let ended = unsuccessful(response.status());
+        return (response, ended);
     }
     let length = response.body().size_hint().exact();
     if length.is_none_or(|length| length > ANSWER_BYTES_MAX) {
@@ -254,7 +263,7 @@ pub(super) fn describe(path: &str, operation: &mut Value, refusal: impl Fn(&str)
         "schema": { "type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX, "pattern": "^[!#-\\[\\]-~]+$" },
         "description": "Names this request, for 24 hours and on every instance: sent again with the same key it is not done \
             again, and answered as the first time, with `Idempotent-Replayed: true`. What was refused may be tried \
-            again with its key. When the gateway stopped in the middle: 409 `indeterminate`.",
+            again with its key. When the gateway stopped or failed in the middle: 409 `indeterminate`.",
     });
     if let Some(parameters) = operation
         .get_mut("parameters")
@@ -287,6 +296,15 @@ mod tests {
         }
         for bytes in [&[][..], &[0, 200], &[0, 200, 4, b'a'], &[0, 1, 0]] {
             assert_eq!(Kept::of_bytes(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_our_own_does_not_free_the_key() {
+        let unknown = |status| matches!(unsuccessful(status), Ended::Unknown);
+        assert!(unknown(StatusCode::INTERNAL_SERVER_ERROR));
+        for refused in [StatusCode::CONFLICT, StatusCode::SERVICE_UNAVAILABLE] {
+            assert!(!unknown(refused), "{refused}");
         }
     }
 
