@@ -55,42 +55,6 @@ pub(super) enum Recorded {
     },
 }
 
-impl Event {
-    /// About how many bytes its content takes.
-    pub(super) fn weight(&self) -> usize {
-        let content = match self {
-            Self::Denied { content, .. }
-            | Self::ApprovalAsked { content, .. }
-            | Self::ApprovalVoted { content, .. }
-            | Self::ConfigChange { content, .. }
-            | Self::Revoked { content, .. }
-            | Self::Lifted { content, .. }
-            | Self::AuditRead { content, .. }
-            | Self::Undelivered { content, .. } => content,
-            Self::ApprovalExecuted { .. }
-            | Self::AnswerFetched { .. }
-            | Self::ApprovalReopened { .. }
-            | Self::ApprovalExpired { .. }
-            | Self::ApprovalCancelled { .. }
-            | Self::KeyRotated { .. } => return 0,
-        };
-        let (mut left, mut bytes) = (vec![content], 0);
-        while let Some(value) = left.pop() {
-            bytes += size_of::<Value>();
-            match value {
-                Value::String(text) => bytes += text.len(),
-                Value::Array(items) => left.extend(items),
-                Value::Object(members) => {
-                    bytes += members.keys().map(String::len).sum::<usize>();
-                    left.extend(members.values());
-                }
-                Value::Null | Value::Bool(_) | Value::Number(_) => {}
-            }
-        }
-        bytes
-    }
-}
-
 impl Recorded {
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -119,6 +83,24 @@ impl Recorded {
                 Event::KeyRotated { .. } => "key.rotate",
             },
         }
+    }
+
+    /// About how many bytes its content takes in memory.
+    pub(super) fn weight(&self) -> usize {
+        let (mut left, mut bytes) = (Vec::from_iter(self.content()), 0);
+        while let Some(value) = left.pop() {
+            bytes += size_of::<Value>();
+            match value {
+                Value::String(text) => bytes += text.len(),
+                Value::Array(items) => left.extend(items),
+                Value::Object(members) => {
+                    bytes += members.keys().map(String::len).sum::<usize>();
+                    left.extend(members.values());
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            }
+        }
+        bytes
     }
 
     /// Whether a call was refused.

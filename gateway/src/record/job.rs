@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::entry::{ApprovalRef, CredentialRef, End, Event, Observed, Who};
+use super::entry::{ApprovalRef, CredentialRef, End, Observed, Who};
 use super::event;
 use super::recovery::Progress;
 use super::seal::{ContentId, ContentKey, Part};
@@ -138,19 +138,4 @@ pub(super) enum Job {
     Orphan(Box<OrphanJob>),
     /// Take nothing more, encode what is queued, end.
     Stop,
-}
-
-impl Event {
-    /// As the encoder takes it.
-    pub(super) fn into_job(
-        self,
-        ack: Option<oneshot::Sender<u64>>,
-        room: Option<OwnedSemaphorePermit>,
-    ) -> Job {
-        Job::Event(Box::new(EventJob {
-            event: event::Recorded::Public(Box::new(self)),
-            ack,
-            room,
-        }))
-    }
 }

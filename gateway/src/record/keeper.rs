@@ -18,7 +18,7 @@ use super::files::Files;
 use super::heads::{self, HeadFile};
 use super::health::{Anchor, Shared};
 use super::job::{EventJob, Job};
-use super::recorder::Lazy;
+use super::lazy::Lazy;
 use crate::clock::SharedClock;
 use crate::disk::{Disk, Identity};
 

@@ -23,6 +23,7 @@ mod health;
 mod job;
 mod keeper;
 mod keyring;
+mod lazy;
 mod leaf;
 mod outside;
 mod reading;
@@ -79,6 +80,9 @@ pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Denials and other lazily recorded events that wait at one time; more are counted, not kept.
 pub const LAZY_EVENTS_MAX: usize = 1024;
+
+/// Bytes of what they hold, apart from what calls may have waiting: whoever is refused takes nothing of that.
+pub const LAZY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A sync that takes longer stops admission, and so does a begin that waits longer.
 pub const SYNC_LIMIT: Duration = Duration::from_secs(2);

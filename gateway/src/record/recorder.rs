@@ -1,8 +1,7 @@
 //! The recorder: where other rooms begin, end and note.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use super::health::{Anchor, Head, Health, Shared};
 use super::job::{BeginJob, EventJob, Job, OrphanJob};
 use super::keeper::Keeper;
 use super::keyring::Keyring;
+use super::lazy::Lazy;
 use super::outside::Rememberer;
 use super::recovery::{self, Recovery};
 use super::seal::ContentKey;
@@ -81,21 +81,6 @@ impl Drop for Inner {
         self.shared.closed.store(true, Ordering::Release);
         self.keeper.store(true, Ordering::Release);
         self.outside.store(true, Ordering::Release);
-    }
-}
-
-/// What is counted instead of waited for.
-#[derive(Debug, Default)]
-pub(super) struct Lazy {
-    /// Refusals before authentication since the last record of them.
-    pub(super) refusals: Mutex<BTreeMap<&'static str, u64>>,
-    /// Events that found no room since the last record of that.
-    pub(super) lost: AtomicU64,
-}
-
-impl Lazy {
-    pub(super) fn lock_refusals(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -383,14 +368,10 @@ impl Recorder {
     pub fn note_lazily(&self, event: Event) {
         let lazy = &self.inner.lazy;
         let waiting = QUEUE_JOBS_MAX.saturating_sub(self.inner.jobs.capacity());
-        // A caller that is refused may have sent as much as one that is not.
-        let weight = u32::try_from(event.weight()).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.inner.room).try_acquire_many_owned(weight);
         let sent = waiting < LAZY_EVENTS_MAX
-            && room.is_ok_and(|room| {
-                let job = event.into_job(None, Some(room));
-                self.inner.jobs.try_send(job).is_ok()
-            });
+            && lazy
+                .job(event)
+                .is_some_and(|job| self.inner.jobs.try_send(job).is_ok());
         if !sent {
             lazy.lost.fetch_add(1, Ordering::Relaxed);
             self.inner

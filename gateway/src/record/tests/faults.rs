@@ -568,6 +568,40 @@ async fn denials_beyond_the_queue_are_counted_and_the_count_is_recorded() {
     assert_eq!(kept + gaps, 20_000);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn denials_wait_within_bytes_too_and_what_finds_no_room_is_counted() {
+    let (config, disk, recorder) = simulated();
+    disk.faults(|faults| faults.hang = true);
+    let mebibyte = "x".repeat(1024 * 1024);
+    for _ in 0..100 {
+        recorder.note_lazily(Event::Denied {
+            call: call(),
+            who: who("mallory"),
+            connection: None,
+            function: None,
+            reason: "denied",
+            policies: Vec::new(),
+            config_version: "c".to_owned(),
+            policy_version: "p".to_owned(),
+            shadowed: None,
+            content: json!({ "input": mebibyte }),
+        });
+    }
+    let lost = recorder.health().lost_events;
+    assert!(lost >= 100 - 16, "{lost}");
+    disk.faults(|faults| faults.hang = false);
+    until("the queue drains", || recorder.health().queued == 0).await;
+    recorder.shutdown().await;
+    let trail = Trail::open(&config.dir, Arc::new(disk)).unwrap();
+    let entries = (0..trail.records()).map(|index| trail.entry(index).unwrap());
+    let (mut kept, mut gaps) = (0, 0);
+    for entry in entries {
+        kept += u64::from(entry.kind == "call.deny");
+        gaps += entry.fields["lost"].as_u64().unwrap_or(0);
+    }
+    assert_eq!((gaps, kept + gaps), (lost, 100));
+}
+
 #[tokio::test]
 async fn receipt_names_the_record_and_a_head_that_the_logs_key_signed() {
     let dir = tempfile::tempdir().unwrap();
