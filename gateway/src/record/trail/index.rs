@@ -69,7 +69,15 @@ impl CallIndex {
     pub fn open_with(dir: &Path, disk: Arc<dyn Disk>, root: RootKey) -> Result<Self, Error> {
         let files = Files::new(dir);
         let identity = read_identity(disk.as_ref(), &files)?;
-        let mut index = Self {
+        let mut index = Self::of_nothing(disk, files, identity, root);
+        index.reload();
+        index.refresh()?;
+        Ok(index)
+    }
+
+    /// Before anything is read.
+    fn of_nothing(disk: Arc<dyn Disk>, files: Files, identity: Identity, root: RootKey) -> Self {
+        Self {
             disk,
             files,
             identity,
@@ -81,10 +89,7 @@ impl CallIndex {
             saved: Position::default(),
             unreadable: AtomicBool::new(false),
             recent: Recent::default(),
-        };
-        index.reload();
-        index.refresh()?;
-        Ok(index)
+        }
     }
 
     /// What the files hold, or nothing.
@@ -113,19 +118,8 @@ impl CallIndex {
     /// read; they are made anew at the next [`CallIndex::save`].
     pub(super) fn anew(&self) -> Result<Self, Error> {
         self.unreadable.store(true, Ordering::Relaxed);
-        let mut index = Self {
-            disk: Arc::clone(&self.disk),
-            files: self.files.clone(),
-            identity: self.identity.clone(),
-            root: self.root.clone(),
-            keyring: None,
-            keyring_file: None,
-            chain: Chain::default(),
-            built: Built::default(),
-            saved: Position::default(),
-            unreadable: AtomicBool::new(false),
-            recent: Recent::default(),
-        };
+        let (disk, files) = (Arc::clone(&self.disk), self.files.clone());
+        let mut index = Self::of_nothing(disk, files, self.identity.clone(), self.root.clone());
         index.refresh()?;
         Ok(index)
     }
