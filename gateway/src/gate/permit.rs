@@ -47,12 +47,7 @@ impl<C: Call> Permitted<C> {
     }
 
     /// Who may make it.
-    pub fn principal(&self) -> &Principal {
-        &self.ongoing.principal
-    }
-
-    /// The same, to keep.
-    pub const fn who(&self) -> &Arc<Principal> {
+    pub const fn principal(&self) -> &Arc<Principal> {
         &self.ongoing.principal
     }
 
@@ -113,12 +108,7 @@ impl Ongoing {
     }
 
     /// Who calls.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    /// Who calls, to keep.
-    pub const fn who(&self) -> &Arc<Principal> {
+    pub const fn principal(&self) -> &Arc<Principal> {
         &self.principal
     }
 

@@ -403,7 +403,7 @@ impl Pipeline {
             Admitted::Kept(kept) => return kept::release(kept, &mut way.answer).await,
         };
         let mut standing = Standing::of(&self.parts.revocations);
-        let who = Arc::clone(permitted.who());
+        let who = Arc::clone(permitted.principal());
         let at = connection.name.as_str();
         if let Some(refusal) = standing.look(&who, at, Executed::No) {
             return Err(unsent(permitted, refusal).await);

@@ -216,7 +216,7 @@ impl Release<'_> {
     async fn next(&mut self, frames: Option<&mpsc::Sender<Part>>) -> Option<Chunk> {
         let approved = self.masked.ongoing().is_approved_execution();
         let function = Arc::clone(self.masked.ongoing().function());
-        let who = Arc::clone(self.masked.ongoing().who());
+        let who = Arc::clone(self.masked.ongoing().principal());
         let answer = &mut *self.answer;
         let gone = async {
             match frames {
