@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::calls_approvals::told;
 use super::support::function::Double;
 use super::support::gateway::{Gateway, Setup, caller, eventually};
 use super::support::raw::{self, Answer};
@@ -50,12 +51,7 @@ fn world() -> (Gateway, Double) {
 /// The answer is a refusal that says how many values there were.
 #[track_caller]
 fn refused(answer: &Answer, status: u16, code: &str, executed: &str) {
-    let said = answer.json();
-    assert_eq!(
-        (answer.status, &said["code"], &said["executed"]),
-        (status, &json!(code), &json!(executed)),
-        "{said}"
-    );
+    let said = told(answer, status, code, executed);
     let detail = said["detail"].as_str().unwrap_or_default();
     assert!(detail.contains("held 10 different values"), "{said}");
 }

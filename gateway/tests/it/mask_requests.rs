@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::calls_approvals::told;
 use super::support::function::Double;
 use super::support::gateway::{Gateway, Setup, Shared, caller, person};
 use super::support::raw::{self, Answer};
@@ -67,23 +68,9 @@ fn world() -> Arc<World> {
     })
 }
 
-impl World {
-    fn last(&self, path: &str) -> Value {
-        let seen = self.double.seen(path);
-        let body = &seen.last().expect("a request").body;
-        serde_json::from_slice(body).expect("JSON")
-    }
-}
-
 #[track_caller]
 fn refused(answer: &Answer, status: u16, code: &str, words: &str) {
-    let said = answer.json();
-    assert_eq!(
-        (answer.status, &said["code"], &said["executed"]),
-        (status, &json!(code), &json!("no")),
-        "{said}"
-    );
-    let text = said.to_string();
+    let text = told(answer, status, code, "no").to_string();
     assert!(text.contains(words), "{text}");
     assert!(!text.contains("bob") && !text.contains("ghp_"), "{text}");
 }
@@ -96,7 +83,7 @@ fn the_function_never_receives_what_is_replaced_and_a_token_of_it_is_worth_the_v
     let answer = world.gateway.post("/model/ask", &ann, &sent);
     // Policy reads what is forwarded: its rule about `bob` does not hold.
     assert_eq!(answer.status, 204, "{}", answer.text());
-    let got = world.last("/ask")["prompt"]
+    let got = world.double.last_json("/ask")["prompt"]
         .as_str()
         .expect("text")
         .to_owned();
@@ -109,7 +96,7 @@ fn the_function_never_receives_what_is_replaced_and_a_token_of_it_is_worth_the_v
         .gateway
         .post("/mailer/send", &ann, &json!({ "to": token }));
     assert_eq!(answer.status, 204, "{}", answer.text());
-    assert_eq!(world.last("/send"), json!({ "to": MAIL }));
+    assert_eq!(world.double.last_json("/send"), json!({ "to": MAIL }));
     let metrics = raw::get(world.gateway.console, "/metrics", None).text();
     let line = r#"callgate_replaced_values_total{connection="model",class="email"}"#;
     assert!(metrics.contains(line), "{metrics}");
@@ -144,7 +131,7 @@ fn schema_and_people_read_what_stands_instead() {
     let answer = world.gateway.post("/model/plan", &eve, &sent);
     assert_eq!(answer.status, 204, "{}", answer.text());
     assert_eq!(
-        world.last("/plan"),
+        world.double.last_json("/plan"),
         json!({ "prompt": "card [masked:payment-card]" })
     );
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::calls_approvals::told;
 use super::support::function::Double;
 use super::support::gateway::{Gateway, Setup, Shared, caller, eventually, person};
 use super::support::raw::Answer;
@@ -113,23 +114,11 @@ impl World {
         assert!(!shown.contains("bob") && !shown.contains("4111"), "{shown}");
         answer.json()
     }
-
-    fn last(&self, path: &str) -> Value {
-        let seen = self.double.seen(path);
-        let body = &seen.last().expect("a request").body;
-        serde_json::from_slice(body).expect("JSON")
-    }
 }
 
 #[track_caller]
 fn refused(answer: &Answer, status: u16, code: &str, words: &str) {
-    let said = answer.json();
-    assert_eq!(
-        (answer.status, &said["code"], &said["executed"]),
-        (status, &json!(code), &json!("no")),
-        "{said}"
-    );
-    let text = said.to_string();
+    let text = told(answer, status, code, "no").to_string();
     assert!(text.contains(words), "{text}");
     assert!(!text.contains("cgtok~") && !text.contains("bob"), "{text}");
 }
@@ -142,7 +131,10 @@ fn a_value_that_was_hidden_reaches_the_function_that_policy_gives_it_to() {
     let sent = json!({ "to": mail, "text": "hello" });
     let answer = world.gateway.post("/mailer/send", &ann, &sent);
     assert_eq!(answer.status, 204, "{}", answer.text());
-    assert_eq!(world.last("/send"), json!({ "to": MAIL, "text": "hello" }));
+    assert_eq!(
+        world.double.last_json("/send"),
+        json!({ "to": MAIL, "text": "hello" })
+    );
     // In a path, which the function's own template matches.
     let target = format!("/mailer/show/{}", mail.as_str().expect("a token"));
     world.double.answer(
@@ -154,7 +146,7 @@ fn a_value_that_was_hidden_reaches_the_function_that_policy_gives_it_to() {
     // Also where the body has no schema and would stream.
     let answer = world.gateway.post("/mailer/raw", &ann, &json!([mail]));
     assert_eq!(answer.status, 204, "{}", answer.text());
-    assert_eq!(world.last("/raw"), json!([MAIL]));
+    assert_eq!(world.double.last_json("/raw"), json!([MAIL]));
 }
 
 #[test]
@@ -231,7 +223,10 @@ fn people_who_are_asked_see_a_marker_and_what_runs_is_the_value() {
     // The same call again joins its approval, whether the value comes as a token or not.
     let answer = world.gateway.post("/mailer/charge", &ann, &body);
     assert_eq!(answer.status, 204, "{}", answer.text());
-    assert_eq!(world.last("/charge"), json!({ "card": CARD, "to": MAIL }));
+    assert_eq!(
+        world.double.last_json("/charge"),
+        json!({ "card": CARD, "to": MAIL })
+    );
 }
 
 #[test]
@@ -335,7 +330,10 @@ fn a_function_that_echoes_a_value_shows_the_caller_a_marker() {
             let answer = world.gateway.post(&target, &ann, &json!({ "to": mail }));
             let status = if how == "400" { 400 } else { 200 };
             assert_eq!(answer.status, status, "{target}: {}", answer.text());
-            assert_eq!(world.last(&format!("/echo/{how}")), json!({ "to": MAIL }));
+            assert_eq!(
+                world.double.last_json(&format!("/echo/{how}")),
+                json!({ "to": MAIL })
+            );
             let said = answer.json();
             assert!(
                 said["to"].as_str().expect("text").contains(shown),

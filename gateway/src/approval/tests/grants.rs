@@ -32,6 +32,10 @@ fn refund(amount: u64, note: &str) -> Value {
 }
 
 async fn tried(bench: &Bench, call: Value) -> Result<Ticket, AskError> {
+    tried_at(&bench.approvals, call).await
+}
+
+async fn tried_at(approvals: &Approvals, call: Value) -> Result<Ticket, AskError> {
     let body = call.to_string();
     let question = Question {
         principal: &caller(),
@@ -44,7 +48,7 @@ async fn tried(bench: &Bench, call: Value) -> Result<Ticket, AskError> {
         call: CallId::from_bytes([3; 16]),
         apart: Vec::new(),
     };
-    bench.approvals.ask(question).await
+    approvals.ask(question).await
 }
 
 async fn asked(bench: &Bench, who: &Principal, call: Value, terms: &Terms) -> Ticket {
@@ -194,21 +198,7 @@ async fn many_who_come_at_once_use_a_grant_up_and_no_further() {
     let calls = (0..64).map(|n| {
         let approvals = bench.approvals.clone();
         async move {
-            let call = refund(n, "race");
-            let body = call.to_string();
-            let question = Question {
-                principal: &caller(),
-                function: &function(),
-                effect: Effect::Write,
-                terms: &wide_terms(),
-                frozen: body.as_bytes().to_vec(),
-                summary: call,
-                sameness: same(&body, None),
-                call: CallId::from_bytes([3; 16]),
-                apart: Vec::new(),
-            };
-            approvals
-                .ask(question)
+            tried_at(&approvals, refund(n, "race"))
                 .await
                 .is_ok_and(|ticket| ticket.state == State::Approved)
         }

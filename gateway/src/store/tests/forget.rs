@@ -32,25 +32,10 @@ async fn granted(store: &SqlStore, id: &str, asker: &str, granter: &str) {
 
 async fn asked(store: &SqlStore, id: &str, asker: &str) {
     let new = NewApproval {
-        id: id.to_owned(),
-        issuer: "corp".to_owned(),
         subject: asker.to_owned(),
         caller: asker.as_bytes().to_vec(),
-        requester: "{}".to_owned(),
-        apart: "{}".to_owned(),
-        connection: "payments".to_owned(),
-        function: "payments/x".to_owned(),
-        effect: "write".to_owned(),
-        same: id.as_bytes().to_vec(),
-        idempotency: None,
-        call: "call".to_owned(),
-        terms: "{}".to_owned(),
-        rules: "r1".to_owned(),
-        binding: vec![1],
-        frozen: vec![2],
-        summary: vec![3],
         input: vec![4],
-        decide_by: NOW.plus(HOUR),
+        ..super::question(id, NOW.plus(HOUR))
     };
     store.ask(new, LIMITS, NOW).await.unwrap();
 }

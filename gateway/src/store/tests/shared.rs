@@ -7,12 +7,13 @@ use sqlx::Row;
 
 use crate::clock::{Clock, ManualClock, SharedClock, SystemClock, Timestamp};
 use crate::store::{
-    ApprovalRow, AskLimits, Asked, Delivery, Edge, Error, GrantRow, LEASE, Moved, NewApproval,
-    Opens, Outbox, Reach, Revocation, Revoked, Signal, SqlStore, StandingYes, State, Step, Store,
-    Taking, VoteRow, Voted,
+    ApprovalRow, AskLimits, Asked, Delivery, Edge, Error, GrantRow, LEASE, Moved, Opens, Outbox,
+    Reach, Revocation, Revoked, Signal, SqlStore, StandingYes, State, Step, Store, Taking, VoteRow,
+    Voted,
 };
 
 use super::engine::{self, Cluster};
+use super::question;
 
 /// How long an event may take on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,30 +88,6 @@ impl Ground {
 
     async fn with_clock(&self, name: &str, clock: SharedClock) -> Arc<SqlStore> {
         Arc::new(engine::instance(self.dir.path(), name, clock).await)
-    }
-}
-
-fn question(id: &str, decide_by: Timestamp) -> NewApproval {
-    NewApproval {
-        id: id.to_owned(),
-        issuer: "corp".to_owned(),
-        subject: "ann".to_owned(),
-        caller: b"ann".to_vec(),
-        requester: "{}".to_owned(),
-        apart: "{}".to_owned(),
-        connection: "payments".to_owned(),
-        function: "payments/x".to_owned(),
-        effect: "write".to_owned(),
-        same: id.as_bytes().to_vec(),
-        idempotency: None,
-        call: "call".to_owned(),
-        terms: "{}".to_owned(),
-        rules: "r1".to_owned(),
-        binding: vec![1; 32],
-        frozen: vec![2; 8],
-        summary: vec![3; 4],
-        input: Vec::new(),
-        decide_by,
     }
 }
 

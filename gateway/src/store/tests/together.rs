@@ -21,25 +21,8 @@ const LIMITS: AskLimits = AskLimits {
 
 fn question(id: &str, same: &str) -> NewApproval {
     NewApproval {
-        id: id.to_owned(),
-        issuer: "corp".to_owned(),
-        subject: "ann".to_owned(),
-        caller: b"ann".to_vec(),
-        requester: "{}".to_owned(),
-        apart: "{}".to_owned(),
-        connection: "payments".to_owned(),
-        function: "payments/x".to_owned(),
-        effect: "write".to_owned(),
         same: same.as_bytes().to_vec(),
-        idempotency: None,
-        call: "call".to_owned(),
-        terms: "{}".to_owned(),
-        rules: "r1".to_owned(),
-        binding: vec![1; 32],
-        frozen: vec![2; 8],
-        summary: vec![3; 4],
-        input: Vec::new(),
-        decide_by: NOW.plus(Duration::from_secs(900)),
+        ..super::question(id, NOW.plus(Duration::from_secs(900)))
     }
 }
 

@@ -84,6 +84,13 @@ impl Double {
         seen.iter().filter(of_path).cloned().collect()
     }
 
+    /// The body of the last request of a path, which is JSON.
+    pub(crate) fn last_json(&self, path: &str) -> serde_json::Value {
+        let seen = self.seen(path);
+        let body = &seen.last().expect("a request").body;
+        serde_json::from_slice(body).expect("JSON")
+    }
+
     /// How many requests of a path there were.
     pub(crate) fn hits(&self, path: &str) -> usize {
         self.seen(path).len()
