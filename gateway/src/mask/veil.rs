@@ -70,9 +70,9 @@ impl Veil {
 /// The values of one call, to be found. Shows nothing of them.
 pub struct Cover {
     veils: Vec<Veil>,
-    /// All forms; each one's class, by its number.
+    /// All forms; each one's classes, by their numbers.
     finder: Needles,
-    of: Vec<u16>,
+    of: Vec<BTreeSet<u16>>,
     classes: Vec<DataClass>,
 }
 
@@ -88,19 +88,20 @@ impl Cover {
     pub fn new(veils: &[Veil]) -> Self {
         let classes: BTreeSet<_> = veils.iter().map(|veil| veil.class.clone()).collect();
         let classes: Vec<_> = classes.into_iter().collect();
-        let mut by_form: BTreeMap<Vec<u8>, u16> = BTreeMap::new();
+        let mut by_form: BTreeMap<Vec<u8>, BTreeSet<u16>> = BTreeMap::new();
         for veil in veils {
             let class = classes.iter().position(|class| *class == veil.class);
             let class = class.and_then(|at| u16::try_from(at).ok()).unwrap_or(0);
             for spelling in veil.spellings() {
                 for mut form in forms(spelling.as_bytes()) {
-                    by_form.entry(std::mem::take(&mut *form)).or_insert(class);
+                    let classes = by_form.entry(std::mem::take(&mut *form)).or_default();
+                    classes.insert(class);
                 }
             }
         }
         let (sorted, of) = by_form
             .into_iter()
-            .map(|(form, class)| (Zeroizing::new(form), class))
+            .map(|(form, classes)| (Zeroizing::new(form), classes))
             .unzip();
         Self {
             veils: veils.to_vec(),
@@ -122,16 +123,19 @@ impl Cover {
     }
 
     /// Calls `found` with each span of `text` that is one of the values, as it stands or behind escapes, and the
-    /// number of its class. Spans may overlap.
+    /// number of its class: once for each class that it came as. Spans may overlap.
     pub(super) fn find(&self, text: &[u8], found: &mut dyn FnMut(usize, usize, usize)) {
-        let class = |form: usize| self.of.get(form).copied().map_or(0, usize::from);
-        self.finder
-            .find_forms(text, &mut |start, end, form| found(start, end, class(form)));
+        let mut each = |start, end, form: usize| {
+            for class in self.of.get(form).into_iter().flatten() {
+                found(start, end, usize::from(*class));
+            }
+        };
+        self.finder.find_forms(text, &mut each);
         if let Some(view) = view::unescape(text) {
             self.finder
                 .find_forms(view.text(), &mut |start, end, form| {
                     let (start, end) = view.source(start, end);
-                    found(start, end, class(form));
+                    each(start, end, form);
                 });
         }
     }
