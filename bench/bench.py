@@ -367,7 +367,9 @@ def writers(options):
         shutil.rmtree(folder, ignore_errors=True)
     if done.returncode != 0:
         raise SystemExit(f"the writers did not end well:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return [json.loads(row) for row in done.stdout.splitlines() if row.startswith("{")]
+    # The harness writes "test NAME ... " without an end of line: the first row follows it.
+    rows = (row[row.find('{"what"') :] for row in done.stdout.splitlines() if '{"what"' in row)
+    return [json.loads(row) for row in rows]
 
 
 def write_section(name, lines):
