@@ -171,7 +171,8 @@ impl Gate {
                     shadowed,
                     observed: None,
                 };
-                self.begin(call, verdict, terrain)
+                // In a box: a call that waits for people has no place for what it does not do then.
+                Box::pin(self.begin(call, verdict, terrain))
                     .await
                     .map(Admitted::Permit)
             }
@@ -181,7 +182,9 @@ impl Gate {
             Decision::Ask(terms) => {
                 let mut held = Held::new(&call)?;
                 held.shadowed = shadowed;
-                let id = self.ask(&who, held, &terms).await?;
+                let id = Box::pin(self.ask(&who, held, &terms)).await?;
+                // What will run is what was stored: this one is not kept while people decide.
+                drop((call, terms));
                 self.hold(&id, terrain.hold)
                     .await
                     .map_err(|error| failed(&error))?;
@@ -228,7 +231,7 @@ impl Gate {
             }
             Err(TakeError::Failed(error)) => return Err(failed(&error)),
         };
-        self.execute(who, execution, terrain, thaw).await
+        Box::pin(self.execute(who, execution, terrain, thaw)).await
     }
 
     /// What runs is the stored bytes, under the whole policy with only the opened rules removed.

@@ -245,22 +245,19 @@ impl Pipeline {
             .route(&arrival.host, &arrival.target)
             .ok_or_else(no_such)?;
         let token = request::token(&connection, &arrival.headers);
-        let who = self
-            .verify(&snapshot, &connection, token.as_deref())
-            .await?;
+        // Each step but the one that waits for people has its state in a box of its own, which goes when
+        // the step is over: thousands of calls may wait, and then keep what waiting needs.
+        let who = Box::pin(self.verify(&snapshot, &connection, token.as_deref())).await?;
         way.who = Some(Arc::clone(&who));
         let observing = connection.observe.as_ref();
         if let Some(observing) = observing.and_then(|until| until.at(arrival.received)) {
             let under = (snapshot.as_ref(), connection.as_ref());
-            return self
-                .observed(observing, under, (target, arrival), who, way)
-                .await;
+            return Box::pin(self.observed(observing, under, (target, arrival), who, way)).await;
         }
         let facts = arrival.facts();
         let respond_async = arrival.respond_async;
-        let call = self
-            .decode((&snapshot, &connection), target, arrival, way.id, &who)
-            .await?;
+        let decoding = self.decode((&snapshot, &connection), target, arrival, way.id, &who);
+        let call = Box::pin(decoding).await?;
         way.function = Some(call.function().id.clone());
         let _place = admit::admit(&connection, &who, &call.function().id, &self.parts.metrics)?;
         let terrain = Terrain {
@@ -284,12 +281,12 @@ impl Pipeline {
         let admitted = self.gate.admit(who, call, terrain).await;
         let (connection, admitted) = match admitted.map_err(waiting)? {
             Admitted::Asked(_, id) => {
-                let resumed = self.resume(token.as_deref(), &id, facts, way).await;
+                let resumed = Box::pin(self.resume(token.as_deref(), &id, facts, way)).await;
                 resumed.map_err(waiting)?
             }
             admitted => (connection, admitted),
         };
-        self.send(&connection, admitted, way).await
+        Box::pin(self.send(&connection, admitted, way)).await
     }
 
     /// The path of a call on a connection that only observes: who calls is verified as ever, and it is
@@ -314,7 +311,7 @@ impl Pipeline {
             ..terrain(snapshot, connection, &function)
         };
         let admitted = self.gate.observe(observing, who, seen, terrain).await?;
-        self.send(connection, admitted, way).await
+        Box::pin(self.send(connection, admitted, way)).await
     }
 
     /// The same path for `POST …/approvals/{id}/run`: the stored call in place of a decoded one.
@@ -333,7 +330,7 @@ impl Pipeline {
             .connections
             .get(function.connection())
             .ok_or_else(no_such)?;
-        let who = self.identify(&snapshot, connection, &headers).await?;
+        let who = Box::pin(self.identify(&snapshot, connection, &headers)).await?;
         way.function = Some(function.clone());
         way.who = Some(Arc::clone(&who));
         let _place = admit::admit(connection, &who, &function, &self.parts.metrics)?;
@@ -351,7 +348,7 @@ impl Pipeline {
             receipt: None,
             status,
         })?;
-        self.send(connection, admitted, way).await
+        Box::pin(self.send(connection, admitted, way)).await
     }
 
     /// A held call goes on under what is in force now, not under what it began with: its caller's token is
