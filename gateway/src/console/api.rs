@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Parts;
 use super::cookie::{self, Cookie};
+use super::refused::{Code, Known};
 use super::session::{Deed, Session};
 use crate::identity::{Plane, Principal, Rejection};
 use crate::listener::Peer;
@@ -51,6 +52,7 @@ impl IntoResponse for Problem {
         let status = http::StatusCode::from_u16(self.status)
             .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, axum::Json(&self)).into_response();
+        response.extensions_mut().insert(Code(self.code.clone()));
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -126,6 +128,7 @@ impl FromRequestParts<Arc<Parts>> for Asker {
             }
             (Arc::clone(&session.who), Some(session))
         };
+        known(request, &who);
         Ok(Self {
             who,
             session,
@@ -143,6 +146,7 @@ impl FromRequestParts<Arc<Parts>> for Visitor {
     ) -> Result<Self, Problem> {
         // Pages without a script ask for nothing by themselves.
         let session = signed_in(&request.headers, parts, Deed::Person)?;
+        known(request, &session.who);
         if !request.method.is_safe() && !parts.site.is_from_here(&request.headers) {
             return Err(elsewhere());
         }
@@ -152,6 +156,12 @@ impl FromRequestParts<Arc<Parts>> for Visitor {
             facts: facts(request, parts)?,
         };
         Ok(Self { asker, session })
+    }
+}
+
+fn known(request: &http::request::Parts, who: &Arc<Principal>) {
+    if let Some(known) = request.extensions.get::<Known>() {
+        known.is(who);
     }
 }
 

@@ -20,6 +20,7 @@ use super::Parts;
 use super::api::{Problem, Visitor};
 use super::approvals::{self, VoteBody};
 use super::plain::{self, Html, escape, escape_lines};
+use super::refused::Code;
 use crate::approval::{ApprovalHead, ApprovalView, RuleView, Verdict};
 use crate::call::FunctionId;
 use crate::store::{Filter, State as ApprovalState};
@@ -356,7 +357,9 @@ fn told(problem: &Problem, back: Option<&str>) -> Response {
         "<h1>This did not work</h1><p class=\"bad\">{}</p>{back}",
         escape(&problem.detail)
     );
-    Html::new(status, "This did not work", &body).into_response()
+    let mut response = Html::new(status, "This did not work", &body).into_response();
+    response.extensions_mut().insert(Code(problem.code.clone()));
+    response
 }
 
 fn who(visitor: &Visitor) -> String {

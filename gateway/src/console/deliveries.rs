@@ -78,7 +78,8 @@ async fn on_record(
     what: &'static str,
     id: &str,
 ) -> Result<(), Problem> {
-    asker.may(parts, PersonAction::AuditRead, PersonResource::Gateway)?;
+    // Whoever gives a message up keeps people from learning of a call: reading is no right to that.
+    asker.may(parts, PersonAction::Revoke, PersonResource::Gateway)?;
     let dead = parts.notifier.dead().await;
     let dead = dead.map_err(|error| Problem::internal(&error))?;
     let message = dead.into_iter().find(|delivery| delivery.id == id);

@@ -25,6 +25,7 @@ mod pending;
 mod plain;
 mod policies;
 mod quiet;
+mod refused;
 mod revocations;
 mod session;
 mod status;
@@ -161,8 +162,12 @@ impl Console {
             .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(axum::middleware::from_fn(etag::conditional))
             .layer(axum::middleware::from_fn_with_state(
-                parts,
+                Arc::clone(&parts),
                 idempotency::once,
+            ))
+            .layer(axum::middleware::from_fn_with_state(
+                parts,
+                refused::recorded,
             ))
             .layer(axum::middleware::from_fn(
                 move |request: Request, next: Next| {

@@ -464,7 +464,8 @@ fn line(record: &Fed, text: String) -> Line {
     Line {
         index: record.index,
         at: record.at().unwrap_or_else(|| Timestamp::from_nanos(0)),
-        adverse: kind == "call.deny" || outcome.is_some_and(|outcome| outcome != "ok"),
+        adverse: matches!(kind, "call.deny" | "console.deny")
+            || outcome.is_some_and(|outcome| outcome != "ok"),
         words: words.collect(),
         kind: kind.to_owned(),
         text,

@@ -29,7 +29,8 @@ pub enum PersonAction {
     AuditErase,
     /// Read the policies, test them, simulate.
     PolicyRead,
-    /// Revoke or lock principals, issuers, tokens, connections, approvals.
+    /// Revoke or lock principals, issuers, tokens, connections, approvals; send undelivered messages again or
+    /// give them up.
     Revoke,
 }
 

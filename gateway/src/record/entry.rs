@@ -457,6 +457,17 @@ pub enum Event {
         /// Filters and reason; sealed.
         content: Value,
     },
+    /// A known person was refused something on the console.
+    Refused {
+        /// Who.
+        who: Who,
+        /// The code that they were told.
+        reason: String,
+        /// The status that they were told.
+        status: u16,
+        /// What they tried: method and path; sealed.
+        content: Value,
+    },
     /// Somebody has a message to people sent again that was not delivered, or gives it up.
     Undelivered {
         /// Who.

@@ -80,6 +80,7 @@ impl Recorded {
                 Event::Lifted { .. } => "revoke.lift",
                 Event::AuditRead { .. } => "audit.read",
                 Event::Undelivered { .. } => "message",
+                Event::Refused { .. } => "console.deny",
                 Event::KeyRotated { .. } => "key.rotate",
             },
         }
@@ -141,6 +142,7 @@ impl Recorded {
             | Event::Revoked { .. }
             | Event::Lifted { .. }
             | Event::Undelivered { .. }
+            | Event::Refused { .. }
             | Event::KeyRotated { .. } => None,
         }
     }
@@ -180,7 +182,8 @@ impl Recorded {
             | Event::Revoked { who, .. }
             | Event::Lifted { who, .. }
             | Event::AuditRead { who, .. }
-            | Event::Undelivered { who, .. } => Some(who),
+            | Event::Undelivered { who, .. }
+            | Event::Refused { who, .. } => Some(who),
             Event::ApprovalCancelled { who, .. } => who.as_ref(),
             Event::ApprovalExecuted { .. }
             | Event::ApprovalReopened { .. }
@@ -201,7 +204,8 @@ impl Recorded {
             | Event::Revoked { content, .. }
             | Event::Lifted { content, .. }
             | Event::AuditRead { content, .. }
-            | Event::Undelivered { content, .. } => Some(content),
+            | Event::Undelivered { content, .. }
+            | Event::Refused { content, .. } => Some(content),
             Event::ApprovalExecuted { .. }
             | Event::AnswerFetched { .. }
             | Event::ApprovalReopened { .. }
@@ -295,6 +299,10 @@ fn put_public(event: &Event, leaf: &mut Fields) {
             leaf.word("what", what);
             leaf.word("approval", approval);
         }
+        Event::Refused { reason, status, .. } => {
+            leaf.word("reason", reason);
+            leaf.number("status", u64::from(*status));
+        }
         Event::KeyRotated { key, id } => {
             leaf.word("key", key);
             leaf.word("id", id);
@@ -367,6 +375,7 @@ fn put_approval(event: &Event, leaf: &mut Fields) {
         | Event::Lifted { .. }
         | Event::AuditRead { .. }
         | Event::Undelivered { .. }
+        | Event::Refused { .. }
         | Event::KeyRotated { .. } => {}
     }
 }

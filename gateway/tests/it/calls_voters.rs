@@ -155,3 +155,52 @@ fn figures_are_for_who_may_read_the_audit_log() {
     let (good, text) = world.gateway.approvals(&lead(), &["figures"]);
     assert!(!good && text.contains("403"), "{text}");
 }
+
+#[test]
+fn what_a_known_person_is_refused_on_the_console_stands_on_the_record() {
+    let world = start();
+    let id = world.ask("/brief/doors", &staff("dora"), 5);
+    let lead = lead();
+    let of = |path: &str| format!("/api/v1/approvals/{id}{path}");
+    let view = raw::get(world.gateway.console, &of(""), Some(&lead)).json();
+    let vote =
+        json!({ "rule": view["rules"][0]["hash"], "verdict": "yes", "digest": view["digest"] });
+    let stale =
+        json!({ "rule": view["rules"][0]["hash"], "verdict": "yes", "digest": "00".repeat(32) });
+    let mallory = person("mallory", &["nobody"]);
+    let (console, secret) = (world.gateway.console, "/api/v1/calls/a-guess");
+    let locks = json!({
+        "target": { "kind": "principal", "issuer": "corp", "subject": "dora" }, "reason": "mine now",
+    });
+    let refused = [
+        raw::post(console, &of("/votes"), Some(&mallory), &vote),
+        raw::get(console, secret, Some(&mallory)),
+        raw::post(console, "/api/v1/revocations", Some(&mallory), &locks),
+        raw::post(console, &of("/votes"), Some(&lead), &stale),
+        // Nobody, and nothing refused: neither is a record of its own.
+        raw::post(console, &of("/votes"), None, &vote),
+        raw::get(console, "/api/v1/me", Some(&mallory)),
+    ];
+    let told: Vec<_> = refused[..4]
+        .iter()
+        .map(|answer| (answer.json()["code"].clone(), json!(answer.status)))
+        .collect();
+    world.approve(&id);
+    let noted = eventually("the record of four refusals", || {
+        let leaves = world.gateway.leaves();
+        let noted: Vec<_> = leaves
+            .into_iter()
+            .filter(|leaf| leaf["kind"] == "console.deny")
+            .collect();
+        (noted.len() >= told.len()).then_some(noted)
+    });
+    let recorded: Vec<_> = noted
+        .iter()
+        .map(|leaf| (leaf["reason"].clone(), leaf["status"].clone()))
+        .collect();
+    assert_eq!(recorded, told);
+    assert_eq!(noted[0]["subject_ref"], noted[2]["subject_ref"]);
+    assert_ne!(noted[0]["subject_ref"], noted[3]["subject_ref"]);
+    // Where they tried is sealed.
+    assert!(!format!("{noted:?}").contains("guess"), "{noted:?}");
+}
