@@ -142,6 +142,24 @@ impl fmt::Debug for ApprovalView {
     }
 }
 
+impl RuleView {
+    /// Whether a yes needs a sign-in of a kind or an age.
+    pub const fn needs_sign_in(&self) -> bool {
+        !self.acr.is_empty() || self.max_age_s.is_some()
+    }
+}
+
+impl ApprovalView {
+    /// What the caller is told of a no: the reason of the first that counts, made safe to show; absent
+    /// when none was given.
+    pub fn denial(&self) -> Option<String> {
+        let votes = self.rules.iter().flat_map(|rule| &rule.votes);
+        let mut noes = votes.filter(|vote| vote.verdict == Verdict::No && vote.voided_at.is_none());
+        let reason = noes.next()?.reason.trim();
+        (!reason.is_empty()).then(|| super::terminal_safe(reason))
+    }
+}
+
 impl Approvals {
     /// A page of approvals, newest first.
     ///

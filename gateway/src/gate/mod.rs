@@ -33,9 +33,11 @@ use asked::Asked;
 use shown::{input_json, judged, summary};
 pub use told::failed as approval_failed;
 
-use told::{RETRY_AFTER, ask_refused, failed, not_executable, unknown};
+use told::{RETRY_AFTER, ask_refused, denied_because, failed, not_executable, unknown};
 
-use crate::approval::{self, ApprovalId, Approvals, Execution, Question, State, TakeError, Ticket};
+use crate::approval::{
+    self, ApprovalId, Approvals, AskError, Execution, Question, State, TakeError, Ticket,
+};
 use crate::call::{Call, CallId, Facts, Function, Sameness};
 use crate::clock::Timestamp;
 use crate::identity::{Principal, Revocations};
@@ -288,6 +290,7 @@ impl Gate {
                 Err(refusal.approval(ApprovalNotice {
                     id: ticket.id.to_string(),
                     expires: ticket.expires.to_string(),
+                    reason: None,
                 }))
             }
         }
@@ -351,11 +354,13 @@ impl Gate {
             call: held.call,
             apart: Vec::new(),
         };
-        let ticket = self
-            .approvals
-            .ask(question)
-            .await
-            .map_err(|error| ask_refused(&error))?;
+        let ticket = match self.approvals.ask(question).await {
+            Ok(ticket) => ticket,
+            Err(AskError::Denied { id, .. }) => {
+                return Err(self.not_approved(&id, who, State::Denied).await);
+            }
+            Err(error) => return Err(ask_refused(&error)),
+        };
         let question = Recorded::of(&ticket, terms);
         self.question_on_record(who, held, question).await?;
         Ok(ticket.id)
@@ -497,11 +502,13 @@ impl Gate {
         if requester != (who.key().issuer.as_str(), who.key().subject.as_str()) {
             return unknown();
         }
+        let reason = (state == State::Denied).then(|| view.denial()).flatten();
         let notice = ApprovalNotice {
             id: id.to_string(),
             expires: view.head.expires_at,
+            reason,
         };
-        not_executable(state).approval(notice)
+        denied_because(not_executable(state).approval(notice))
     }
 }
 

@@ -120,6 +120,8 @@ pub struct ApprovalNotice {
     pub id: String,
     /// When people's time to decide, or the caller's to execute, is over; RFC 3339.
     pub expires: String,
+    /// What the person who said no wrote for the caller.
+    pub reason: Option<String>,
 }
 
 /// A refusal: what the caller may read, and apart from it what the operator reads.
@@ -134,7 +136,7 @@ pub struct Refusal {
     /// When trying again makes sense.
     pub retry_after: Option<Duration>,
     /// The approval that the caller waits for.
-    pub approval: Option<ApprovalNotice>,
+    pub approval: Option<Box<ApprovalNotice>>,
     /// For the operator's log; may name policies and hosts.
     pub operator: Option<String>,
     /// Whether whoever refused has put it on the record, with more than the refusal itself tells.
@@ -179,7 +181,7 @@ impl Refusal {
     /// The same with an approval to watch.
     #[must_use]
     pub fn approval(mut self, notice: ApprovalNotice) -> Self {
-        self.approval = Some(notice);
+        self.approval = Some(Box::new(notice));
         self
     }
 

@@ -50,6 +50,15 @@ pub(super) fn not_executable(state: State) -> Refusal {
     }
 }
 
+/// The same, with the words of whoever said no: they are the caller's to read.
+pub(super) fn denied_because(mut refusal: Refusal) -> Refusal {
+    let reason = refusal.approval.as_ref();
+    if let Some(reason) = reason.and_then(|notice| notice.reason.as_ref()) {
+        refusal.detail = format!("{}: {reason}", refusal.detail);
+    }
+    refusal
+}
+
 pub(super) fn unknown() -> Refusal {
     Refusal::new(Code::NotFound, "no such approval of this caller")
 }

@@ -25,6 +25,7 @@ impl Gate {
         let notice = ApprovalNotice {
             id: execution.id().to_string(),
             expires: execution.decide_by().to_string(),
+            reason: None,
         };
         tracing::warn!(
             approval.id = %execution.id(),

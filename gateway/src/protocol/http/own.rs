@@ -91,6 +91,7 @@ async fn show(
             "asked_at": view.head.asked_at,
             "expires_at": view.head.expires_at,
             "run": format!("{BASE}/approvals/{}/run", view.head.id),
+            "reason": view.denial(),
         }),
     ))
 }

@@ -8,13 +8,15 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
 use super::guard::BusyPlace;
-use crate::gate::{Code, Refusal};
+use crate::gate::{Code, Executed, Refusal};
 use crate::pipeline::{Aborted, MaskedReply, Part, RefusalReply, Reply, ReplyBody};
 
 /// The call's id, on every answer.
 pub const CALL: HeaderName = HeaderName::from_static("callgate-call");
 /// The receipt, on every answer of a recorded call.
 pub const RECEIPT: HeaderName = HeaderName::from_static("callgate-receipt");
+/// What some SDKs ask before they repeat a request by themselves.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Media type of RFC 9457 problem details.
 pub(super) const PROBLEM: &str = "application/problem+json";
 
@@ -142,15 +144,20 @@ pub(super) fn refusal(reply: &RefusalReply) -> http::Response<OutBody> {
         "detail": detail,
         "executed": executed.as_str(),
         "call": reply.call.to_string(),
+        // Where SDKs of model APIs look: some of them show nothing else of a refusal.
+        "error": { "code": code.as_str(), "message": detail },
     });
     let path = approval
         .as_ref()
         .map(|approval| format!("{}/approvals/{}", super::own::BASE, approval.id));
     if let (Some(approval), Some(path), Some(problem)) = (approval, &path, problem.as_object_mut())
     {
-        let notice = serde_json::json!({
+        let mut notice = serde_json::json!({
             "id": approval.id, "status": path, "run": format!("{path}/run"), "expires": approval.expires,
         });
+        if let Some(reason) = &approval.reason {
+            notice["reason"] = reason.as_str().into();
+        }
         problem.insert("approval".to_owned(), notice);
     }
     let mut response = http::Response::new(OutBody::full(problem.to_string()));
@@ -164,6 +171,10 @@ pub(super) fn refusal(reply: &RefusalReply) -> http::Response<OutBody> {
             header::RETRY_AFTER,
             HeaderValue::from(wait.as_secs().max(1)),
         );
+    }
+    if *executed != Executed::No {
+        // Clients that repeat a status by themselves ask here first; running it twice is nobody's wish.
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     if let Some(challenge) = challenge(*code) {
         headers.insert(

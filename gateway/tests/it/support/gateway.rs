@@ -144,6 +144,12 @@ impl Setup {
         self
     }
 
+    /// With a further issuer.
+    pub(crate) fn issuer(mut self, alias: &str, settings: &Value) -> Self {
+        self.config["identity"]["issuers"][alias] = settings.clone();
+        self
+    }
+
     /// With a connection, routed by its name as prefix.
     pub(crate) fn connection(mut self, name: &str, upstream: SocketAddr, more: &Value) -> Self {
         let mut connection = json!({
