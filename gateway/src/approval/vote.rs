@@ -254,11 +254,7 @@ impl Approvals {
         }
         let token = voter.token();
         let now = self.now();
-        // The issue time stands in only where the issuer does not say when the person signed in.
-        let signed_in = token
-            .authenticated
-            .or(token.issued)
-            .ok_or(VoteError::NotFresh)?;
+        let signed_in = voter.was_there().ok_or(VoteError::NotFresh)?;
         let fresh = Duration::from_secs(self.inner.config.vote_fresh_s);
         if now.since(signed_in) > fresh || signed_in.since(now) > SKEW_MAX || token.expires <= now {
             return Err(VoteError::NotFresh);

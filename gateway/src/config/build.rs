@@ -15,7 +15,7 @@ use crate::credential::Source;
 use crate::egress::Egress;
 use crate::export;
 use crate::gate::{Limits, ModeConfig, OBSERVE_DAYS_MAX, ObserveStands, ObserveUntil};
-use crate::identity::{self, Revocations, Verifier};
+use crate::identity::{self, Rejection, Revocations, SlackMember, Verifier};
 use crate::pipeline::{Connection, PresentIn, Route, RouteConfig, Snapshot};
 use crate::policy::{ConnectionFacts, Policies, Vocabulary};
 use crate::upstream::{Endpoint, Masks, Upstream};
@@ -55,6 +55,23 @@ fn told(loaded: &Loaded, context: &Context, faults: &mut Vec<Fault>) {
             .iter()
             .map(|(place, text)| Fault::new(format!("store.{place}"), text)),
     );
+}
+
+/// The accounts as whom people answer in chats. Who is revoked is no fault of the settings.
+fn answering(config: &Config, identity: &Verifier, context: &Context, faults: &mut Vec<Fault>) {
+    for (channel, settings) in &config.notify.channels {
+        for (user, person) in settings.people() {
+            let at = context.clock.now();
+            let member = SlackMember { team: "", user, at };
+            match identity.stated(&person.issuer, &person.claims, member) {
+                Ok(_) | Err(Rejection::Revoked | Rejection::RevocationsUnknown) => {}
+                Err(rejection) => {
+                    let place = format!("notify.channels.{channel}.slack.buttons.people.{user}");
+                    faults.push(Fault::new(place, rejection.to_string()));
+                }
+            }
+        }
+    }
 }
 
 /// Who wraps the root key of recorded content.
@@ -97,6 +114,9 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
         faults.extend(found);
     }
     let identity = verifier(loaded, context, &mut faults);
+    if let Some(identity) = &identity {
+        answering(config, identity, context, &mut faults);
+    }
     let keys = Keys::of(loaded, context, &mut faults);
     let mut vocabulary = vocabulary(config);
     let mut connections = BTreeMap::new();

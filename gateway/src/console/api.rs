@@ -227,6 +227,15 @@ fn unknown(parts: &Parts, rejection: &Rejection) -> Problem {
 }
 
 impl Asker {
+    /// Somebody who was proven by other means than a token or a session.
+    pub(super) const fn proven(who: Arc<Principal>, facts: PersonFacts) -> Self {
+        Self {
+            who,
+            session: None,
+            facts,
+        }
+    }
+
     pub(super) const fn facts(&self) -> PersonFacts {
         self.facts
     }

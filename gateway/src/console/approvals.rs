@@ -18,6 +18,7 @@ use crate::approval::{
     Verdict, VoteError, VoteNote, Widening,
 };
 use crate::call::FunctionId;
+use crate::identity::Method;
 use crate::policy::{
     GroupExpr, PersonAction, PersonResource, RuleHash, RuleTerms, StepUp, Subject,
 };
@@ -287,6 +288,10 @@ pub(super) async fn cast(
     let allowed = |rule: &RuleTerms| allowed(asker, parts, rule, &function);
     let record = &parts.pipeline.parts().record;
     let who = Who::from(asker.who.as_ref());
+    let by = match asker.who.method() {
+        Method::Jwt { .. } => None,
+        Method::Slack { team, user, .. } => Some(format!("slack {team}/{user}")),
+    };
     let on_record = |note: VoteNote| async move {
         let event = Event::ApprovalVoted {
             approval: note.approval.to_string(),
@@ -300,7 +305,7 @@ pub(super) async fn cast(
             binding: note.digest,
             grant: note.grant.as_ref().map(|grant| grant.id.clone()),
             content: serde_json::json!({ "reason": note.reason, "vote": note.vote,
-                "grant": note.grant.as_ref().map(GrantNote::json) }),
+                "grant": note.grant.as_ref().map(GrantNote::json), "by": by }),
         };
         record.note(event).await.map(|_| ())
     };

@@ -28,6 +28,7 @@ mod quiet;
 mod refused;
 mod revocations;
 mod session;
+mod slack;
 mod status;
 
 use std::sync::Arc;
@@ -152,6 +153,7 @@ impl Console {
             .merge(live::routes())
             .merge(me::routes())
             .merge(approve::routes())
+            .merge(slack::routes())
             .merge(login::routes())
             .merge(pages::routes())
             .fallback(|| async { Problem::new(404, "not_found", "the console has no such path") })

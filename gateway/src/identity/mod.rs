@@ -17,6 +17,7 @@ mod principal;
 mod rejection;
 mod revocation;
 mod rules;
+mod stated;
 mod verifier;
 
 pub use algorithm::Algorithm;
@@ -35,6 +36,7 @@ pub use rejection::Rejection;
 pub use revocation::{
     REVOCATIONS_MAX, Reach, Revocation, RevocationError, RevocationTarget, Revocations,
 };
+pub use stated::SlackMember;
 pub use verifier::{Context, Plane, Verifier};
 
 #[cfg(test)]

@@ -43,6 +43,15 @@ pub enum Method {
         /// The signature algorithm (`ES256`, …).
         algorithm: &'static str,
     },
+    /// A button in Slack, by Slack's signature and the operator's word for whose account it is.
+    Slack {
+        /// The workspace's id.
+        team: String,
+        /// The member's id.
+        user: String,
+        /// When it was pressed.
+        at: Timestamp,
+    },
 }
 
 impl Method {
@@ -50,6 +59,7 @@ impl Method {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Jwt { .. } => "jwt",
+            Self::Slack { .. } => "slack",
         }
     }
 }
@@ -162,6 +172,15 @@ impl Principal {
     /// How it proved itself.
     pub const fn method(&self) -> &Method {
         &self.facts.method
+    }
+
+    /// When the principal was last there itself, as far as anybody says. The time of issue stands in only
+    /// where the issuer does not say when the person signed in.
+    pub fn was_there(&self) -> Option<Timestamp> {
+        match &self.facts.method {
+            Method::Jwt { .. } => self.facts.token.authenticated.or(self.facts.token.issued),
+            Method::Slack { at, .. } => Some(*at),
+        }
     }
 
     /// Facts of the token.

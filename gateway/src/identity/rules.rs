@@ -24,6 +24,21 @@ const ACTORS_MAX: usize = 8;
 /// 31 December 9999: a later time is a mistake of units.
 const TIME_S_MAX: f64 = 253_402_300_799.0;
 
+/// How long somebody counts as there whom another vouches for.
+const STATED_FOR: std::time::Duration = std::time::Duration::from_secs(300);
+/// Claims that speak of a token, a sign-in or a delegation: nobody states them.
+const BY_TOKEN: [&str; 9] = [
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "nbf",
+    "jti",
+    "auth_time",
+    "acr",
+    "act",
+];
+
 /// Payload members that only ID tokens have (OpenID Connect Core sections 2 and 3.3.2.11).
 const ID_TOKEN_MARKERS: [&str; 4] = ["nonce", "at_hash", "c_hash", "s_hash"];
 /// What a payload's `typ` or `token_use` says about tokens that are for calls.
@@ -158,6 +173,53 @@ impl Rules {
                 expires: times.expires,
                 authenticated: self.time(&claims, "auth_time")?,
                 acr: self.text(&claims, "acr")?,
+            },
+            claims,
+        })
+    }
+
+    /// The person whose account has these claims, by the config's word and not by a token's.
+    pub(super) fn stated(
+        &self,
+        claims: Map<String, Value>,
+        (method, hash): (Method, [u8; 32]),
+        at: Timestamp,
+    ) -> Result<Facts, Rejection> {
+        if let Some(name) = BY_TOKEN.iter().find(|name| claims.contains_key(**name)) {
+            return Err(self.bad(name, "is told by a token only"));
+        }
+        let subject = self
+            .text(&claims, "sub")?
+            .ok_or_else(|| self.bad("sub", "is missing"))?;
+        for (path, test) in &self.claims {
+            if !path.of(&claims).is_some_and(|claim| test.holds(claim)) {
+                let (issuer, claim) = (Arc::clone(&self.alias), path.text());
+                return Err(Rejection::ClaimCondition { issuer, claim });
+            }
+        }
+        let kind = self.kind(&claims, &[]);
+        if kind != Kind::Human {
+            let why = "is not of an account that the issuer's `kind` makes a human";
+            return Err(self.bad("sub", why));
+        }
+        Ok(Facts {
+            key: PrincipalKey {
+                issuer: self.alias.as_ref().to_owned(),
+                subject,
+            },
+            kind,
+            groups: self.groups(&claims)?,
+            exposed: self.exposed(&claims)?,
+            person: self.person(&claims, kind)?,
+            actors: Vec::new(),
+            method,
+            token: TokenFacts {
+                hash,
+                id: None,
+                issued: None,
+                expires: at.plus(STATED_FOR),
+                authenticated: None,
+                acr: None,
             },
             claims,
         })

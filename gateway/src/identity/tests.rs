@@ -13,6 +13,7 @@ mod idp;
 mod logins;
 mod rotation;
 mod settings;
+mod stated;
 
 use std::path::Path;
 use std::sync::Arc;

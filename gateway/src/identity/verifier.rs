@@ -219,6 +219,12 @@ impl Verifier {
         issuer.provider.clone()
     }
 
+    /// The rules of an issuer.
+    pub(super) fn rules(&self, alias: &str) -> Option<&Rules> {
+        let mut issuers = self.0.issuers.iter().map(|issuer| &issuer.rules);
+        issuers.find(|rules| rules.alias.as_ref() == alias)
+    }
+
     /// Whether an alias is configured.
     pub(super) fn knows(&self, alias: &str) -> bool {
         let mut issuers = self.0.issuers.iter();
@@ -416,7 +422,7 @@ fn issuer(
     })
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out

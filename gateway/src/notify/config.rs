@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::email::Email;
+use super::press::{Buttons, SlackPerson};
 use super::slack::Slack;
 use super::teams::Teams;
 use super::webhook::{Key, Post, Webhook};
@@ -47,7 +48,7 @@ pub enum ChannelConfig {
     /// A program, told of every question and every end by Standard Webhooks.
     Webhook(WebhookConfig),
     /// A Slack channel, by an incoming webhook.
-    Slack(PostConfig),
+    Slack(SlackConfig),
     /// A Microsoft Teams channel, by a workflow's webhook.
     Teams(PostConfig),
     /// People's mailboxes.
@@ -70,6 +71,30 @@ pub struct WebhookConfig {
 pub struct PostConfig {
     /// The whole URL, as the vendor shows it.
     pub url: SecretRef,
+}
+
+/// A Slack channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SlackConfig {
+    /// The whole URL of the incoming webhook, as Slack shows it.
+    pub url: SecretRef,
+    /// Let people answer by buttons in the message. Default: messages have a link only.
+    #[serde(default)]
+    pub buttons: Option<SlackButtonsConfig>,
+}
+
+/// Who may answer by a button in Slack. Slack sends presses to `/slack/CHANNEL` of the console.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SlackButtonsConfig {
+    /// The Slack app's signing secret.
+    pub signing_secret: SecretRef,
+    /// The workspace's id, such as `T0123ABCD`; presses in another one are refused.
+    pub team: String,
+    /// The members whose buttons count, by their ids (`U0123ABCD`), each with the account that is theirs. Whoever
+    /// writes this has made sure that the member and the account are one person.
+    pub people: BTreeMap<String, SlackPerson>,
 }
 
 /// A mail server and whom it writes to.
@@ -95,6 +120,15 @@ pub struct EmailConfig {
 /// A fault: where in the settings, and what to do.
 type Fault = (String, String);
 
+/// The channels, and the buttons of those that have them.
+type Made = (
+    BTreeMap<String, Box<dyn Channel>>,
+    BTreeMap<String, Arc<Buttons>>,
+);
+
+/// One channel, and its buttons.
+type Way = (Box<dyn Channel>, Option<Arc<Buttons>>);
+
 impl Notifier {
     /// Make the channels.
     ///
@@ -107,10 +141,11 @@ impl Notifier {
         clock: &SharedClock,
         outbox: Arc<dyn Outbox>,
     ) -> Result<Self, Vec<Fault>> {
-        let made = config.channels(base, egress, clock)?;
+        let (made, buttons) = config.channels(base, egress, clock)?;
         let link = config.link.as_deref();
         Ok(Self(Arc::new(Inner {
             channels: made,
+            buttons,
             outbox,
             clock: Arc::clone(clock),
             link: link.map(|link| link.trim_end_matches('/').to_owned()),
@@ -130,7 +165,7 @@ impl Config {
         base: &Path,
         egress: &Egress,
         clock: &SharedClock,
-    ) -> Result<BTreeMap<String, Box<dyn Channel>>, Vec<Fault>> {
+    ) -> Result<Made, Vec<Fault>> {
         let mut faults = Vec::new();
         if let Some(link) = &self.link
             && let Err(error) = Target::from_config(link)
@@ -141,23 +176,28 @@ impl Config {
             let text = format!("there are more than {CHANNELS_MAX}");
             faults.push(("channels".to_owned(), text));
         }
-        let mut made = BTreeMap::new();
+        let (mut made, mut buttons) = Made::default();
         for (name, settings) in &self.channels {
             let place = |field: &str| format!("channels.{name}{field}");
             let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            if self.link.is_none() && settings.has_buttons() {
+                let text = "it is missing beside a channel with buttons: not every rule can be answered by one";
+                faults.push(("link".to_owned(), text.to_owned()));
+            }
             if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(good) {
                 let text = "a channel's name has letters, digits, `-` and `_`, at most 64";
                 faults.push((place(""), text.to_owned()));
             }
             match settings.open(base, egress, clock) {
-                Ok(channel) => {
+                Ok((channel, its)) => {
                     made.insert(name.clone(), channel);
+                    buttons.extend(its.map(|its| (name.clone(), its)));
                 }
                 Err((field, text)) => faults.push((place(&format!(".{field}")), text)),
             }
         }
         if faults.is_empty() {
-            Ok(made)
+            Ok((made, buttons))
         } else {
             Err(faults)
         }
@@ -165,57 +205,89 @@ impl Config {
 }
 
 impl ChannelConfig {
+    fn has_buttons(&self) -> bool {
+        matches!(self, Self::Slack(slack) if slack.buttons.is_some())
+    }
+
+    /// The accounts as whom members answer, by the members' ids.
+    pub fn people(&self) -> impl Iterator<Item = (&String, &SlackPerson)> {
+        let slack = match self {
+            Self::Slack(slack) => slack.buttons.as_ref(),
+            Self::Webhook(_) | Self::Teams(_) | Self::Email(_) => None,
+        };
+        slack.into_iter().flat_map(|buttons| &buttons.people)
+    }
+
     fn open(
         &self,
         base: &Path,
         egress: &Egress,
         clock: &SharedClock,
-    ) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        match self {
+    ) -> Result<Way, (&'static str, String)> {
+        let channel: Box<dyn Channel> = match self {
             Self::Webhook(settings) => {
                 let target = Target::from_config(&settings.url);
                 let target = target.map_err(|error| ("webhook.url", error.to_string()))?;
                 let secret = settings.secret.resolve(base);
                 let secret = secret.map_err(|error| ("webhook.secret", error.to_string()))?;
                 let key = Key::parse(&secret).map_err(|why| ("webhook.secret", why.to_owned()))?;
-                Ok(Box::new(Webhook {
+                Box::new(Webhook {
                     post: Post {
                         egress: egress.clone(),
                         target,
                     },
                     key,
                     clock: Arc::clone(clock),
-                }))
+                })
             }
             Self::Slack(settings) => {
-                let post = settings
-                    .post(base, egress)
-                    .map_err(|why| ("slack.url", why))?;
-                Ok(Box::new(Slack { post }))
+                let post = post(&settings.url, base, egress).map_err(|why| ("slack.url", why))?;
+                let buttons = settings.buttons.as_ref();
+                let buttons = buttons.map(|buttons| buttons.open(base, &post, clock));
+                let buttons = buttons.transpose()?;
+                let has_buttons = buttons.is_some();
+                return Ok((Box::new(Slack { post, has_buttons }), buttons));
             }
             Self::Teams(settings) => {
-                let post = settings
-                    .post(base, egress)
-                    .map_err(|why| ("teams.url", why))?;
-                Ok(Box::new(Teams { post }))
+                let post = post(&settings.url, base, egress).map_err(|why| ("teams.url", why))?;
+                Box::new(Teams { post })
             }
-            Self::Email(settings) => Ok(Box::new(settings.open(base, egress)?)),
-        }
+            Self::Email(settings) => Box::new(settings.open(base, egress)?),
+        };
+        Ok((channel, None))
     }
 }
 
-impl PostConfig {
-    /// No text repeats the URL, which is the secret.
-    fn post(&self, base: &Path, egress: &Egress) -> Result<Post, String> {
-        let secret = self.url.resolve(base).map_err(|error| error.to_string())?;
-        let text = std::str::from_utf8(secret.expose());
-        let target = text.ok().and_then(|url| Target::from_config(url).ok());
-        let target = target.ok_or("what it refers to is no URL that can be called: https://…")?;
-        Ok(Post {
-            egress: egress.clone(),
-            target,
-        })
+impl SlackButtonsConfig {
+    fn open(
+        &self,
+        base: &Path,
+        post: &Post,
+        clock: &SharedClock,
+    ) -> Result<Arc<Buttons>, (&'static str, String)> {
+        let place = "slack.buttons.signing_secret";
+        let secret = self.signing_secret.resolve(base);
+        let secret = secret.map_err(|error| (place, error.to_string()))?;
+        let made = Buttons::new(&secret, &self.team, &self.people, post, clock);
+        let made = made.map_err(|(field, text)| match field {
+            "team" => ("slack.buttons.team", text),
+            "people" => ("slack.buttons.people", text),
+            _ => (place, text),
+        })?;
+        Ok(Arc::new(made))
     }
+}
+
+/// Where to post. No text repeats the URL, which is the secret.
+fn post(url: &SecretRef, base: &Path, egress: &Egress) -> Result<Post, String> {
+    let secret = url.resolve(base).map_err(|error| error.to_string())?;
+    let text = std::str::from_utf8(secret.expose());
+    let target = text.ok().and_then(|url| Target::from_config(url).ok());
+    let target = target.ok_or("what it refers to is no URL that can be called: https://…")?;
+    Ok(Post {
+        egress: egress.clone(),
+        target,
+    })
 }
 
 impl EmailConfig {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::approval::{ApprovalView, terminal_safe};
+use crate::approval::{ApprovalView, RuleView, terminal_safe};
 use crate::store::{Delivery, State};
 
 /// Longest text of one field, in characters; what is longer ends with a mark.
@@ -63,6 +63,8 @@ pub struct Message {
     pub expires_at: String,
     /// The page where a person decides; absent when nobody said where the console is.
     pub link: Option<String>,
+    /// Whether a yes needs a sign-in of a kind or an age.
+    pub step_up: bool,
 }
 
 impl Message {
@@ -91,6 +93,7 @@ impl Message {
             rules: rules.collect(),
             expires_at: view.head.expires_at.clone(),
             link: link.map(|link| format!("{link}/approve/{}", view.head.id)),
+            step_up: view.rules.iter().any(RuleView::needs_sign_in),
         }
     }
 

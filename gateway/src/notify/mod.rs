@@ -7,13 +7,16 @@
 //!
 //! **Refuses** to carry content: a message names the function, the rules and the caller, and has a link
 //! to the console, where a person signs in, sees the call, and decides. Nothing in it is an answer, so a
-//! link preview or a stolen message decides nothing. Text of strangers goes out as plain text only.
+//! link preview or a stolen message decides nothing; a button, where the config asks for them, carries an
+//! id, and counts by the vendor's signature over who pressed it. Text of strangers goes out as plain text
+//! only.
 //!
-//! Called by `app` (enqueue, deliver) and `console` (dead messages).
+//! Called by `app` (enqueue, deliver) and `console` (dead messages, buttons).
 
 mod config;
 mod email;
 mod message;
+mod press;
 mod slack;
 mod teams;
 mod webhook;
@@ -30,8 +33,11 @@ use crate::approval::{self, ApprovalId, Approvals};
 use crate::clock::{SharedClock, Timestamp};
 use crate::store::{self, Change, DEAD_KEPT, Delivery, Outbox, REOPENED, Retry, State};
 
-pub use config::{ChannelConfig, Config, EmailConfig, PostConfig, WebhookConfig};
+pub use config::{
+    ChannelConfig, Config, EmailConfig, PostConfig, SlackButtonsConfig, SlackConfig, WebhookConfig,
+};
 pub use message::{Happened, Message};
+pub use press::{Buttons, Choice, Press, SlackPerson, Told, Unproven};
 
 /// Tries of one message before it is dead: with the pauses between them about a day and a half.
 pub const ATTEMPTS_MAX: u32 = 40;
@@ -69,6 +75,8 @@ pub struct Notifier(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     channels: BTreeMap<String, Box<dyn Channel>>,
+    /// Of the channels that have them.
+    buttons: BTreeMap<String, Arc<Buttons>>,
     outbox: Arc<dyn Outbox>,
     clock: SharedClock,
     /// The console as people reach it, without a slash at the end.
@@ -80,6 +88,17 @@ impl Notifier {
     /// The names of the channels, each to be delivered by a task of its own.
     pub fn names(&self) -> Vec<String> {
         self.0.channels.keys().cloned().collect()
+    }
+
+    /// The buttons of a channel, when it has any.
+    pub fn buttons(&self, channel: &str) -> Option<Arc<Buttons>> {
+        self.0.buttons.get(channel).map(Arc::clone)
+    }
+
+    /// The page where a person decides on an approval; `None` when nobody said where the console is.
+    pub fn page(&self, approval: &str) -> Option<String> {
+        let link = self.0.link.as_ref()?;
+        Some(format!("{link}/approve/{approval}"))
     }
 
     /// Write the messages about a change. Repeated, it changes nothing.

@@ -1,4 +1,5 @@
-//! Slack, by an incoming webhook: blocks of plain text, and a button that opens the console.
+//! Slack, by an incoming webhook: blocks of plain text, a button that opens the console and, where the
+//! config asks for them, two that answer.
 //!
 //! Only `plain_text` is used, in which Slack reads neither mentions nor links nor markup.
 
@@ -8,6 +9,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::press::Choice;
 use super::webhook::Post;
 use super::{Channel, Failure, Happened, Message};
 
@@ -30,6 +32,7 @@ pub(super) const NEVER: [StatusCode; 3] = [
 #[derive(Debug)]
 pub(super) struct Slack {
     pub(super) post: Post,
+    pub(super) has_buttons: bool,
 }
 
 impl Channel for Slack {
@@ -39,21 +42,20 @@ impl Channel for Slack {
 
     fn deliver<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
-            self.post
-                .send(&[], Bytes::from(body(message).to_string()), &NEVER)
-                .await
+            let body = body(message, self.has_buttons).to_string();
+            self.post.send(&[], Bytes::from(body), &NEVER).await
         }
         .boxed()
     }
 }
 
 /// A text object in which nothing is read as markup.
-fn plain(text: &str) -> Value {
+pub(super) fn plain(text: &str) -> Value {
     json!({ "type": "plain_text", "text": text, "emoji": false })
 }
 
 /// As much of a text as a section holds, with a mark where it was cut.
-fn fitting(text: String) -> String {
+pub(super) fn fitting(text: String) -> String {
     let units = |text: &str| text.encode_utf16().count();
     if units(&text) <= SECTION_UNITS_MAX {
         return text;
@@ -71,8 +73,15 @@ fn fitting(text: String) -> String {
     cut
 }
 
+/// A preview, where Slack reads markup: these three characters would begin it.
+pub(super) fn preview(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
 /// The message in Slack's Block Kit.
-pub(super) fn body(message: &Message) -> Value {
+pub(super) fn body(message: &Message, has_buttons: bool) -> Value {
     let title: String = message
         .title()
         .chars()
@@ -87,15 +96,42 @@ pub(super) fn body(message: &Message) -> Value {
         json!({ "type": "header", "text": plain(&title) }),
         json!({ "type": "section", "text": plain(&fitting(lines.join("\n"))) }),
     ];
+    let mut elements = Vec::new();
     if let Some(link) = &message.link {
-        blocks.push(json!({ "type": "actions", "elements": [{
-            "type": "button", "action_id": "open", "text": plain("Look and decide"), "url": link,
-        }] }));
+        elements.push(json!({
+            "type": "button", "action_id": Choice::Open.action(), "text": plain("Look and decide"), "url": link,
+        }));
     }
-    // `text` is the preview, where Slack reads markup: these three characters would begin it.
-    let preview = title
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;");
+    if has_buttons {
+        elements.extend(answers(message));
+    }
+    if !elements.is_empty() {
+        blocks.push(json!({ "type": "actions", "elements": elements }));
+    }
+    if has_buttons && message.step_up {
+        let text = "Approving this needs a sign-in: look and decide there.";
+        blocks.push(json!({ "type": "context", "elements": [plain(text)] }));
+    }
+    let preview = preview(&title);
     json!({ "text": preview, "mrkdwn": false, "unfurl_links": false, "unfurl_media": false, "blocks": blocks })
+}
+
+/// The buttons that answer. They carry the approval's id; a yes that needs a sign-in has none.
+fn answers(message: &Message) -> Vec<Value> {
+    let button = |choice: Choice, text: &str, style: &str| {
+        json!({ "type": "button", "action_id": choice.action(), "value": message.approval, "style": style,
+            "text": plain(text) })
+    };
+    let mut answers = Vec::new();
+    if !message.step_up {
+        let mut yes = button(Choice::Approve, "Approve", "primary");
+        yes["confirm"] = json!({
+            "title": plain("Approve without looking at the call?"),
+            "text": plain("The message does not show what will be sent. Your answer counts, under your name."),
+            "confirm": plain("Approve"), "deny": plain("Not yet"),
+        });
+        answers.push(yes);
+    }
+    answers.push(button(Choice::Deny, "Deny", "danger"));
+    answers
 }

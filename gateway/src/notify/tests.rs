@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::webhook::Key;
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{ManualClock, SystemClock};
 use crate::egress::{Egress, Policy};
 use crate::secret::Secret;
 
@@ -98,7 +98,7 @@ fn a_message_carries_nothing_of_the_call() {
     let message = message("robot", "two people");
     let all = [
         message.json().to_string(),
-        super::slack::body(&message).to_string(),
+        super::slack::body(&message, true).to_string(),
         super::teams::body(&message).to_string(),
         format!("{:?}", message.lines()),
     ];
@@ -126,7 +126,7 @@ fn texts(value: &Value, all: &mut Vec<String>) {
 fn text_of_strangers_is_plain_text_in_every_channel() {
     let hostile = "<!channel> <@U1> <https://evil.example|ok> *b* [x](https://evil.example)\u{202e}\nFrom: eve";
     let message = message(hostile, hostile);
-    let slack = super::slack::body(&message);
+    let slack = super::slack::body(&message, true);
     for block in slack["blocks"].as_array().unwrap() {
         let kind = block["text"]["type"].as_str().unwrap_or("plain_text");
         assert_eq!(kind, "plain_text", "{block}");
@@ -272,7 +272,7 @@ fn a_callers_long_names_push_neither_the_deadline_nor_the_rules_out_of_slack() {
     message.actors = (0..40)
         .map(|n| format!("corp/{n}{}", "x".repeat(290)))
         .collect();
-    let body = super::slack::body(&message);
+    let body = super::slack::body(&message, true);
     let text = body["blocks"][1]["text"]["text"].as_str().unwrap();
     // Slack takes 3000 characters; the widest way to count them is UTF-16.
     assert!(text.encode_utf16().count() < 3_000, "{}", text.len());
@@ -285,7 +285,7 @@ fn a_callers_long_names_push_neither_the_deadline_nor_the_rules_out_of_slack() {
     }
     // What fits is whole.
     message.actors.truncate(1);
-    let body = super::slack::body(&message);
+    let body = super::slack::body(&message, true);
     let text = body["blocks"][1]["text"]["text"].as_str().unwrap();
     assert!(!text.contains("(cut: open"), "{text}");
 }
@@ -307,4 +307,120 @@ fn what_slack_refuses_for_good_is_not_tried_again() {
     // A receiver of somebody else's may answer 404 while it is set up.
     assert!(matches!(judged(404, &[]), Err(Failure::Later(_))));
     assert!(judged(200, &super::slack::NEVER).is_ok());
+}
+
+const SLACK_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+const SLACK_BODY: &str = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+const SLACK_SIGNATURE: &str = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
+const SLACK_AT: u64 = 1_531_420_618;
+
+fn buttons(now: u64) -> Buttons {
+    let post = super::webhook::Post {
+        egress: Egress::new(&Policy::default()).unwrap(),
+        target: crate::egress::Target::from_config("https://hooks.slack.com/services/x").unwrap(),
+    };
+    let person = super::SlackPerson {
+        issuer: "corp".to_owned(),
+        claims: std::collections::BTreeMap::new(),
+    };
+    let people = [("U2CERLKJA".to_owned(), person)].into();
+    let clock: SharedClock = Arc::new(ManualClock::new(Timestamp::from_secs(now)));
+    let secret = Secret::new(SLACK_SECRET.as_bytes().to_vec());
+    Buttons::new(&secret, "T1DC2JH3J", &people, &post, &clock).unwrap()
+}
+
+// P13: the example that Slack publishes
+#[test]
+fn slacks_published_example_is_proven_within_five_minutes_and_not_beyond() {
+    let said = |now: u64, at: Option<&str>, signature: Option<&str>, body: &str| {
+        buttons(now).signed(at, signature, body.as_bytes())
+    };
+    let at = SLACK_AT.to_string();
+    for now in [SLACK_AT, SLACK_AT - 300, SLACK_AT + 300] {
+        let proven = said(now, Some(&at), Some(SLACK_SIGNATURE), SLACK_BODY);
+        assert_eq!(proven, Ok(Timestamp::from_secs(SLACK_AT)));
+    }
+    for now in [SLACK_AT - 301, SLACK_AT + 301] {
+        let late = said(now, Some(&at), Some(SLACK_SIGNATURE), SLACK_BODY);
+        assert_eq!(late, Err(Unproven::Late));
+    }
+    let upper = SLACK_SIGNATURE.to_uppercase().replace("V0=", "v0=");
+    let twice = format!("v0={SLACK_SIGNATURE}");
+    let longer = format!("{SLACK_SIGNATURE}00");
+    let signatures = [
+        "",
+        "v0=",
+        &SLACK_SIGNATURE[3..],
+        &SLACK_SIGNATURE[..66],
+        &upper,
+        &twice,
+        &longer,
+        "v1=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+    ];
+    for signature in signatures {
+        let refused = said(SLACK_AT, Some(&at), Some(signature), SLACK_BODY);
+        assert_eq!(refused, Err(Unproven::Unsigned), "{signature}");
+    }
+    for at in [
+        "",
+        "-1531420618",
+        "1531420618.0",
+        " 1531420618",
+        "99999999999999999999",
+    ] {
+        let refused = said(SLACK_AT, Some(at), Some(SLACK_SIGNATURE), SLACK_BODY);
+        assert_eq!(refused, Err(Unproven::Unsigned), "{at}");
+    }
+    // Leading zeroes name the same second, and are not what was signed.
+    let zero = said(
+        SLACK_AT,
+        Some("01531420618"),
+        Some(SLACK_SIGNATURE),
+        SLACK_BODY,
+    );
+    assert_eq!(zero, Err(Unproven::Forged));
+    let other = SLACK_BODY.replace("roadrunner", "coyote");
+    let forged = said(SLACK_AT, Some(&at), Some(SLACK_SIGNATURE), &other);
+    assert_eq!(forged, Err(Unproven::Forged));
+}
+
+#[test]
+fn a_press_counts_once_until_its_timestamp_is_too_old() {
+    let buttons = buttons(SLACK_AT);
+    let payload = json!({
+        "type": "block_actions", "team": { "id": "T1DC2JH3J" }, "user": { "id": "U2CERLKJA" },
+        "actions": [{ "action_id": "approve", "value": "apr_1" }],
+    })
+    .to_string();
+    let press = |at: u64| buttons.pressed(&payload, payload.as_bytes(), Timestamp::from_secs(at));
+    let first = press(SLACK_AT).unwrap();
+    assert_eq!(
+        (first.choice, first.approval.as_str()),
+        (Choice::Approve, "apr_1")
+    );
+    assert_eq!(press(SLACK_AT).unwrap_err(), Unproven::Replayed);
+    buttons.forget(&first);
+    assert!(press(SLACK_AT).is_ok() && press(SLACK_AT + 1).is_ok());
+}
+
+#[test]
+fn a_yes_that_needs_a_sign_in_has_no_button() {
+    let mut message = message("robot", "two people");
+    let actions = |message: &Message| -> Vec<String> {
+        let body = super::slack::body(message, true);
+        let elements = body["blocks"][2]["elements"].as_array().unwrap().clone();
+        let id = |one: &Value| one["action_id"].as_str().unwrap().to_owned();
+        elements.iter().map(id).collect()
+    };
+    assert_eq!(actions(&message), ["open", "approve", "deny"]);
+    message.step_up = true;
+    assert_eq!(actions(&message), ["open", "deny"]);
+    let text = super::slack::body(&message, true).to_string();
+    assert!(text.contains("needs a sign-in"), "{text}");
+    // Without buttons in the config there is the link only.
+    let text = super::slack::body(&message, false).to_string();
+    assert!(
+        !text.contains("deny") && !text.contains("needs a sign-in"),
+        "{text}"
+    );
 }

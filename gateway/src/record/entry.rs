@@ -89,6 +89,7 @@ impl From<&Principal> for Who {
     fn from(principal: &Principal) -> Self {
         let (key_id, algorithm) = match principal.method() {
             Method::Jwt { key_id, algorithm } => (Some(key_id.clone()), Some(*algorithm)),
+            Method::Slack { .. } => (None, None),
         };
         Self {
             issuer: principal.key().issuer.clone(),

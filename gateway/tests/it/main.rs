@@ -10,6 +10,8 @@
 )]
 
 mod adopt;
+mod approvals_guide;
+mod callers_jobs;
 mod callers_matrix;
 mod calls_approvals;
 mod calls_changes;
@@ -58,6 +60,7 @@ mod mask_requests;
 mod mask_tokens;
 mod named_tests;
 mod notify;
+mod notify_slack;
 mod observe;
 mod operate_disk;
 mod operate_faults;
