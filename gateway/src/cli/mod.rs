@@ -13,6 +13,7 @@ mod doctor;
 mod init;
 mod keep;
 mod list;
+mod login;
 mod mask;
 mod policy;
 
@@ -89,6 +90,10 @@ enum Command {
     /// Verify the audit log, and prove what is in it.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Sign in for the commands that ask a console, by a browser here or (`--device`) elsewhere.
+    Login(login::Args),
+    /// Forget what `login` got.
+    Logout(login::LogoutArgs),
     /// List, look at and decide approvals.
     #[command(subcommand)]
     Approvals(approvals::Command),
@@ -152,6 +157,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Functions(command) => block_on(suggest::functions(&config, &command)),
         Command::Calls(command) => block_on(calls::run(&config, &command)),
         Command::Audit(command) => block_on(audit::run(&config, &command)),
+        Command::Login(args) => block_on(login::run(&args)),
+        Command::Logout(args) => login::logout(&args),
         Command::Approvals(command) => block_on(approvals::run(&config, &command)),
         Command::Revocations(command) => block_on(revoke::run(&command)),
         Command::Witness(command) => block_on(witness::run(&command)),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::time::Duration;
 
+use super::login;
 use crate::egress::{Egress, Limits, Policy, Target};
 
 /// Largest answer, in bytes.
@@ -22,12 +23,17 @@ pub(super) struct Remote {
     )]
     console: String,
     /// A person's token for the console's audience. Better given by the environment than on the
-    /// command line, where others on the machine can read it.
+    /// command line, where others on the machine can read it. By default that of `callgate login`.
     #[arg(long, global = true, env = "CALLGATE_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 
 impl Remote {
+    /// The console's address, without a slash at the end.
+    pub(super) fn console(&self) -> &str {
+        self.console.trim_end_matches('/')
+    }
+
     /// One request; a refusal is an error with the API's own words.
     pub(super) async fn send(
         &self,
@@ -35,11 +41,22 @@ impl Remote {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> anyhow::Result<serde_json::Value> {
-        let token = self
-            .token
-            .as_deref()
-            .context("no token: set CALLGATE_TOKEN to a fresh token for the console's audience")?;
-        let target = Target::from_config(&format!("{}{path}", self.console.trim_end_matches('/')))?;
+        let token = match &self.token {
+            Some(token) => token.clone(),
+            None => login::token(self.console())?,
+        };
+        self.send_with(&token, method, path, body).await
+    }
+
+    /// The same with this token.
+    pub(super) async fn send_with(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> anyhow::Result<serde_json::Value> {
+        let target = Target::from_config(&format!("{}{path}", self.console()))?;
         let mut headers = HeaderMap::new();
         let value = HeaderValue::try_from(format!("Bearer {token}"))
             .context("the token has characters that no token has")?;

@@ -19,6 +19,7 @@ mod calls_crashes;
 mod calls_grants;
 mod calls_secrets;
 mod calls_voters;
+mod cli_login;
 mod compile_fail;
 #[cfg(feature = "demo")]
 mod console_api;
