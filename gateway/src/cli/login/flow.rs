@@ -33,6 +33,8 @@ use crate::listener::{Config, Conn, DrainHandle, Listener};
 const SIGN_IN_MAX: Duration = Duration::from_secs(600);
 /// Pause between two questions whether somebody signed in elsewhere, where the issuer names none.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Shortest such pause, whatever the issuer names.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// How much longer after `slow_down` (RFC 8628 section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
 /// How long a token counts whose issuer does not say.
@@ -44,7 +46,6 @@ const LIMITS: Limits = Limits {
 };
 
 /// A token, and how long it is good.
-#[derive(Debug)]
 pub(super) struct Token {
     pub(super) text: String,
     pub(super) lives_for: Duration,
@@ -62,7 +63,7 @@ pub(super) struct Issuer {
 }
 
 /// What comes back by the browser.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Deserialize)]
 struct Answer {
     code: Option<String>,
     state: Option<String>,
@@ -195,18 +196,8 @@ impl Issuer {
             "and compare, or enter, this code: {}",
             terminal_safe(code)
         ));
-        let seconds = |name: &str| {
-            told.get(name)
-                .and_then(Value::as_u64)
-                .map(Duration::from_secs)
-        };
-        let ends = Instant::now()
-            + seconds("expires_in")
-                .unwrap_or(SIGN_IN_MAX)
-                .min(SIGN_IN_MAX);
-        let mut pause = seconds("interval")
-            .unwrap_or(INTERVAL)
-            .max(Duration::from_secs(1));
+        let (mut pause, in_all) = pace(&told);
+        let ends = Instant::now() + in_all;
         let question = [
             (
                 "grant_type",
@@ -344,6 +335,20 @@ fn token(answer: &Value) -> anyhow::Result<Token> {
     })
 }
 
+/// How long to wait between two questions of the device flow, and in all: the issuer's word within our limits.
+fn pace(told: &Value) -> (Duration, Duration) {
+    let seconds = |name: &str| {
+        let said = told.get(name).and_then(Value::as_u64);
+        said.map(Duration::from_secs)
+    };
+    let pause = seconds("interval").unwrap_or(INTERVAL);
+    let in_all = seconds("expires_in").unwrap_or(SIGN_IN_MAX);
+    (
+        pause.clamp(INTERVAL_MIN, SIGN_IN_MAX),
+        in_all.min(SIGN_IN_MAX),
+    )
+}
+
 /// An error of OAuth's, for a terminal.
 fn said(answer: &Value) -> String {
     let text = |name: &str| terminal_safe(answer.get(name).and_then(Value::as_str).unwrap_or(""));
@@ -371,4 +376,26 @@ fn form(fields: &[(&str, String)]) -> String {
         .iter()
         .map(|(name, value)| format!("{name}={}", escaped(value)));
     pairs.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_issuer_neither_hurries_the_questions_nor_makes_them_last() {
+        let seconds = Duration::from_secs;
+        let said = |interval: Value, expires_in: Value| {
+            pace(&json!({ "interval": interval, "expires_in": expires_in }))
+        };
+        assert_eq!(said(json!(7), json!(120)), (seconds(7), seconds(120)));
+        assert_eq!(said(json!(0), json!(0)), (seconds(1), seconds(0)));
+        assert_eq!(
+            said(json!(u64::MAX), json!(u64::MAX)),
+            (seconds(600), seconds(600))
+        );
+        assert_eq!(said(json!(-1), json!("60")), (seconds(5), seconds(600)));
+    }
 }
