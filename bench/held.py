@@ -183,8 +183,15 @@ class Function:
 async def answer(reader):
     """One answer: its head and its body."""
     head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    return head.decode(), await reader.readexactly(length)
+    if b"transfer-encoding: chunked" not in head.lower():
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        return head.decode(), await reader.readexactly(length)
+    body = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return head.decode(), body
 
 
 async def hold(listening, token, options, store, pid):
@@ -256,7 +263,7 @@ def share(values, part):
 async def decide(callers, console, token, function, store, pid):
     """Yes to all of them; how fast that was."""
     rows = store.rows("SELECT id, call, HEX(binding), terms FROM approvals WHERE state = 'pending' ORDER BY id")
-    waiting = [(digest, json.loads(terms)["rules"][0]["hash"], approval) for approval, _, digest, terms in rows]
+    waiting = [(digest, bytes(json.loads(terms)["rules"][0]["hash"]).hex(), approval) for approval, _, digest, terms in rows]
     answers = [asyncio.create_task(answer(reader)) for _, reader, _ in callers]
     lead = Lead(console, token)
     alone = []
@@ -327,6 +334,9 @@ async def play(options, folder, store):
     finally:
         process.kill()
         process.wait()
+        # The function sees its connections end, before the loop does.
+        server.close()
+        await asyncio.sleep(1)
     return each
 
 
