@@ -45,14 +45,26 @@ pub(super) async fn recorded(
     let status = response.status();
     if let Some(who) = known.0.get().filter(|_| counts(&method, status)) {
         let code = response.extensions().get::<Code>();
-        parts.pipeline.parts().record.note_lazily(Event::Refused {
-            who: Who::from(who.as_ref()),
-            reason: code.map_or_else(|| "refused".to_owned(), |code| code.0.clone()),
-            status: status.as_u16(),
-            content: serde_json::json!({ "method": method.as_str(), "path": path }),
-        });
+        let code = code.map_or("refused", |code| &code.0);
+        let content = serde_json::json!({ "method": method.as_str(), "path": path });
+        note(&parts, who, (status.as_u16(), code), content);
     }
     response
+}
+
+/// Record that this was refused to somebody who is known.
+pub(super) fn note(
+    parts: &Parts,
+    who: &Principal,
+    (status, code): (u16, &str),
+    content: serde_json::Value,
+) {
+    parts.pipeline.parts().record.note_lazily(Event::Refused {
+        who: Who::from(who),
+        reason: code.to_owned(),
+        status,
+        content,
+    });
 }
 
 /// Every refusal to do something; of a look, the ones that tell of trying: not allowed, and no such thing.

@@ -19,6 +19,7 @@ use super::Parts;
 use super::api::{Asker, Problem};
 use super::approvals::{self, SIGN_IN_AGAIN, VoteBody};
 use super::plain;
+use super::refused;
 use crate::approval::{ApprovalView, Verdict};
 use crate::identity::{Rejection, SlackMember};
 use crate::listener::Peer;
@@ -115,6 +116,10 @@ async fn answer(
         Err(problem) => {
             if problem.status >= 500 {
                 buttons.forget(press);
+            } else {
+                // The channel's secret URL is no part of it: only what was pressed.
+                let content = serde_json::json!({ "method": "POST", "path": "/slack", "approval": press.approval });
+                refused::note(parts, &asker.who, (problem.status, &problem.code), content);
             }
             let more = if SIGN_IN_AGAIN.contains(&problem.code.as_str()) {
                 elsewhere(parts, press)

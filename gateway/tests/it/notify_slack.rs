@@ -442,6 +442,12 @@ fn who_may_not_answer_is_told_so_and_nothing_counts() {
         world.told(&world.press("U0LENA", "deny", &id))["text"],
         "brief/careful: denied by corp/lena."
     );
+    // Whoever is known and was refused stands on the record: Nora, Carl, and Lena twice.
+    eventually("the refusals on record", || {
+        let leaves = world.gateway.leaves();
+        let refused = leaves.iter().filter(|leaf| leaf["kind"] == "console.deny");
+        (refused.count() >= 4).then_some(())
+    });
 }
 
 // P13: the same button again and again is one vote
