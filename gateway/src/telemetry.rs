@@ -230,6 +230,7 @@ pub struct Metrics {
     budget_refusals: Family<ConnectionLabels, Counter>,
     shadows: Family<ShadowLabels, Counter>,
     observed: Family<ObservedLabels, Counter>,
+    glass: Family<ConnectionLabels, Counter>,
     observing: Family<ConnectionLabels, Gauge>,
     refusals: Family<RefusalLabels, Counter>,
     witness_records: Family<WitnessLabels, Gauge>,
@@ -266,6 +267,7 @@ impl Metrics {
             budget_refusals: Family::default(),
             shadows: Family::default(),
             observed: Family::default(),
+            glass: Family::default(),
             observing: Family::default(),
             refusals: Family::default(),
             witness_records: Family::default(),
@@ -333,6 +335,11 @@ impl Metrics {
             "observed_calls",
             "Calls that passed because their connection only observes, by what would have been decided",
             self.observed.clone(),
+        );
+        registry.register(
+            "broken_glass",
+            "Calls that who made them let through without the quorum, by breaking the glass",
+            self.glass.clone(),
         );
         registry.register(
             "connection_observing",
@@ -463,6 +470,14 @@ impl Metrics {
             decided: decided.to_owned(),
         };
         self.observed.get_or_create(&labels).inc();
+    }
+
+    /// Count a call that runs because its caller broke the glass.
+    pub fn broke_glass(&self, connection: &str) {
+        let connection = connection.to_owned();
+        self.glass
+            .get_or_create(&ConnectionLabels { connection })
+            .inc();
     }
 
     /// Say of every connection whether it only observes; those that are gone are not told of.

@@ -138,7 +138,7 @@ impl Approvals {
         vote: &VoteRow,
         summary: &[u8],
     ) -> Result<(GrantRow, GrantNote), super::VoteError> {
-        if !vote.yes {
+        if !vote.yes || vote.glass {
             return Err(WideningError::NotAYes.into());
         }
         let Some(most) = rule.grant else {
@@ -287,6 +287,7 @@ impl Approvals {
             mac: Vec::new(),
             voided: None,
             grant: Some(grant.id.clone()),
+            glass: false,
         };
         vote.mac = keys.sign_vote(&vote_fields(&of.binding, &vote));
         Ok(vote)

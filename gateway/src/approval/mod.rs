@@ -31,6 +31,7 @@
 mod ask;
 mod end;
 mod figures;
+mod glass;
 mod grant;
 mod id;
 mod members;

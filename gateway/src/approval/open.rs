@@ -61,6 +61,7 @@ impl Approvals {
                 groups: groups_of(vote)?,
                 snapshot: self.snapshot(vote)?,
                 grant: vote.grant.clone(),
+                glass: vote.glass.then_some(vote.at),
             });
         }
         Ok(counted)
@@ -78,7 +79,7 @@ impl Approvals {
     pub(super) fn opens(&self, row: &ApprovalRow, votes: &[VoteRow]) -> bool {
         let terms: Option<Terms> = serde_json::from_str(&row.terms).ok();
         match (terms, self.yes(row, votes)) {
-            (Some(terms), Ok(votes)) => tally::all_open(&terms, &votes),
+            (Some(terms), Ok(votes)) => tally::all_open(&terms, &votes, self.now()),
             (_, _) => false,
         }
     }

@@ -57,6 +57,8 @@ pub struct Voter {
     pub snapshot: Option<VoterSnapshot>,
     /// The grant that the yes comes from.
     pub grant: Option<String>,
+    /// Whether it is of the person who asked, who broke the glass.
+    pub glass: bool,
 }
 
 /// An approved call that this instance holds, alone, to run it once. It is spent by
@@ -143,6 +145,11 @@ impl Execution {
         grants.filter_map(|voter| voter.grant.clone()).collect()
     }
 
+    /// Whether who asked broke the glass.
+    pub fn broke_glass(&self) -> bool {
+        self.voters.iter().any(|voter| voter.glass)
+    }
+
     /// How often this approval has been taken, this time included: for the begin record.
     pub const fn fence(&self) -> u64 {
         self.fence
@@ -186,7 +193,10 @@ impl Approvals {
                 | State::Superseded) => return Err(TakeError::NotApproved(state)),
             }
             let opened = self.verified(id, &row, &votes)?;
-            if !tally::all_open(&opened.terms, &opened.votes) {
+            if !tally::all_open(&opened.terms, &opened.votes, now) {
+                if opened.votes.iter().any(|yes| yes.glass.is_some()) {
+                    return Err(TakeError::NotApproved(State::Expired));
+                }
                 return Err(Error::Tampered(id.clone()).into());
             }
             let mut held = Held {
@@ -239,6 +249,7 @@ fn execution(
             groups: yes.groups,
             snapshot: yes.snapshot,
             grant: yes.grant,
+            glass: yes.glass.is_some(),
         })
         .collect();
     Ok(Execution {

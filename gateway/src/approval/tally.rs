@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::Timestamp;
 use crate::policy::{RuleHash, RuleTerms, Terms};
 
 use super::VoterSnapshot;
@@ -25,22 +26,34 @@ pub(super) struct Yes {
     pub(super) snapshot: Option<VoterSnapshot>,
     /// The grant that it comes from.
     pub(super) grant: Option<String>,
+    /// When the voter, who asked, broke the glass.
+    pub(super) glass: Option<Timestamp>,
 }
 
-/// The rules that are opened.
-pub(super) fn opened(terms: &Terms, votes: &[Yes]) -> Vec<RuleHash> {
+/// The rules that are opened at this time.
+pub(super) fn opened(terms: &Terms, votes: &[Yes], now: Timestamp) -> Vec<RuleHash> {
     let people = people(votes);
     terms
         .rules
         .iter()
-        .filter(|rule| opens(rule, votes, &people))
+        .filter(|rule| {
+            opens(rule, votes, &people) || votes.iter().any(|yes| breaks(rule, yes, now))
+        })
         .map(|rule| rule.hash)
         .collect()
 }
 
-/// Whether all rules are opened. Terms without a rule are never opened.
-pub(super) fn all_open(terms: &Terms, votes: &[Yes]) -> bool {
-    !terms.rules.is_empty() && opened(terms, votes).len() == terms.rules.len()
+/// Whether all rules are opened at this time. Terms without a rule are never opened.
+pub(super) fn all_open(terms: &Terms, votes: &[Yes], now: Timestamp) -> bool {
+    !terms.rules.is_empty() && opened(terms, votes, now).len() == terms.rules.len()
+}
+
+/// Whether this is a broken glass that stands: it opens its rule alone, for a short time.
+fn breaks(rule: &RuleTerms, yes: &Yes, now: Timestamp) -> bool {
+    match (yes.glass, &rule.break_glass) {
+        (Some(at), Some(glass)) => yes.rule == rule.hash && now < at.plus(glass.within),
+        (_, _) => false,
+    }
 }
 
 /// For each vote the number of its person.
@@ -68,7 +81,8 @@ fn people(votes: &[Yes]) -> Vec<usize> {
 fn opens(rule: &RuleTerms, votes: &[Yes], people: &[usize]) -> bool {
     let mut groups: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     for (vote, person) in votes.iter().zip(people) {
-        if vote.rule == rule.hash {
+        // Who asked is nobody's second pair of eyes.
+        if vote.rule == rule.hash && vote.glass.is_none() {
             let of = groups.entry(*person).or_default();
             of.extend(vote.groups.iter().map(String::as_str));
         }

@@ -62,7 +62,7 @@ pub struct VoteView {
     pub subject: String,
     /// The groups by which the rule names the voter.
     pub groups: Vec<String>,
-    /// Yes or no.
+    /// Yes or no, or that the glass was broken.
     pub verdict: Verdict,
     /// Why.
     pub reason: String,
@@ -95,6 +95,11 @@ pub struct RuleView {
     pub grant_uses_max: Option<u32>,
     /// For how many seconds at most.
     pub grant_within_max_s: Option<u64>,
+    /// Who may let a call of their own through without the quorum: a person in every group of one
+    /// alternative; empty: nobody.
+    pub break_glass_any_of: Vec<Vec<String>>,
+    /// Within how many seconds such a call must run.
+    pub break_glass_within_s: Option<u64>,
     /// Whether it is opened.
     pub open: bool,
     /// Its votes, oldest first.
@@ -242,7 +247,7 @@ impl Approvals {
         votes: &[VoteRow],
     ) -> Result<Vec<RuleView>, Broken> {
         let counted: Vec<VoteRow> = votes.iter().filter(|vote| vote.yes).cloned().collect();
-        let open = tally::opened(terms, &self.yes(row, &counted)?);
+        let open = tally::opened(terms, &self.yes(row, &counted)?, self.now());
         terms
             .rules
             .iter()
@@ -262,6 +267,7 @@ impl Approvals {
             .filter(|vote| vote.rule == rule.hash.0)
             .map(|vote| self.vote_view(row, vote))
             .collect::<Result<_, _>>()?;
+        let glass = rule.break_glass.as_ref();
         Ok(RuleView {
             id: rule.id.clone(),
             hash: rule.hash.to_string(),
@@ -272,6 +278,8 @@ impl Approvals {
             max_age_s: rule.step_up.max_age.map(|age| age.as_secs()),
             grant_uses_max: rule.grant.map(|grant| grant.uses),
             grant_within_max_s: rule.grant.map(|grant| grant.within.as_secs()),
+            break_glass_any_of: glass.map_or_else(Vec::new, |glass| glass.who.any_of.clone()),
+            break_glass_within_s: glass.map(|glass| glass.within.as_secs()),
             open: open.contains(&rule.hash),
             votes,
         })
@@ -285,7 +293,7 @@ impl Approvals {
             issuer: vote.issuer.clone(),
             subject: vote.subject.clone(),
             groups: super::vote::groups_of(vote)?,
-            verdict: if vote.yes { Verdict::Yes } else { Verdict::No },
+            verdict: Verdict::of(vote),
             reason: String::from_utf8(reason).map_err(|_| Broken)?,
             at: vote.at.to_string(),
             voided_at: vote.voided.map(|at| at.to_string()),

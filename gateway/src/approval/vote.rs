@@ -28,6 +28,19 @@ pub enum Verdict {
     Yes,
     /// Refuse the call; final.
     No,
+    /// Open this rule for a call of one's own, without the quorum: only where the rule offers it, with a
+    /// reason, for a short time.
+    BreakGlass,
+}
+
+impl Verdict {
+    pub(super) const fn of(vote: &VoteRow) -> Self {
+        match (vote.yes, vote.glass) {
+            (true, false) => Self::Yes,
+            (true, true) => Self::BreakGlass,
+            (false, _) => Self::No,
+        }
+    }
 }
 
 /// What a person casts.
@@ -105,6 +118,15 @@ pub enum VoteError {
     /// The rule does not name any group of this person.
     #[error("the rule does not name you")]
     NotNamed,
+    /// Somebody else's call, or one through somebody else.
+    #[error("only who asked can break the glass, for a call that they made themselves")]
+    NotYours,
+    /// The rule has no `@break_glass`.
+    #[error("the rule `{0}` has no glass to break: it waits for its approvers")]
+    NoGlass(String),
+    /// A glass is broken with a reason only.
+    #[error("say why this cannot wait: breaking the glass needs a reason")]
+    NoReason,
     /// Policy does not permit this person to approve.
     #[error("policy does not permit you to approve this")]
     NotAllowed,
@@ -185,7 +207,7 @@ impl Approvals {
         let (row, votes) = self.row(ballot.approval).await?;
         let state = row.state.at(row.expires, self.now());
         let open = match ballot.verdict {
-            Verdict::Yes => state == State::Pending,
+            Verdict::Yes | Verdict::BreakGlass => state == State::Pending,
             Verdict::No => matches!(state, State::Pending | State::Approved),
         };
         if !open {
@@ -198,10 +220,7 @@ impl Approvals {
             .iter()
             .find(|rule| rule.hash == *ballot.rule)
             .ok_or(VoteError::UnknownRule)?;
-        let groups = may_vote(&ballot, &row, rule)?;
-        if ballot.verdict == Verdict::Yes {
-            self.signed_in_for(ballot.voter, rule)?;
-        }
+        let groups = self.named(&ballot, &row, rule)?;
         if !allowed(rule) {
             return Err(VoteError::NotAllowed);
         }
@@ -220,7 +239,31 @@ impl Approvals {
         record(note)
             .await
             .map_err(|error| VoteError::NotRecorded(Box::new(error)))?;
-        self.count(ballot.approval, vote, grant).await
+        let run_by = self.run_by(&opened.terms, &votes, &vote);
+        self.count(ballot.approval, vote, grant, run_by).await
+    }
+
+    /// Whether this person may answer like that at all; the groups by which the rule names them.
+    fn named(
+        &self,
+        ballot: &Ballot<'_>,
+        row: &store::ApprovalRow,
+        rule: &RuleTerms,
+    ) -> Result<Vec<String>, VoteError> {
+        if let Some(seen) = ballot.seen
+            && seen != super::seal::hex(&row.binding)
+        {
+            return Err(VoteError::NotWhatWasShown);
+        }
+        let groups = match ballot.verdict {
+            Verdict::Yes | Verdict::No => may_vote(ballot, row, rule)?,
+            Verdict::BreakGlass => super::glass::may_break(ballot, row, rule)?,
+        };
+        match ballot.verdict {
+            Verdict::Yes | Verdict::BreakGlass => self.signed_in_for(ballot.voter, rule)?,
+            Verdict::No => {}
+        }
+        Ok(groups)
     }
 
     /// The vote is on record: write it, and the grant that it gives, and let it count.
@@ -229,9 +272,9 @@ impl Approvals {
         id: &ApprovalId,
         vote: VoteRow,
         grant: Option<GrantRow>,
+        run_by: Timestamp,
     ) -> Result<State, VoteError> {
         let now = self.now();
-        let run_by = now.plus(Duration::from_secs(self.inner.config.execute_within_s));
         let opens = |row: &store::ApprovalRow, votes: &[VoteRow]| self.opens(row, votes);
         let store = &self.inner.store;
         let voted = store.vote(vote, grant, run_by, now, &opens).await?;
@@ -309,11 +352,12 @@ impl Approvals {
             handle,
             groups: serde_json::to_string(groups).map_err(|_| Error::Crypto)?,
             voter: self.sealed_voter(&id, ballot)?,
-            yes: ballot.verdict == Verdict::Yes,
+            yes: ballot.verdict != Verdict::No,
             at: self.now(),
             mac: Vec::new(),
             voided: None,
             grant: None,
+            glass: ballot.verdict == Verdict::BreakGlass,
         };
         vote.mac = keys.sign_vote(&vote_fields(&row.binding, &vote));
         let note = VoteNote {
@@ -353,11 +397,6 @@ fn may_vote(
     if apart.keeps(ballot.voter) {
         return Err(VoteError::OwnCall);
     }
-    if let Some(seen) = ballot.seen
-        && seen != super::seal::hex(&row.binding)
-    {
-        return Err(VoteError::NotWhatWasShown);
-    }
     let named: BTreeSet<&String> = rule.who.any_of.iter().flatten().collect();
     let groups: Vec<String> = ballot
         .voter
@@ -393,9 +432,13 @@ pub(super) fn vote_fields(binding: &[u8], vote: &VoteRow) -> Fields {
     } else {
         fields.add(&vote.voter)
     };
-    match &vote.grant {
+    let fields = match &vote.grant {
         Some(grant) => fields.add(b"grant").add(grant.as_bytes()),
         None => fields,
+    };
+    match vote.glass {
+        true => fields.add(b"break-glass"),
+        false => fields,
     }
 }
 

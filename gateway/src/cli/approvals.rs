@@ -11,6 +11,9 @@ use super::{load, print};
 use crate::app;
 use crate::approval::terminal_safe;
 
+/// The answer by which a person lets a call of their own through.
+const BREAK_GLASS: &str = "break-glass";
+
 /// What to do with approvals.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -43,6 +46,17 @@ pub(super) enum Command {
         rule: Option<String>,
         #[command(flatten)]
         widen: Widen,
+    },
+    /// Let an urgent call of your own through without its approvers, where its rule offers that: everybody
+    /// is told, and it is on the record.
+    BreakGlass {
+        #[command(flatten)]
+        remote: Remote,
+        /// The approval's id.
+        id: String,
+        /// Why it cannot wait, for the record and the review.
+        #[arg(long)]
+        reason: String,
     },
     /// Yeses that stand for later calls, newest first.
     Grants {
@@ -148,7 +162,12 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
             vote(remote, id, ("yes", reason), rule.as_deref(), grant).await
         }
         Command::Deny { remote, id, reason } => vote(remote, id, ("no", reason), None, None).await,
-        Command::Grants { remote, all, end } => grants(remote, *all, end.as_deref()).await,
+        Command::BreakGlass { remote, id, reason } => {
+            vote(remote, id, (BREAK_GLASS, reason), None, None).await
+        }
+        Command::Grants { remote, all, end } => {
+            super::grants::run(remote, *all, end.as_deref()).await
+        }
         Command::Figures { remote } => figures(remote).await,
         Command::Undelivered {
             remote,
@@ -158,7 +177,7 @@ pub(super) async fn run(config: &Path, command: &Command) -> anyhow::Result<Exit
     }
 }
 
-fn text(value: &Value, key: &str) -> String {
+pub(super) fn text(value: &Value, key: &str) -> String {
     terminal_safe(value.get(key).and_then(Value::as_str).unwrap_or(""))
 }
 
@@ -225,31 +244,35 @@ fn show(view: &Value) {
         print(&format!("  through {}", terminal_safe(actor)));
     }
     print(&format!("until     {}", text(head, "expires_at")));
-    for rule in view
-        .get("rules")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let open = rule.get("open").and_then(Value::as_bool).unwrap_or(false);
-        print(&format!(
-            "rule      {} [{}] {}",
-            text(rule, "id"),
-            if open { "open" } else { "closed" },
-            text(rule, "reason")
-        ));
-        print(&format!(
-            "  who     {}",
-            terminal_safe(&rule.get("any_of").cloned().unwrap_or_default().to_string())
-        ));
-    }
+    members(view, "rules").for_each(rule_line);
     recent(view);
     since_last(view);
     call(view);
     print(&format!("digest    {}", text(view, "digest")));
 }
 
-fn members<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+fn rule_line(rule: &Value) {
+    let open = rule.get("open").and_then(Value::as_bool).unwrap_or(false);
+    print(&format!(
+        "rule      {} [{}] {}",
+        text(rule, "id"),
+        if open { "open" } else { "closed" },
+        text(rule, "reason")
+    ));
+    let groups = |key: &str| {
+        let groups = rule.get(key).cloned().unwrap_or_default();
+        terminal_safe(&groups.to_string())
+    };
+    print(&format!("  who     {}", groups("any_of")));
+    if let Some(within) = rule.get("break_glass_within_s").and_then(Value::as_u64) {
+        print(&format!(
+            "  glass   {}, for a call of their own, to run within {within} s",
+            groups("break_glass_any_of")
+        ));
+    }
+}
+
+pub(super) fn members<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
     value
         .get(key)
         .and_then(Value::as_array)
@@ -372,21 +395,7 @@ async fn vote(
         .await?;
     show(&view);
     let digest = view.get("digest").cloned().unwrap_or_default();
-    let rules = view
-        .get("rules")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    let closed = rules
-        .iter()
-        .filter(|rule| !rule.get("open").and_then(Value::as_bool).unwrap_or(false));
-    let wanted: Vec<&Value> = closed
-        .filter(|rule| only.is_none_or(|only| rule.get("id").and_then(Value::as_str) == Some(only)))
-        .collect();
-    anyhow::ensure!(
-        !wanted.is_empty(),
-        "no rule of this approval is left to answer"
-    );
+    let wanted = answered(&view, verdict, only)?;
     if let Some(grant) = &grant {
         widened(remote, id, &view, grant).await?;
     }
@@ -426,6 +435,11 @@ async fn vote(
         Some(error) if state.is_empty() => Err(error),
         Some(_) | None => {
             print(&format!("voted {verdict}; the approval is now {state}"));
+            if verdict == BREAK_GLASS {
+                print(
+                    "everybody who could have approved is told; the call waits to be sent again, once, soon",
+                );
+            }
             for grant in given {
                 print(&format!(
                     "granted   {grant}; see `callgate approvals grants`, end it with `--end {grant}`"
@@ -434,6 +448,35 @@ async fn vote(
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The rules that this answer is for: a no ends also what others opened, until it is begun.
+fn answered<'v>(
+    view: &'v Value,
+    verdict: &str,
+    only: Option<&str>,
+) -> anyhow::Result<Vec<&'v Value>> {
+    let mut rules: Vec<&Value> = members(view, "rules").collect();
+    let is_open = |rule: &&Value| rule.get("open").and_then(Value::as_bool) == Some(true);
+    rules.retain(|rule| verdict == "no" || !is_open(rule));
+    rules.retain(|rule| {
+        only.is_none_or(|only| rule.get("id").and_then(Value::as_str) == Some(only))
+    });
+    if verdict == BREAK_GLASS {
+        // Who breaks the glass of their own call is no approver of the other rules.
+        let breaks: Vec<&Value> = members(view, "may_break_glass").collect();
+        rules.retain(|rule| rule.get("hash").is_some_and(|hash| breaks.contains(&hash)));
+        anyhow::ensure!(
+            !rules.is_empty(),
+            "no closed rule of this approval lets you break its glass: that takes a call that you made \
+             yourself, a rule with `@break_glass` that names you, and the right to `break-glass`"
+        );
+    }
+    anyhow::ensure!(
+        !rules.is_empty(),
+        "no rule of this approval is left to answer"
+    );
+    Ok(rules)
 }
 
 /// What the yes will stand for, before it is given.
@@ -453,56 +496,6 @@ async fn widened(remote: &Remote, id: &str, view: &Value, grant: &Value) -> anyh
         print(&format!("  {}", terminal_safe(line.as_str().unwrap_or(""))));
     }
     Ok(())
-}
-
-async fn grants(remote: &Remote, all: bool, end: Option<&str>) -> anyhow::Result<ExitCode> {
-    if let Some(id) = end {
-        remote
-            .send(Method::DELETE, &format!("/api/v1/grants/{id}"), None)
-            .await?;
-        print("it has ended");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut before = String::new();
-    let mut none = true;
-    loop {
-        let path = format!("/api/v1/grants?all={all}{before}");
-        let page = remote.send(Method::GET, &path, None).await?;
-        for one in members(&page, "grants") {
-            none = false;
-            granted(one);
-        }
-        match text(&page, "next") {
-            next if next.is_empty() => break,
-            next => before = format!("&before={next}"),
-        }
-    }
-    if none {
-        print("no yes stands for later calls");
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn granted(one: &Value) {
-    let count = |key: &str| one.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let stands = one.get("stands").and_then(Value::as_bool) == Some(true);
-    let ended = match text(one, "ended_by") {
-        by if !by.is_empty() => format!("ended by {by} at {}", text(one, "ended_at")),
-        _ if stands => format!("until {}", text(one, "until")),
-        _ => "used up, or past its time".to_owned(),
-    };
-    print(&format!(
-        "{}  {}  for {}, granted by {}; {} of {} calls; {ended}",
-        text(one, "id"),
-        text(one, "function"),
-        text(one, "caller"),
-        text(one, "granter"),
-        count("used"),
-        count("uses_max"),
-    ));
-    for line in members(one, "pattern") {
-        print(&format!("  {}", terminal_safe(line.as_str().unwrap_or(""))));
-    }
 }
 
 async fn undelivered(

@@ -107,6 +107,9 @@ pub(super) struct Which {
     /// been decided.
     #[arg(long, value_enum)]
     observed: Option<Would>,
+    /// Only calls that ran because their caller broke the glass.
+    #[arg(long)]
+    break_glass: bool,
 }
 
 /// What would be, or would have been, decided.
@@ -139,6 +142,7 @@ impl Which {
             unknown: self.unknown,
             shadow: self.shadow.map(Would::filter),
             observed: self.observed.map(Would::filter),
+            break_glass: self.break_glass,
             ..Filter::default()
         };
         if let Some(text) = self.function.as_deref() {
@@ -167,6 +171,7 @@ impl Which {
             "unknown": self.unknown,
             "shadow": self.shadow.map(Would::word),
             "observed": self.observed.map(Would::word),
+            "break_glass": self.break_glass,
         })
     }
 }
@@ -295,6 +300,7 @@ pub(super) fn line(summary: &CallSummary) -> String {
         some("masked ", masked),
         some("shadow ", would(&summary.shadow)),
         some("observed ", would(&summary.observed)),
+        some("", summary.break_glass.then(|| "BREAK-GLASS".to_owned())),
         some("tried ", summary.tried.as_ref().map(ToString::to_string)),
     ];
     terminal_safe(&format!(

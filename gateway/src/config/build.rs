@@ -17,7 +17,7 @@ use crate::export;
 use crate::gate::{Limits, ModeConfig, OBSERVE_DAYS_MAX, ObserveStands, ObserveUntil};
 use crate::identity::{self, Rejection, Revocations, SlackMember, Verifier};
 use crate::pipeline::{Connection, PresentIn, Route, RouteConfig, Snapshot};
-use crate::policy::{ConnectionFacts, Policies, Vocabulary};
+use crate::policy::{ConnectionFacts, Policies, RuleTerms, Vocabulary};
 use crate::upstream::{Endpoint, Masks, Upstream};
 
 /// Where the gateway's own paths begin; no route may lie there.
@@ -74,6 +74,23 @@ fn answering(config: &Config, identity: &Verifier, context: &Context, faults: &m
     }
 }
 
+/// A broken glass that nobody hears of is an open door.
+fn glass(config: &Config, policies: &Policies, faults: &mut Vec<Fault>) {
+    if !config.notify.channels.is_empty() {
+        return;
+    }
+    let mut rules = policies.rules().iter();
+    let offers = |terms: &RuleTerms| terms.break_glass.is_some();
+    if let Some(rule) = rules.find(|rule| rule.terms.as_ref().is_some_and(offers)) {
+        let text = format!(
+            "policy `{}` ({}) has `@break_glass`, and nobody would be told of it",
+            rule.id, rule.place
+        );
+        let help = "add a channel that reaches those who approve, or remove `@break_glass`";
+        faults.push(Fault::new("notify.channels", text).help(help));
+    }
+}
+
 /// Who wraps the root key of recorded content.
 fn root_key(config: &Config, faults: &mut Vec<Fault>) {
     if let Some(root) = &config.audit.root_key {
@@ -81,6 +98,26 @@ fn root_key(config: &Config, faults: &mut Vec<Fault>) {
         faults.extend(
             found.map(|(field, text)| Fault::new(format!("audit.root_key.transit.{field}"), text)),
         );
+    }
+}
+
+/// The policies, where they read and what they ask of the settings is there.
+fn policies(loaded: &Loaded, vocabulary: &Vocabulary, faults: &mut Vec<Fault>) -> Option<Policies> {
+    match Policies::load(&loaded.policies, vocabulary) {
+        Ok(policies) => {
+            glass(&loaded.config, &policies, faults);
+            Some(policies)
+        }
+        // Policies that name functions which could not be read would drown the real fault.
+        Err(_) if !faults.is_empty() => None,
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| Fault {
+                place: fault.place.to_string(),
+                text: fault.text,
+                help: fault.help,
+            }));
+            None
+        }
     }
 }
 
@@ -138,19 +175,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
             ));
         }
     }
-    let policies = match Policies::load(&loaded.policies, &vocabulary) {
-        Ok(policies) => Some(policies),
-        // Policies that name functions which could not be read would drown the real fault.
-        Err(_) if !faults.is_empty() => None,
-        Err(found) => {
-            faults.extend(found.into_iter().map(|fault| Fault {
-                place: fault.place.to_string(),
-                text: fault.text,
-                help: fault.help,
-            }));
-            None
-        }
-    };
+    let policies = policies(loaded, &vocabulary, &mut faults);
     match (identity, policies) {
         (Some(identity), Some(policies)) if faults.is_empty() => {
             let version = version(loaded, &policies);

@@ -20,7 +20,7 @@ use crate::approval::{
 use crate::call::FunctionId;
 use crate::identity::Method;
 use crate::policy::{
-    GroupExpr, PersonAction, PersonResource, RuleHash, RuleTerms, StepUp, Subject,
+    BreakGlass, GroupExpr, PersonAction, PersonResource, RuleHash, RuleTerms, StepUp, Subject,
 };
 use crate::record::{Event, Reading, Vote, Who};
 use crate::store::{Filter, State as ApprovalState};
@@ -60,7 +60,8 @@ pub(super) struct VoteBody {
     /// The approval rule's hash, from the approval.
     #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
     pub(super) rule: String,
-    /// `yes` opens the rule; `no` is final.
+    /// `yes` opens the rule; `no` is final; `break-glass` opens the rule for a call of your own, where the rule
+    /// offers it, with a `reason`.
     pub(super) verdict: Verdict,
     /// Why, for the record and, on a no, for the caller; at most 2000 bytes.
     #[serde(default)]
@@ -100,6 +101,8 @@ pub(super) struct ApprovalPage {
     pub(super) approval: ApprovalView,
     /// Hashes of the rules that you may answer, as far as policy says; of the others you may see only.
     pub(super) may_decide: Vec<String>,
+    /// Hashes of the rules whose glass you may break, because the call is your own.
+    pub(super) may_break_glass: Vec<String>,
 }
 
 /// Which arguments of later calls may be otherwise.
@@ -210,9 +213,15 @@ async fn page(parts: &Parts, asker: &Asker, id: &str) -> Result<ApprovalPage, Pr
         .filter(|rule| may_decide(asker, parts, rule, &function))
         .map(|rule| rule.hash.clone())
         .collect();
+    let rules = approval.rules.iter();
+    let may_break_glass = rules
+        .filter(|rule| may_break_glass(asker, parts, (&approval, rule), &function))
+        .map(|rule| rule.hash.clone())
+        .collect();
     Ok(ApprovalPage {
         approval,
         may_decide,
+        may_break_glass,
     })
 }
 
@@ -285,7 +294,10 @@ pub(super) async fn cast(
         facts: asker.facts(),
         widen: widening.as_ref(),
     };
-    let allowed = |rule: &RuleTerms| allowed(asker, parts, rule, &function);
+    let allowed = |rule: &RuleTerms| match body.verdict {
+        Verdict::Yes | Verdict::No => allowed(asker, parts, rule, &function),
+        Verdict::BreakGlass => may_break(asker, parts, rule, &function),
+    };
     let record = &parts.pipeline.parts().record;
     let who = Who::from(asker.who.as_ref());
     let by = match asker.who.method() {
@@ -301,6 +313,7 @@ pub(super) async fn cast(
             vote: match note.verdict {
                 Verdict::Yes => Vote::Allow,
                 Verdict::No => Vote::Deny,
+                Verdict::BreakGlass => Vote::BreakGlass,
             },
             binding: note.digest,
             grant: note.grant.as_ref().map(|grant| grant.id.clone()),
@@ -335,7 +348,8 @@ pub(super) async fn look(
         .await
         .map_err(|error| failed(&error))?;
     let function: FunctionId = view.head.function.parse().map_err(|_| none())?;
-    if !decides(asker, parts, &view, &function) {
+    let breaks = |rule| may_break_glass(asker, parts, (&view, rule), &function);
+    if !decides(asker, parts, &view, &function) && !view.rules.iter().any(breaks) {
         asker
             .may(
                 parts,
@@ -363,7 +377,8 @@ pub(super) async fn seen(
     view: &ApprovalView,
     function: &FunctionId,
 ) -> Result<(), Problem> {
-    if decides(asker, parts, view, function) {
+    // Who decides about it, or made the call, is not reading somebody's content.
+    if decides(asker, parts, view, function) || is_own(asker, view) {
         return Ok(());
     }
     let content = serde_json::json!({ "approval": view.head.id });
@@ -379,22 +394,60 @@ pub(super) fn may_decide(
     rule: &RuleView,
     function: &FunctionId,
 ) -> bool {
-    let Some(hash) = hash(&rule.hash) else {
-        return false;
-    };
-    let terms = RuleTerms {
+    terms_of(rule).is_some_and(|terms| allowed(asker, parts, &terms, function))
+}
+
+/// Whether this person may break the glass of this rule, as far as policy says: for their own call.
+pub(super) fn may_break_glass(
+    asker: &Asker,
+    parts: &Parts,
+    (view, rule): (&ApprovalView, &RuleView),
+    function: &FunctionId,
+) -> bool {
+    is_own(asker, view)
+        && terms_of(rule).is_some_and(|terms| may_break(asker, parts, &terms, function))
+}
+
+/// Whether this person made the call that is asked about.
+fn is_own(asker: &Asker, view: &ApprovalView) -> bool {
+    let (requester, key) = (&view.head.requester, asker.who.key());
+    requester.issuer == key.issuer
+        && requester.subject == key.subject
+        && requester.actors.is_empty()
+}
+
+/// What policy is asked about a rule.
+fn terms_of(rule: &RuleView) -> Option<RuleTerms> {
+    Some(RuleTerms {
         id: rule.id.clone(),
-        hash,
+        hash: hash(&rule.hash)?,
         who: GroupExpr {
             any_of: rule.any_of.clone(),
         },
         quorum: rule.quorum,
-        decide_within: std::time::Duration::ZERO,
+        decide_within: Duration::ZERO,
         reason: None,
         step_up: StepUp::default(),
         grant: None,
-    };
-    allowed(asker, parts, &terms, function)
+        break_glass: rule.break_glass_within_s.map(|within| BreakGlass {
+            who: GroupExpr {
+                any_of: rule.break_glass_any_of.clone(),
+            },
+            within: Duration::from_secs(within),
+        }),
+    })
+}
+
+fn may_break(asker: &Asker, parts: &Parts, rule: &RuleTerms, function: &FunctionId) -> bool {
+    let subject = Subject::from(asker.who.as_ref());
+    let snapshot = parts.pipeline.snapshot();
+    snapshot
+        .policies
+        .may_break_glass(&subject, rule, function, asker.facts())
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "the right to break the glass could not be judged: no");
+            false
+        })
 }
 
 fn allowed(asker: &Asker, parts: &Parts, rule: &RuleTerms, function: &FunctionId) -> bool {
@@ -427,6 +480,8 @@ fn refused(error: &VoteError) -> Problem {
         | VoteError::Delegated
         | VoteError::OwnCall
         | VoteError::NotNamed
+        | VoteError::NotYours
+        | VoteError::NoGlass(_)
         | VoteError::NotAllowed => Problem::new(403, "denied", text),
         VoteError::StepUp(_) => Problem::new(401, INSUFFICIENT, text),
         VoteError::NotFresh => Problem::new(403, "sign_in_again", text),
@@ -435,7 +490,7 @@ fn refused(error: &VoteError) -> Problem {
             Problem::new(409, "conflict", text)
         }
         VoteError::Widening(_) => Problem::new(422, "cannot_be_widened", text),
-        VoteError::ReasonTooLong => Problem::new(400, "bad_request", text),
+        VoteError::ReasonTooLong | VoteError::NoReason => Problem::new(400, "bad_request", text),
         VoteError::NotRecorded(_) => Problem::new(503, "audit_unavailable", text),
         VoteError::Failed(error) => failed(error),
     }

@@ -21,7 +21,7 @@ use super::api::{Problem, Visitor};
 use super::approvals::{self, VoteBody};
 use super::plain::{self, Html, escape, escape_lines};
 use super::refused::Code;
-use crate::approval::{ApprovalHead, ApprovalView, RuleView, Verdict};
+use crate::approval::{ApprovalHead, ApprovalView, RuleView, Verdict, VoteView};
 use crate::call::FunctionId;
 use crate::store::{Filter, State as ApprovalState};
 
@@ -140,13 +140,13 @@ fn page(parts: &Parts, visitor: &Visitor, view: &ApprovalView, function: &Functi
         None => "<p class=\"soft\">The call has ended; its content is in the audit record.</p>"
             .to_owned(),
     };
-    let pending = head.state == ApprovalState::Pending;
     let rules: String = view
         .rules
         .iter()
         .map(|rule| {
-            let decides = pending && approvals::may_decide(&visitor.asker, parts, rule, function);
-            rule_part(visitor, view, rule, decides)
+            let decides = approvals::may_decide(&visitor.asker, parts, rule, function);
+            let left = decides.then(|| left(visitor, view, rule)).flatten();
+            rule_part(visitor, view, rule, left)
         })
         .collect();
     let body = format!(
@@ -205,7 +205,41 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-fn rule_part(visitor: &Visitor, view: &ApprovalView, rule: &RuleView, decides: bool) -> String {
+/// What whoever may decide can still say to a rule.
+#[derive(Clone, Copy)]
+enum Left {
+    Both,
+    /// It is opened already; until the call is begun a no still ends it.
+    No,
+}
+
+fn left(visitor: &Visitor, view: &ApprovalView, rule: &RuleView) -> Option<Left> {
+    let key = visitor.asker.who.key();
+    let is_theirs = |vote: &VoteView| vote.issuer == key.issuer && vote.subject == key.subject;
+    let mut votes = rule.votes.iter();
+    if votes.any(|vote| vote.voided_at.is_none() && is_theirs(vote)) {
+        return None;
+    }
+    match view.head.state {
+        ApprovalState::Pending if !rule.open => Some(Left::Both),
+        ApprovalState::Pending | ApprovalState::Approved => Some(Left::No),
+        ApprovalState::Executing
+        | ApprovalState::Done
+        | ApprovalState::Failed
+        | ApprovalState::Indeterminate
+        | ApprovalState::Denied
+        | ApprovalState::Expired
+        | ApprovalState::Cancelled
+        | ApprovalState::Superseded => None,
+    }
+}
+
+fn rule_part(
+    visitor: &Visitor,
+    view: &ApprovalView,
+    rule: &RuleView,
+    left: Option<Left>,
+) -> String {
     let reason = rule.reason.as_ref().map_or_else(String::new, |reason| {
         format!("<p><strong>{}</strong></p>", escape(reason))
     });
@@ -216,6 +250,7 @@ fn rule_part(visitor: &Visitor, view: &ApprovalView, rule: &RuleView, decides: b
             let verdict = match vote.verdict {
                 Verdict::Yes => "yes",
                 Verdict::No => "no",
+                Verdict::BreakGlass => "break-glass",
             };
             let voided = if vote.voided_at.is_some() {
                 " (void)"
@@ -232,18 +267,18 @@ fn rule_part(visitor: &Visitor, view: &ApprovalView, rule: &RuleView, decides: b
         })
         .collect();
     let open = if rule.open { ", opened" } else { "" };
-    let form = if decides && !rule.open {
-        form(visitor, view, rule)
-    } else {
-        String::new()
-    };
+    let form = left.map_or_else(String::new, |left| form(visitor, view, rule, left));
     format!(
         "<section><h2>Rule {}{open}</h2>{reason}{votes}{form}</section>",
         escape(&rule.id)
     )
 }
 
-fn form(visitor: &Visitor, view: &ApprovalView, rule: &RuleView) -> String {
+fn form(visitor: &Visitor, view: &ApprovalView, rule: &RuleView, left: Left) -> String {
+    let yes = match left {
+        Left::Both => "<button name=\"verdict\" value=\"yes\">Approve this call</button>",
+        Left::No => "",
+    };
     let id = escape(&view.head.id);
     let field = |name: &str, value: &str| {
         format!(
@@ -255,8 +290,7 @@ fn form(visitor: &Visitor, view: &ApprovalView, rule: &RuleView) -> String {
     format!(
         "<form method=\"post\" action=\"/approve/{id}\">{}{}{}<label for=\"{area}\">Why (for the record; on a no the \
          caller reads it)</label><textarea id=\"{area}\" name=\"reason\" rows=\"3\" maxlength=\"2000\"></textarea>\
-         <div class=\"row\"><button name=\"verdict\" value=\"yes\">Approve this call</button>\
-         <button class=\"no\" name=\"verdict\" value=\"no\">Deny it</button></div></form>",
+         <div class=\"row\">{yes}<button class=\"no\" name=\"verdict\" value=\"no\">Deny it</button></div></form>",
         field("csrf", &visitor.session.csrf),
         field("rule", &rule.hash),
         field("digest", &view.digest),

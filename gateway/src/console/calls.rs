@@ -52,6 +52,9 @@ pub(super) struct CallsQuery {
     /// Only calls of functions that nobody declared.
     #[serde(default)]
     pub(super) unknown: bool,
+    /// Only calls that ran because their caller broke the glass.
+    #[serde(default)]
+    pub(super) break_glass: bool,
     /// Where the page begins: `next` of the page before.
     pub(super) cursor: Option<String>,
     /// Calls on the page.
@@ -83,6 +86,8 @@ pub(super) struct CallView {
     pub(super) status: Option<u64>,
     /// The approval that it waited for.
     pub(super) approval: Option<String>,
+    /// Whether it ran because its caller broke the glass.
+    pub(super) break_glass: bool,
     /// Masked values by data class.
     pub(super) masked: BTreeMap<String, u64>,
     /// Milliseconds from receipt to the end.
@@ -210,7 +215,7 @@ async fn list(
     let wanted = wanted(&query, parts.pipeline.parts().clock.now())?;
     let content = json!({
         "function": query.function, "connection": query.connection, "principal": query.principal,
-        "outcome": query.outcome, "unknown": query.unknown,
+        "outcome": query.outcome, "unknown": query.unknown, "break_glass": query.break_glass,
     });
     let evidence = &parts.evidence;
     evidence
@@ -269,6 +274,7 @@ fn wanted(query: &CallsQuery, now: Timestamp) -> Result<Wanted, Problem> {
             outcome: query.outcome.clone(),
             since,
             unknown: query.unknown,
+            break_glass: query.break_glass,
             ..Filter::default()
         },
         cursor,
@@ -457,6 +463,7 @@ pub(super) fn view(summary: CallSummary) -> CallView {
         reason: summary.reason,
         status: summary.status,
         approval: summary.approval,
+        break_glass: summary.break_glass,
         masked: summary.masked,
         total_ms: summary.total_ms,
         tried: summary.tried,

@@ -129,6 +129,10 @@ fn filters() -> Vec<Value> {
             Some(SECONDS_MAX),
         ),
         truth("unknown", "Only calls of functions that nobody declared"),
+        truth(
+            "break_glass",
+            "Only calls that ran because their caller broke the glass",
+        ),
         shaped("cursor", "`next` of the page before", UUID),
         number("limit", "Calls on the page", 1, Some(200)),
     ]

@@ -8,6 +8,7 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, Path, State};
 use axum::routing::post;
 use bytes::Bytes;
@@ -46,10 +47,14 @@ async fn pressed(
     Path(channel): Path<String>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
     let none = || Problem::new(404, "not_found", "no channel of that name has buttons");
     let buttons = parts.notifier.buttons(&channel).ok_or_else(none)?;
+    let body = body.map_err(|_| {
+        let text = "the body is larger than 64 KiB, or did not arrive whole: nothing was done";
+        Problem::new(413, "too_large", text)
+    })?;
     let press = match proven(&buttons, &headers, &body) {
         Ok(press) => press,
         // The first of them did all that there is to do.

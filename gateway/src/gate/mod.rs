@@ -416,7 +416,9 @@ impl Gate {
             rules: execution.opened().iter().map(ToString::to_string).collect(),
             fence: execution.fence(),
             grants: execution.grants(),
+            broke_glass: execution.broke_glass(),
         });
+        let broke_glass = approval.as_ref().is_some_and(|one| one.broke_glass);
         let begin = Begin {
             call: call.id(),
             principal: &verdict.who,
@@ -436,19 +438,24 @@ impl Gate {
             context: input_json(call.input()),
         };
         match self.record.begin(begin).await {
-            Ok(record) => Ok(Box::new(Permitted::new(
-                call,
-                Ongoing::new(verdict.who, function, verdict.obligations, record)
-                    .with_stance(match verdict.observed {
-                        Some(_) => Stance::Observed,
-                        None => Stance::Enforced,
-                    })
-                    .with_execution(
-                        verdict
-                            .execution
-                            .map(|execution| (self.approvals.clone(), execution)),
-                    ),
-            ))),
+            Ok(record) => {
+                if broke_glass {
+                    self.metrics.broke_glass(function.id.connection().as_str());
+                }
+                Ok(Box::new(Permitted::new(
+                    call,
+                    Ongoing::new(verdict.who, function, verdict.obligations, record)
+                        .with_stance(match verdict.observed {
+                            Some(_) => Stance::Observed,
+                            None => Stance::Enforced,
+                        })
+                        .with_execution(
+                            verdict
+                                .execution
+                                .map(|execution| (self.approvals.clone(), execution)),
+                        ),
+                )))
+            }
             Err(error) => {
                 // Nothing was sent: the approval stays good for another try.
                 if let Some(execution) = verdict.execution {

@@ -36,7 +36,7 @@ impl AsyncTokioStream for MailStream {
 
 impl Channel for Email {
     fn tells(&self, happened: Happened) -> bool {
-        happened == Happened::Asked
+        happened.is_for_people()
     }
 
     fn deliver<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), Failure>> {

@@ -15,6 +15,8 @@ pub enum Happened {
     Asked,
     /// Nobody needs to decide any more.
     Ended,
+    /// Who asked broke the glass.
+    BrokeGlass,
 }
 
 impl Happened {
@@ -23,14 +25,23 @@ impl Happened {
         match self {
             Self::Asked => "approval.asked",
             Self::Ended => "approval.ended",
+            Self::BrokeGlass => "approval.break-glass",
         }
     }
 
     /// The way back from [`Self::as_str`].
     pub fn of(word: &str) -> Option<Self> {
-        [Self::Asked, Self::Ended]
+        [Self::Asked, Self::Ended, Self::BrokeGlass]
             .into_iter()
             .find(|happened| happened.as_str() == word)
+    }
+
+    /// Whether people are told of it wherever they are.
+    pub(super) const fn is_for_people(self) -> bool {
+        match self {
+            Self::Asked | Self::BrokeGlass => true,
+            Self::Ended => false,
+        }
     }
 }
 
@@ -102,6 +113,7 @@ impl Message {
         match self.happened {
             Happened::Asked => format!("Approval needed: {}", self.function),
             Happened::Ended => format!("Approval {}: {}", self.state, self.function),
+            Happened::BrokeGlass => format!("BREAK-GLASS by the caller: {}", self.function),
         }
     }
 
@@ -115,6 +127,11 @@ impl Message {
         match self.happened {
             Happened::Asked => lines.push(("Decide before", self.expires_at.clone())),
             Happened::Ended => lines.push(("State", self.state.to_string())),
+            Happened::BrokeGlass => {
+                let text = "the caller let this call through without you; a no still stops it until it runs";
+                lines.push(("Break-glass", text.to_owned()));
+                lines.push(("State", self.state.to_string()));
+            }
         }
         for (rule, reason) in &self.rules {
             let text = if reason.is_empty() {

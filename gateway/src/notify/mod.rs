@@ -31,7 +31,9 @@ use tokio::sync::Notify;
 
 use crate::approval::{self, ApprovalId, Approvals};
 use crate::clock::{SharedClock, Timestamp};
-use crate::store::{self, Change, DEAD_KEPT, Delivery, Outbox, REOPENED, Retry, State};
+use crate::store::{
+    self, BROKE_GLASS, Change, DEAD_KEPT, Delivery, Outbox, REOPENED, Retry, State,
+};
 
 pub use config::{
     ChannelConfig, Config, EmailConfig, PostConfig, SlackButtonsConfig, SlackConfig, WebhookConfig,
@@ -269,6 +271,9 @@ fn unread(error: &approval::Error) -> Option<Failure> {
 /// What a change is to people; most are nothing to them.
 fn happened(change: &Change) -> Option<Happened> {
     match change.state {
+        State::Pending | State::Approved if change.cause == BROKE_GLASS => {
+            Some(Happened::BrokeGlass)
+        }
         State::Pending if change.cause == REOPENED || change.cause == "asked" => {
             Some(Happened::Asked)
         }

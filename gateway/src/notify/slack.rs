@@ -37,7 +37,7 @@ pub(super) struct Slack {
 
 impl Channel for Slack {
     fn tells(&self, happened: Happened) -> bool {
-        happened == Happened::Asked
+        happened.is_for_people()
     }
 
     fn deliver<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), Failure>> {
@@ -108,7 +108,7 @@ pub(super) fn body(message: &Message, has_buttons: bool) -> Value {
     if !elements.is_empty() {
         blocks.push(json!({ "type": "actions", "elements": elements }));
     }
-    if has_buttons && message.step_up {
+    if has_buttons && message.step_up && message.happened == Happened::Asked {
         let text = "Approving this needs a sign-in: look and decide there.";
         blocks.push(json!({ "type": "context", "elements": [plain(text)] }));
     }
@@ -116,14 +116,14 @@ pub(super) fn body(message: &Message, has_buttons: bool) -> Value {
     json!({ "text": preview, "mrkdwn": false, "unfurl_links": false, "unfurl_media": false, "blocks": blocks })
 }
 
-/// The buttons that answer. They carry the approval's id; a yes that needs a sign-in has none.
+/// The buttons that answer. They carry the approval's id; a yes that needs a sign-in, or that nobody asks for, has none.
 fn answers(message: &Message) -> Vec<Value> {
     let button = |choice: Choice, text: &str, style: &str| {
         json!({ "type": "button", "action_id": choice.action(), "value": message.approval, "style": style,
             "text": plain(text) })
     };
     let mut answers = Vec::new();
-    if !message.step_up {
+    if !message.step_up && message.happened == Happened::Asked {
         let mut yes = button(Choice::Approve, "Approve", "primary");
         yes["confirm"] = json!({
             "title": plain("Approve without looking at the call?"),

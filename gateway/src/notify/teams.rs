@@ -18,7 +18,7 @@ pub(super) struct Teams {
 
 impl Channel for Teams {
     fn tells(&self, happened: Happened) -> bool {
-        happened == Happened::Asked
+        happened.is_for_people()
     }
 
     fn deliver<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), Failure>> {

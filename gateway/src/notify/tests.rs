@@ -54,6 +54,8 @@ fn message(requester: &str, reason: &str) -> Message {
             max_age_s: None,
             grant_uses_max: None,
             grant_within_max_s: None,
+            break_glass_any_of: Vec::new(),
+            break_glass_within_s: None,
             open: false,
             votes: Vec::new(),
         }],
@@ -417,6 +419,18 @@ fn a_yes_that_needs_a_sign_in_has_no_button() {
     assert_eq!(actions(&message), ["open", "deny"]);
     let text = super::slack::body(&message, true).to_string();
     assert!(text.contains("needs a sign-in"), "{text}");
+    // After a broken glass there is only a no left to give.
+    let mut broken = message.clone();
+    broken.happened = Happened::BrokeGlass;
+    for step_up in [true, false] {
+        broken.step_up = step_up;
+        assert_eq!(actions(&broken), ["open", "deny"]);
+        let text = super::slack::body(&broken, true).to_string();
+        assert!(
+            text.contains("BREAK-GLASS") && !text.contains("needs a sign-in"),
+            "{text}"
+        );
+    }
     // Without buttons in the config there is the link only.
     let text = super::slack::body(&message, false).to_string();
     assert!(

@@ -249,14 +249,25 @@ impl Policies {
             PersonResource::Connection(&connection)
         };
         let permitted = match (action, resource, &case.rule) {
-            (PersonAction::Approve, PersonResource::Function(function), Some(rule)) => {
+            (
+                PersonAction::Approve | PersonAction::BreakGlass,
+                PersonResource::Function(function),
+                Some(rule),
+            ) => {
                 let found = self.rules.iter().find(|found| found.id == *rule);
                 let terms = found.and_then(|rule| rule.terms.as_ref());
                 let terms = terms.ok_or_else(|| format!("no approval rule `{rule}`"))?;
-                self.may_approve(subject, terms, function, facts)
+                if action == PersonAction::Approve {
+                    self.may_approve(subject, terms, function, facts)
+                } else {
+                    self.may_break_glass(subject, terms, function, facts)
+                }
             }
-            (PersonAction::Approve, _, _) => {
-                return Err("`act: approve` needs `on: connection/function` and `rule`".to_owned());
+            (PersonAction::Approve | PersonAction::BreakGlass, _, _) => {
+                return Err(format!(
+                    "`act: {}` needs `on: connection/function` and `rule`",
+                    action.as_str()
+                ));
             }
             (action, resource, _) => self.permits_person(subject, action, resource, facts),
         };

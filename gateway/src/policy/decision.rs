@@ -120,6 +120,18 @@ pub struct RuleTerms {
     /// How far a yes may be widened to later calls; `None`: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantTerms>,
+    /// Who may let a call of their own through without the quorum; `None`: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
+}
+
+/// Who may break the glass, and for how long that lets a call through.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BreakGlass {
+    /// Who: one person in every group of one alternative.
+    pub who: GroupExpr,
+    /// Within what time the call must run.
+    pub within: Duration,
 }
 
 /// How far a yes may be widened.
@@ -155,4 +167,13 @@ pub struct GroupExpr {
     /// Alternatives; one of them must be met. Each is a list of groups (`alias/name`), all of which
     /// must reach the quorum with distinct people.
     pub any_of: Vec<Vec<String>>,
+}
+
+impl GroupExpr {
+    /// Whether these groups are all of one alternative.
+    pub fn is_met_by(&self, groups: &BTreeSet<String>) -> bool {
+        let met =
+            |legs: &Vec<String>| !legs.is_empty() && legs.iter().all(|leg| groups.contains(leg));
+        self.any_of.iter().any(met)
+    }
 }

@@ -46,8 +46,8 @@ use prepare::Prepared;
 use value::Values;
 
 pub use decision::{
-    Decision, Denial, DenialReason, GrantTerms, GroupExpr, Obligations, RuleHash, RuleTerms,
-    Shadowed, StepUp, Terms,
+    BreakGlass, Decision, Denial, DenialReason, GrantTerms, GroupExpr, Obligations, RuleHash,
+    RuleTerms, Shadowed, StepUp, Terms,
 };
 pub use diff::PolicyDiff;
 pub use explain::{Explanation, Failed, Matched, NearMiss};

@@ -21,6 +21,8 @@ use super::{Error, Policies};
 pub enum PersonAction {
     /// Vote on held calls of a function (the approval rule must name the person too).
     Approve,
+    /// Let a call of one's own through without the quorum (the approval rule must name the person too).
+    BreakGlass,
     /// Read records of a function's calls, or of the gateway itself.
     AuditRead,
     /// See what was sent and released in a function's calls.
@@ -36,8 +38,9 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Approve,
+        Self::BreakGlass,
         Self::AuditRead,
         Self::AuditReplay,
         Self::AuditErase,
@@ -49,6 +52,7 @@ impl PersonAction {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Approve => "approve",
+            Self::BreakGlass => "break-glass",
             Self::AuditRead => "audit.read",
             Self::AuditReplay => "audit.replay",
             Self::AuditErase => "audit.erase",
@@ -65,7 +69,7 @@ impl PersonAction {
     /// The entity types that it applies to.
     pub(super) const fn resources(self) -> &'static [&'static str] {
         match self {
-            Self::Approve => &["Function"],
+            Self::Approve | Self::BreakGlass => &["Function"],
             Self::AuditRead | Self::AuditReplay => &["Function", "Gateway"],
             Self::AuditErase | Self::PolicyRead => &["Gateway"],
             Self::Revoke => &["Gateway", "Connection"],
@@ -121,12 +125,8 @@ impl Policies {
         function: &FunctionId,
         facts: PersonFacts,
     ) -> Result<bool, Error> {
-        let human = match approver.kind {
-            Kind::Human => true,
-            Kind::Workload | Kind::Agent => false,
-        };
         let mut groups = rule.who.any_of.iter().flatten();
-        if !human || !groups.any(|group| approver.groups.contains(group)) {
+        if !is_human(approver) || !groups.any(|group| approver.groups.contains(group)) {
             return Ok(false);
         }
         let resource = PersonResource::Function(function);
@@ -137,6 +137,29 @@ impl Policies {
             facts,
             Some(&rule.id),
         )
+    }
+
+    /// Whether a person may let a call of their own of `function` through without the quorum of an
+    /// approval rule: a human by themselves, in the groups that its `@break_glass` names, and permitted to
+    /// `break-glass`.
+    ///
+    /// # Errors
+    /// When a policy cannot be evaluated; the answer is then no.
+    pub fn may_break_glass(
+        &self,
+        person: &Subject<'_>,
+        rule: &RuleTerms,
+        function: &FunctionId,
+        facts: PersonFacts,
+    ) -> Result<bool, Error> {
+        let named = rule.break_glass.as_ref();
+        let named = named.is_some_and(|glass| glass.who.is_met_by(person.groups));
+        if !is_human(person) || !person.actors.is_empty() || !named {
+            return Ok(false);
+        }
+        let resource = PersonResource::Function(function);
+        let action = PersonAction::BreakGlass;
+        self.permits(person, action, resource, facts, Some(&rule.id))
     }
 
     fn permits(
@@ -189,5 +212,12 @@ impl Policies {
             Extensions::all_available(),
         );
         Ok((uid, entities.map_err(|_| Error::Principal)?))
+    }
+}
+
+const fn is_human(subject: &Subject<'_>) -> bool {
+    match subject.kind {
+        Kind::Human => true,
+        Kind::Workload | Kind::Agent => false,
     }
 }

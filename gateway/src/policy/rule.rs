@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
 
-use super::decision::{GrantTerms, GroupExpr, RuleHash, RuleTerms, StepUp};
+use super::decision::{BreakGlass, GrantTerms, GroupExpr, RuleHash, RuleTerms, StepUp};
 use super::fault::Place;
 
 /// How long people have to decide when the rule does not say.
@@ -19,13 +19,15 @@ pub const DECIDE_WITHIN_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub const GRANT_USES_MAX: u32 = 1_000;
 /// Longest time that a grant may last.
 pub const GRANT_WITHIN_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Longest time within which a call must run that somebody let through by breaking the glass.
+const BREAK_GLASS_MAX: Duration = Duration::from_secs(15 * 60);
 /// Largest quorum.
 pub const QUORUM_MAX: u32 = 20;
 /// Longest `@id`, in bytes.
 const ID_BYTES_MAX: usize = 128;
 /// Longest `@reason`, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
-/// Most groups that one `@approval` names.
+/// Most groups that one `@approval` or `@break_glass` names.
 const APPROVAL_GROUPS_MAX: usize = 32;
 /// Most days that a policy may be a shadow from now on; `check` says so.
 pub const SHADOW_DAYS_MAX: u64 = 366;
@@ -35,7 +37,7 @@ const ACR_BYTES_MAX: usize = 1024;
 const MAX_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// The annotations that a policy may carry.
-pub(super) const ANNOTATIONS: [&str; 10] = [
+pub(super) const ANNOTATIONS: [&str; 12] = [
     "id",
     "approval",
     "quorum",
@@ -45,6 +47,8 @@ pub(super) const ANNOTATIONS: [&str; 10] = [
     "max_age",
     "grant_uses",
     "grant_within",
+    "break_glass",
+    "break_glass_within",
     "shadow",
 ];
 
@@ -197,6 +201,8 @@ pub(super) fn read(
                 "max_age",
                 "grant_uses",
                 "grant_within",
+                "break_glass",
+                "break_glass_within",
             ] {
                 if annotations.contains_key(name) {
                     let help = "add @approval(\"alias/group\"), or remove it".to_owned();
@@ -260,7 +266,7 @@ fn terms(
     issuers: &BTreeSet<String>,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<RuleTerms> {
-    let who = group_expr(who, issuers)
+    let who = group_expr("approval", who, issuers)
         .map_err(|mistake| mistakes.push(mistake))
         .ok();
     let quorum = match annotations.get("quorum") {
@@ -275,6 +281,7 @@ fn terms(
     };
     let step_up = step_up(annotations, mistakes);
     let grant = grant(annotations, &step_up, mistakes);
+    let break_glass = break_glass(annotations, &step_up, issuers, mistakes);
     let reason = annotations.get("reason").cloned();
     if reason.as_ref().is_some_and(|r| r.len() > REASON_BYTES_MAX) {
         let help = format!("at most {REASON_BYTES_MAX} bytes");
@@ -289,6 +296,44 @@ fn terms(
         reason,
         step_up,
         grant,
+        break_glass,
+    })
+}
+
+/// Who may let a call of their own through: with a second factor only, and not for long.
+fn break_glass(
+    annotations: &BTreeMap<String, String>,
+    step_up: &StepUp,
+    issuers: &BTreeSet<String>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<BreakGlass> {
+    let within = annotations.get("break_glass_within");
+    let Some(who) = annotations.get("break_glass") else {
+        if within.is_some() {
+            let help = "say who may, such as @break_glass(\"alias/group\"), or remove it";
+            let text = "`@break_glass_within` without `@break_glass`";
+            mistakes.push((text.to_owned(), help.to_owned()));
+        }
+        return None;
+    };
+    if step_up.acr.is_empty() {
+        mistakes.push((
+            "`@break_glass` without `@acr`".to_owned(),
+            "who lets their own call through has signed in with a second factor: name the `acr` values of \
+             such a sign-in, such as @acr(\"mfa\")"
+                .to_owned(),
+        ));
+    }
+    let within = match within {
+        None => Ok(BREAK_GLASS_MAX),
+        Some(text) => duration("break_glass_within", text, BREAK_GLASS_MAX),
+    };
+    let within = within.map_err(|mistake| mistakes.push(mistake)).ok();
+    let who = group_expr("break_glass", who, issuers);
+    let who = who.map_err(|mistake| mistakes.push(mistake)).ok();
+    Some(BreakGlass {
+        who: who?,
+        within: within?,
     })
 }
 
@@ -409,10 +454,10 @@ fn duration(name: &str, text: &str, max: Duration) -> Result<Duration, Mistake> 
 }
 
 /// `alias/group and alias/group or alias/group`; `and` binds closer; names with spaces in `'…'`.
-fn group_expr(text: &str, issuers: &BTreeSet<String>) -> Result<GroupExpr, Mistake> {
+fn group_expr(name: &str, text: &str, issuers: &BTreeSet<String>) -> Result<GroupExpr, Mistake> {
     let mistake = |what: String| {
         (
-            format!("`@approval` is `{text}`: {what}"),
+            format!("`@{name}` is `{text}`: {what}"),
             "groups `alias/name` joined by `and` and `or`, names with spaces in '…'".to_owned(),
         )
     };

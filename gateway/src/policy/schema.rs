@@ -93,7 +93,7 @@ fn entities(out: &mut String, vocabulary: &Vocabulary) {
 fn people(out: &mut String) {
     for action in PersonAction::ALL {
         let rule = match action {
-            PersonAction::Approve => ", rule: String",
+            PersonAction::Approve | PersonAction::BreakGlass => ", rule: String",
             PersonAction::AuditRead
             | PersonAction::AuditReplay
             | PersonAction::AuditErase

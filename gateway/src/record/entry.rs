@@ -117,6 +117,8 @@ pub struct ApprovalRef {
     pub fence: u64,
     /// Ids of the grants out of which it was opened, whole or in part.
     pub grants: Vec<String>,
+    /// Whether who asked broke the glass.
+    pub broke_glass: bool,
 }
 
 /// The credential that the call goes up with; never its value.
@@ -285,6 +287,8 @@ pub enum Vote {
     Allow,
     /// Refuse; final.
     Deny,
+    /// Of who asked: open the rule without its quorum.
+    BreakGlass,
 }
 
 impl Vote {
@@ -293,6 +297,7 @@ impl Vote {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::BreakGlass => "break-glass",
         }
     }
 }

@@ -339,6 +339,9 @@ impl Sealer {
             if !approval.grants.is_empty() {
                 members.push(("grants", approval.grants.as_slice().into()));
             }
+            if approval.broke_glass {
+                members.push(("break_glass", true.into()));
+            }
             leaf.object("approval", members);
         }
         if let Some(credential) = &job.credential {

@@ -51,6 +51,8 @@ pub use sql::SqlStore;
 
 /// Why an approval is pending again: votes that had opened it were voided.
 pub const REOPENED: &str = "vote-voided";
+/// Why people are told of an approval: who asked broke the glass.
+pub const BROKE_GLASS: &str = "break-glass";
 /// How long a typed input is kept after its question has ended.
 pub const INPUT_KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
 /// How long an instance that says nothing is waited for before another stands in for it.

@@ -3,6 +3,7 @@
 
 use crate::clock::Timestamp;
 
+use super::BROKE_GLASS;
 use super::machine::State;
 
 /// A held call as it is first written.
@@ -168,6 +169,19 @@ pub struct VoteRow {
     pub voided: Option<Timestamp>,
     /// The grant that it comes from; `None` when the person cast it on this very approval.
     pub grant: Option<String>,
+    /// Whether it is of the person who asked, who broke the glass.
+    pub glass: bool,
+}
+
+impl VoteRow {
+    /// Why an approval is in the state that this vote led to.
+    pub(super) const fn cause(&self) -> &'static str {
+        match (self.yes, self.glass) {
+            (true, false) => "quorum",
+            (true, true) => BROKE_GLASS,
+            (false, _) => "vote",
+        }
+    }
 }
 
 /// A result that is kept for its caller, sealed.

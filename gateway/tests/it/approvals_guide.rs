@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::function::Double;
 use super::support::gateway::{CONSOLE, Gateway, PROGRAM, Setup, caller, mint, now};
+use super::support::recorder::Recorder;
 use super::support::root;
 
 /// The blocks of a language, in their order.
@@ -27,6 +28,14 @@ pub(super) fn lead(subject: &str) -> String {
         &json!({ "sub": subject, "groups": ["payments-leads"], "account_type": "person", "aud": CONSOLE,
         "auth_time": now() - 5, "acr": "phr" }),
     )
+}
+
+/// Who is on call, with what else a token says.
+fn on_call(more: &Value) -> Value {
+    let mut claims = json!({ "sub": "olga", "groups": ["on-call"], "account_type": "person" });
+    let members = claims.as_object_mut().expect("an object");
+    members.extend(more.as_object().cloned().expect("an object"));
+    claims
 }
 
 pub(super) fn setup(double: &Double, policies: &[&String]) -> Setup {
@@ -61,6 +70,13 @@ fn follow(gateway: &Gateway, folder: &Path, blocks: &[&String]) -> String {
         .env("TOKEN", caller("desk-7", &["support"]))
         .env("LENA", lead("lena"))
         .env("LARS", lead("lars"))
+        .env("OLGA", mint(&on_call(&json!({}))))
+        .env(
+            "OLGA_SIGNED_IN",
+            mint(&on_call(
+                &json!({ "aud": CONSOLE, "auth_time": now() - 5, "acr": "mfa" }),
+            )),
+        )
         .env("PATH", format!("{}:{path}", folder.display()))
         .output()
         .expect("bash");
@@ -85,7 +101,7 @@ fn the_guide_works_as_it_is_written() {
     let (policies, shell) = (blocks("cedar"), blocks("sh"));
     assert_eq!(
         (policies.len(), shell.len()),
-        (4, 5),
+        (5, 6),
         "a step was added: place it here"
     );
     let gateway = setup(&double, &[&policies[0], &policies[1]]).start();
@@ -140,6 +156,40 @@ fn the_guide_works_as_it_is_written() {
         ],
     );
     assert_eq!(double.hits("/refunds"), 3);
+}
+
+#[test]
+fn the_guides_way_out_for_emergencies_works_as_it_is_written() {
+    let (double, hook) = (Double::start(), Recorder::ok());
+    let (policies, shell) = (blocks("cedar"), blocks("sh"));
+    let restart = json!({ "method": "POST", "path": "/restarts", "body": { "schema": {
+        "type": "object", "properties": { "service": { "type": "string" } },
+    } } });
+    let channel =
+        json!({ "webhook": { "url": format!("http://{}/", hook.address), "secret": "file:key" } });
+    let gateway = Setup::new()
+        .policy(&policies[4])
+        .with("notify", json!({ "channels": { "hook": channel } }))
+        .file("key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        .connection(
+            "cluster",
+            double.address,
+            &json!({ "functions": { "inline": { "restart": restart } } }),
+        )
+        .start();
+    let bin = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::symlink(PROGRAM, bin.path().join("callgate")).expect("a link");
+    let said = follow(&gateway, bin.path(), &[&shell[5]]);
+    says(
+        &said,
+        &[
+            "glass   [[\"corp/on-call\"]], for a call of their own, to run within 300 s",
+            "voted break-glass; the approval is now approved",
+            "everybody who could have approved is told",
+            "{\"ok\":true}",
+        ],
+    );
+    assert_eq!(double.hits("/restarts"), 1);
 }
 
 /// A definition of an earlier step, without what that step did.

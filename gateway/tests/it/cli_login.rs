@@ -263,6 +263,12 @@ fn a_login_that_cannot_be_is_refused_with_the_reason() {
     assert!(!good && text.contains("--issuer"), "{text}");
     let (good, text) = desk.run(&["login", "--issuer", &world.issuer]);
     assert!(!good && text.contains("--client"), "{text}");
+    let nobody = "http://127.0.0.1:9";
+    let (good, text) = desk.run(&["login", "--issuer", nobody, "--client", "callgate-cli"]);
+    assert!(
+        !good && text.contains("the issuer does not answer at http://127.0.0.1:9/"),
+        "{text}"
+    );
     let slash = format!("{}/", world.issuer);
     let (good, text) = desk.run(&["login", "--issuer", &slash, "--client", "callgate-cli"]);
     assert!(!good && text.contains("another issuer"), "{text}");

@@ -18,6 +18,11 @@ forbid (principal, action in Action::"write", resource);
 @id("strong") @approval("demo/payments-leads") @acr("phr phrh") @max_age("5m")
 forbid (principal, action == Action::"hr/post", resource);
 @id("leads-approve") permit (principal in Group::"demo/payments-leads", action == Action::"approve", resource);
+@id("ci-calls") permit (principal in Group::"demo/ci", action == Action::"brief/careful", resource);
+@id("either") @approval("demo/support or demo/payments-leads")
+forbid (principal, action == Action::"brief/careful", resource);
+@id("support-approves") permit (principal in Group::"demo/support", action == Action::"approve", resource)
+when { context.rule == "either" };
 @id("security-reads") permit (principal in Group::"demo/security",
     action in [Action::"audit.read", Action::"audit.replay", Action::"policy.read"], resource);
 @id("nobody-reads-hr") forbid (principal, action in [Action::"audit.read", Action::"audit.replay"],
@@ -39,6 +44,7 @@ fn held() -> Arc<Held> {
         let double = Double::start();
         let functions = json!({ "inline": {
             "get": { "method": "GET", "path": "/{case}" },
+            "careful": { "method": "GET", "path": "/careful/{case}" },
             "post": { "method": "POST", "path": "/{case}", "body": { "schema": { "type": "object", "properties": {
                 "amount": { "type": "integer" }, "note": { "type": "string" },
             } } } },
@@ -235,6 +241,38 @@ fn a_no_is_final_and_who_asked_cannot_see_the_page() {
             .text()
             .contains("Waiting for a decision")
     );
+}
+
+#[test]
+fn what_another_opened_can_be_stopped_until_it_runs_and_not_opened_twice() {
+    let held = held();
+    let token = |person, audience| callgate::demo::mint(&held.data, person, audience);
+    let robot = token(Person::Ci, Audience::Gateway).expect("a token");
+    let target = "/brief/careful/one";
+    let asked = held.world.gateway.get(target, &robot);
+    assert_eq!(asked.status, 429, "{}", asked.text());
+    let id = asked.json()["approval"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let alice = token(Person::Alice, Audience::Console).expect("a token");
+    let (good, text) = held.world.gateway.approvals(&alice, &["approve", &id]);
+    assert!(good && text.contains("now approved"), "{text}");
+    let path = format!("/approve/{id}");
+    let mut browser = Browser::default();
+    browser.sign_in(&held.world, "bob", "/login");
+    let page = browser.get(held.console(), &path).text();
+    assert!(
+        page.contains("value=\"no\"") && !page.contains("value=\"yes\""),
+        "{page}"
+    );
+    let stopped = held.post(&mut browser, &path, &form(&page, "no"));
+    assert_eq!(stopped.status, 303, "{}", stopped.text());
+    assert_eq!(held.state(&mut browser, &id), "denied");
+    let run = format!("/.well-known/callgate/approvals/{id}/run");
+    let refused = held.world.gateway.post(&run, &robot, &json!({}));
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert_eq!(held.double.hits("/careful/one"), 0);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod callers_matrix;
 mod calls_approvals;
 mod calls_changes;
 mod calls_crashes;
+mod calls_glass;
 mod calls_grants;
 mod calls_secrets;
 mod calls_voters;

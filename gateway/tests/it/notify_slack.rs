@@ -340,10 +340,11 @@ fn bytes_that_are_not_those_that_slack_signed_do_nothing() {
     let world = world();
     let id = world.ask("post", "wes");
     let good = world.press("U0LENA", "approve", &id);
-    // The same bytes in another order, another second, twice the header, or none.
+    // The same bytes in another order, another second, twice the header, or none; too many bytes.
     let (at, body) = (good.at.to_string(), form(&good.payload));
     let signed = signature(SECRET, &at, &body);
     let stamp = ("X-Slack-Request-Timestamp", at.as_str());
+    let headers = [stamp, ("X-Slack-Signature", signed.as_str())];
     let changed = format!("{body}&x=1");
     refused(
         &world.raw(&[stamp, ("X-Slack-Signature", &signed)], &changed),
@@ -368,6 +369,8 @@ fn bytes_that_are_not_those_that_slack_signed_do_nothing() {
         401,
         "does not carry",
     );
+    let large = format!("{body}&x={}", "x".repeat(64 * 1024));
+    refused(&world.raw(&headers, &large), 413, "too_large");
     // Another channel, and a token of a person in place of Slack's signature.
     let bearer = format!("Bearer {}", lead());
     refused(
@@ -375,7 +378,6 @@ fn bytes_that_are_not_those_that_slack_signed_do_nothing() {
         401,
         "does not carry",
     );
-    let headers = [stamp, ("X-Slack-Signature", signed.as_str())];
     let elsewhere = raw::request(
         world.gateway.console,
         "POST",

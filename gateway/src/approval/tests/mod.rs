@@ -3,6 +3,7 @@
 mod asks;
 mod chaos;
 mod figures;
+mod glass;
 mod grants;
 mod kill;
 mod outages;
@@ -110,6 +111,7 @@ pub(super) fn rule(name: &str, any_of: &[&[&str]], quorum: u32) -> RuleTerms {
         reason: None,
         step_up: StepUp::default(),
         grant: None,
+        break_glass: None,
     }
 }
 

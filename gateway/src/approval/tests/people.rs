@@ -326,6 +326,7 @@ fn vote_of(name: &str, handle: Option<&str>, groups: &[&str]) -> Yes {
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         snapshot: None,
         grant: None,
+        glass: None,
     }
 }
 
@@ -334,7 +335,7 @@ fn alternatives_quorums_and_links_between_accounts() {
     let either = terms(&[rule("r", &[&["a", "b"], &["c"]], 2)]);
     let votes = |all: &[(&str, Option<&str>, &[&str])]| -> bool {
         let votes: Vec<Yes> = all.iter().map(|(n, h, g)| vote_of(n, *h, g)).collect();
-        all_open(&either, &votes)
+        all_open(&either, &votes, START)
     };
     assert!(votes(&[("1", None, &["c"]), ("2", None, &["c"])]));
     assert!(!votes(&[("1", None, &["c"]), ("2", None, &["a"])]));
@@ -364,14 +365,16 @@ fn alternatives_quorums_and_links_between_accounts() {
         ("2", Some("q"), &["c"])
     ]));
     // Nothing asked, nothing opened.
-    assert!(!all_open(&terms(&[]), &[]));
+    assert!(!all_open(&terms(&[]), &[], START));
     assert!(!all_open(
         &terms(&[rule("r", &[], 1)]),
-        &[vote_of("1", None, &["a"])]
+        &[vote_of("1", None, &["a"])],
+        START
     ));
     assert!(!all_open(
         &terms(&[rule("r", &[&[]], 1)]),
-        &[vote_of("1", None, &["a"])]
+        &[vote_of("1", None, &["a"])],
+        START
     ));
 }
 
@@ -393,7 +396,7 @@ proptest! {
             .collect();
         let wanted = terms(&[rule("r", &[&["a", "b"]], quorum)]);
         let seats: Vec<&str> = ["a", "b"].into_iter().flat_map(|g| vec![g; quorum as usize]).collect();
-        prop_assert_eq!(all_open(&wanted, &votes), tried(&seats, &votes, &mut Vec::new()));
+        prop_assert_eq!(all_open(&wanted, &votes, START), tried(&seats, &votes, &mut Vec::new()));
     }
 }
 

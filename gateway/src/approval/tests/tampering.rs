@@ -22,6 +22,7 @@ async fn a_row_that_was_changed_in_the_database_runs_nothing() {
         "UPDATE votes SET groups = '[\"corp/admins\"]'",
         "UPDATE votes SET verdict = 'no'",
         "UPDATE votes SET mac = x'00'",
+        "UPDATE votes SET glass = 1",
         "DELETE FROM votes",
         "UPDATE votes SET voided_ms = 1",
     ];

@@ -80,7 +80,8 @@ pub(super) async fn discover(issuer: &str) -> anyhow::Result<Issuer> {
     );
     let document = Target::from_config(&place)?;
     let egress = Egress::new(&Policy::default())?;
-    let answer = egress.get(&document, LIMITS).await?;
+    let answer = egress.get(&document, LIMITS).await;
+    let answer = answer.with_context(|| format!("the issuer does not answer at {place}"))?;
     if !answer.status.is_success() {
         bail!("{place}: {}", answer.status);
     }

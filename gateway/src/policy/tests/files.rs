@@ -108,6 +108,35 @@ fn a_step_up_is_read_and_a_mistake_in_it_is_told() {
 const FORBID: &str = "forbid(principal is Caller, action, resource);";
 
 #[test]
+fn a_way_around_the_quorum_is_read_and_a_mistake_in_it_is_told() {
+    for (annotations, expected) in [
+        (
+            "@id(\"a\") @break_glass(\"corp/on-call\")",
+            "`@break_glass` without `@approval`",
+        ),
+        (
+            "@id(\"a\") @approval(\"corp/a\") @break_glass(\"corp/on-call\")",
+            "`@break_glass` without `@acr`",
+        ),
+        (
+            "@id(\"a\") @approval(\"corp/a\") @acr(\"mfa\") @break_glass(\"corp/a or\")",
+            "`@break_glass` is `corp/a or`: it does not end with a group",
+        ),
+        (
+            "@id(\"a\") @approval(\"corp/a\") @acr(\"mfa\") @break_glass(\"corp/a\") @break_glass_within(\"16m\")",
+            "`@break_glass_within` is `16m`",
+        ),
+        (
+            "@id(\"a\") @approval(\"corp/a\") @break_glass_within(\"5m\")",
+            "`@break_glass_within` without `@break_glass`",
+        ),
+    ] {
+        let fault = fault(annotations, FORBID);
+        assert!(fault.contains(expected), "{annotations}: {fault}");
+    }
+}
+
+#[test]
 fn annotations_are_checked() {
     let approval = "@id(\"a\") @approval(\"corp/leads\")";
     for (annotations, expected) in [

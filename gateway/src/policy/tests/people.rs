@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::super::{
-    Error, NearMiss, PersonAction, PersonFacts, PersonResource, PolicyDiff, starter,
+    Error, NearMiss, PersonAction, PersonFacts, PersonResource, PolicyDiff, RuleTerms, starter,
 };
 use super::*;
 use crate::mask::DataClass;
@@ -416,4 +416,54 @@ fn a_group_that_is_none_makes_no_starter_policies() {
     ] {
         assert_eq!(starter(group), Err(Error::AdminGroup(group.to_owned())));
     }
+}
+
+// P20
+#[test]
+fn a_glass_is_broken_by_a_person_whom_the_rule_names_and_policy_permits() {
+    let policies = load(
+        r#"@id("rule") @approval("corp/leads") @acr("mfa") @break_glass("corp/on-call and corp/staff")
+           forbid (principal, action == Action::"payments/createRefund", resource);
+           @id("may") permit (principal in Group::"corp/on-call", action == Action::"break-glass",
+             resource in Connection::"payments") when { context.rule == "rule" };
+           @id("approves") permit (principal, action == Action::"approve", resource);"#,
+    )
+    .unwrap();
+    let rule = policies
+        .rules()
+        .iter()
+        .find(|rule| rule.id == "rule")
+        .unwrap();
+    let terms = rule.terms.clone().unwrap();
+    assert_eq!(terms.break_glass.as_ref().unwrap().within.as_secs(), 900);
+    let function: FunctionId = "payments/createRefund".parse().unwrap();
+    let may = |who: &Someone| {
+        policies
+            .may_break_glass(&who.view(), &terms, &function, here())
+            .unwrap()
+    };
+    let named = ["corp/on-call", "corp/staff"];
+    assert!(may(&someone("olga", Kind::Human, &named)));
+    assert!(
+        !may(&someone("olga", Kind::Human, &named[..1])),
+        "both groups"
+    );
+    assert!(!may(&someone("olga", Kind::Agent, &named)));
+    assert!(
+        !may(&someone("olga", Kind::Human, &["corp/leads"])),
+        "an approver is not named"
+    );
+    let other = RuleTerms {
+        id: "other".to_owned(),
+        ..terms.clone()
+    };
+    let who = someone("olga", Kind::Human, &named);
+    let asked = policies.may_break_glass(&who.view(), &other, &function, here());
+    assert_eq!(asked, Ok(false), "policy is told of the rule");
+    let none = RuleTerms {
+        break_glass: None,
+        ..terms
+    };
+    let asked = policies.may_break_glass(&who.view(), &none, &function, here());
+    assert_eq!(asked, Ok(false));
 }

@@ -64,6 +64,7 @@ async fn run(recorder: &Recorder, n: usize, approval: Option<&str>, id: CallId) 
         rules: vec!["leads".to_owned()],
         fence: 1,
         grants: Vec::new(),
+        broke_glass: false,
     });
     let mut record = recorder.begin_job(job).await.unwrap();
     record.released(b"answer").await.unwrap();

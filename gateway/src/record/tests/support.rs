@@ -188,6 +188,7 @@ pub(crate) async fn asked_and_answered(
         rules: vec!["large-refunds".to_owned()],
         fence: 1,
         grants: Vec::new(),
+        broke_glass: false,
     });
     let mut record = recorder.begin_job(job).await.unwrap();
     record.released(bodies.1).await.unwrap();

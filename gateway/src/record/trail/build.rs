@@ -308,16 +308,20 @@ fn tell(chunk: &mut Chunk, pending: Pending, leaf: &Seen) -> Pending {
     }
     let approval = approval != 0 || pending.approval;
     let (standing, ended) = match &leaf.what {
-        What::Begin(_) => (
-            before
+        What::Begin(facts) => {
+            let begun = before
                 .with_outcome(outcome_number("open"))
                 .with_decided(if approval {
                     Decided::Ask
                 } else {
                     Decided::Allow
-                }),
-            false,
-        ),
+                });
+            let begun = match facts.glass {
+                true => begun.with_glass(),
+                false => begun,
+            };
+            (begun, false)
+        }
         What::Ask(_) => (
             before
                 .with_outcome(outcome_number("pending"))

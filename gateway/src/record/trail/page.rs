@@ -80,6 +80,7 @@ enum Good {
         unknown: bool,
         shadow: Option<WouldFilter>,
         observed: Option<WouldFilter>,
+        glass: bool,
     },
 }
 
@@ -95,11 +96,13 @@ impl Test<'_> {
                 unknown,
                 shadow,
                 observed,
+                glass,
             } => {
                 let standing = Standing(value);
                 outcome.is_none_or(|outcome| standing.outcome() == outcome)
                     && decided.is_none_or(|decided| standing.decided() == decided)
                     && (!unknown || standing.unknown())
+                    && (!glass || standing.glass())
                     && shadow.is_none_or(|wanted| wanted.meets(standing.shadow()))
                     && observed.is_none_or(|wanted| wanted.meets(standing.observed()))
             }
@@ -351,19 +354,7 @@ fn tests<'v>(view: &'v View<'_>, wanted: &Wanted, may: &May<'_>) -> Option<Optio
     if let Some((from, to)) = filter.status {
         put(Column::Status, Good::Between(from.into(), to.into()))?;
     }
-    if filter.outcome.is_some()
-        || filter.decided.is_some()
-        || filter.unknown
-        || filter.shadow.is_some()
-        || filter.observed.is_some()
-    {
-        let good = Good::Standing {
-            outcome: filter.outcome.as_deref().map(outcome_number),
-            decided: filter.decided.map(super::Decided::number),
-            unknown: filter.unknown,
-            shadow: filter.shadow,
-            observed: filter.observed,
-        };
+    if let Some(good) = standing(filter) {
         put(Column::State, good)?;
     }
     if filter.since.is_some() || filter.until.is_some() {
@@ -374,6 +365,24 @@ fn tests<'v>(view: &'v View<'_>, wanted: &Wanted, may: &May<'_>) -> Option<Optio
         put(Column::Time, Good::Between(since, until))?;
     }
     Some(Some(tests))
+}
+
+/// What is asked of how a call stands; `None` when nothing is.
+fn standing(filter: &Filter) -> Option<Good> {
+    let asked = filter.outcome.is_some()
+        || filter.decided.is_some()
+        || filter.unknown
+        || filter.shadow.is_some()
+        || filter.observed.is_some()
+        || filter.break_glass;
+    asked.then(|| Good::Standing {
+        outcome: filter.outcome.as_deref().map(outcome_number),
+        decided: filter.decided.map(super::Decided::number),
+        unknown: filter.unknown,
+        shadow: filter.shadow,
+        observed: filter.observed,
+        glass: filter.break_glass,
+    })
 }
 
 /// Numbers of a dictionary that will do; `None` when none does. Number 0 is "none of it".

@@ -88,6 +88,7 @@ impl Standing {
     /// Where two bits each begin.
     const SHADOW: u32 = 7;
     const OBSERVED: u32 = 9;
+    const GLASS: u32 = 1 << 11;
 
     pub(super) const fn outcome(self) -> u32 {
         self.0 & 15
@@ -99,6 +100,10 @@ impl Standing {
 
     pub(super) const fn unknown(self) -> bool {
         self.0 & Self::UNKNOWN != 0
+    }
+
+    pub(super) const fn glass(self) -> bool {
+        self.0 & Self::GLASS != 0
     }
 
     /// What would be decided with the shadow policies that matched: one more than its number, 0 if
@@ -133,6 +138,11 @@ impl Standing {
 
     pub(super) const fn with_unknown(self) -> Self {
         Self(self.0 | Self::UNKNOWN)
+    }
+
+    /// It runs because its caller broke the glass.
+    pub(super) const fn with_glass(self) -> Self {
+        Self(self.0 | Self::GLASS)
     }
 }
 
@@ -185,6 +195,7 @@ pub(super) struct Facts {
     pub(super) unknown: bool,
     pub(super) shadow: Option<Decided>,
     pub(super) observed: Option<Decided>,
+    pub(super) glass: bool,
 }
 
 /// The fields that matter. Everything else in a leaf is skipped without being kept.
@@ -224,12 +235,16 @@ struct WouldObject<'a> {
 struct ApprovalObject<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
+    #[serde(default)]
+    break_glass: bool,
 }
 
 impl Fields<'_> {
     fn facts(&self) -> Facts {
+        let mut glass = false;
         let approval = self.approval.map(RawValue::get).and_then(|text| {
             let object = serde_json::from_str::<ApprovalObject<'_>>(text);
+            glass = object.as_ref().is_ok_and(|object| object.break_glass);
             let id = object.map(|object| object.id.into_owned());
             id.or_else(|_| serde_json::from_str::<String>(text)).ok()
         });
@@ -246,6 +261,7 @@ impl Fields<'_> {
             unknown: self.reason.as_deref() == Some("not_found"),
             shadow: would(&self.shadow),
             observed: would(&self.observed),
+            glass,
         }
     }
 }

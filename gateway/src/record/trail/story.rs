@@ -44,6 +44,8 @@ pub struct Filter {
     pub shadow: Option<WouldFilter>,
     /// Only calls that passed because their connection only observes.
     pub observed: Option<WouldFilter>,
+    /// Only calls that ran because their caller broke the glass.
+    pub break_glass: bool,
 }
 
 /// Which calls, by what would have been decided.
@@ -141,6 +143,8 @@ pub struct CallSummary {
     pub shadow: Option<Would>,
     /// What would have become of it, when its connection only observed.
     pub observed: Option<Would>,
+    /// Whether it ran because its caller broke the glass.
+    pub break_glass: bool,
     /// Masked values by data class.
     pub masked: BTreeMap<String, u64>,
     /// Milliseconds from receipt to the end.
@@ -244,6 +248,7 @@ impl Wanted {
             && filter
                 .observed
                 .is_none_or(|wanted| wanted.holds(call.observed.as_ref()))
+            && (!filter.break_glass || call.break_glass)
             && (!filter.unknown || call.reason.as_deref() == Some("not_found"))
     }
 }
@@ -398,6 +403,7 @@ pub(super) fn first(call: CallId, index: u64, fields: &Value) -> CallSummary {
         approval: None,
         shadow: fields.get("shadow").and_then(Would::read),
         observed: fields.get("observed").and_then(Would::read),
+        break_glass: false,
         masked: BTreeMap::new(),
         total_ms: None,
         tried: None,
@@ -418,6 +424,8 @@ pub(super) fn tell(summary: &mut CallSummary, kind: &str, fields: &Value) {
             if summary.approval.is_some() {
                 summary.decided = Decided::Ask;
             }
+            let glass = fields.pointer("/approval/break_glass");
+            summary.break_glass = glass.and_then(Value::as_bool) == Some(true);
             "open".clone_into(&mut summary.outcome);
         }
         "call.end" => {

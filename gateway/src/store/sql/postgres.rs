@@ -41,6 +41,7 @@ const MIGRATIONS: Migrations = &[
     (5, include_str!("../migrations/postgres/0005_grants.sql")),
     (6, include_str!("../migrations/postgres/0006_counted.sql")),
     (7, include_str!("../migrations/postgres/0007_once.sql")),
+    (8, include_str!("../migrations/postgres/0008_glass.sql")),
 ];
 
 /// An instance of the gateway, as the shared database knows it.

@@ -79,6 +79,7 @@ pub(super) fn vote_of(row: &Row) -> Result<VoteRow, Error> {
         mac: row.try_get("mac")?,
         voided: row.try_get::<Option<i64>>("voided_ms")?.map(time),
         grant: row.try_get("grant_id")?,
+        glass: row.try_get::<i64>("glass")? != 0,
     })
 }
 

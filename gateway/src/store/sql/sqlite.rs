@@ -30,6 +30,7 @@ const MIGRATIONS: Migrations = &[
     (5, include_str!("../migrations/sqlite/0005_grants.sql")),
     (6, include_str!("../migrations/sqlite/0006_counted.sql")),
     (7, include_str!("../migrations/sqlite/0007_once.sql")),
+    (8, include_str!("../migrations/sqlite/0008_glass.sql")),
 ];
 
 impl SqlStore {

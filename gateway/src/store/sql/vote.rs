@@ -6,9 +6,9 @@ use crate::clock::Timestamp;
 
 use super::super::machine::Edge;
 use super::super::rows::{ApprovalRow, Moved, VoteRow, Voted};
-use super::super::{Error, GrantRow, Opens, REOPENED, State, VOTES_MAX};
+use super::super::{BROKE_GLASS, Error, GrantRow, Opens, REOPENED, State, VOTES_MAX};
 use super::SqlStore;
-use super::edges::Update;
+use super::edges::{Update, changed};
 use super::engine::{Tx, ms};
 use super::grants;
 use super::query::query;
@@ -144,6 +144,10 @@ async fn vote(
             .bind(&vote.approval)
             .execute(&mut *tx)
             .await?;
+        if vote.glass {
+            // People are told at once, also while another rule is still closed.
+            changed(tx, &row.id, &row.function, State::Pending, BROKE_GLASS, now).await?;
+        }
         return Ok(Voted::Counted(State::Pending));
     }
     let update = Update {
@@ -152,7 +156,7 @@ async fn vote(
         lease: None,
         expires: vote.yes.then_some(run_by),
         successor: None,
-        cause: if vote.yes { "quorum" } else { "vote" },
+        cause: vote.cause(),
         now,
     };
     match update.run(tx).await? {
@@ -164,8 +168,8 @@ async fn vote(
 pub(super) async fn insert(tx: &mut Tx, vote: &VoteRow) -> Result<(), Error> {
     query(
         "INSERT INTO votes (id, approval, rule, person, issuer, subject, handle, groups, verdict, \
-         reason, at_ms, mac, voter, grant_id) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         reason, at_ms, mac, voter, grant_id, glass) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(&vote.id)
     .bind(&vote.approval)
@@ -181,6 +185,7 @@ pub(super) async fn insert(tx: &mut Tx, vote: &VoteRow) -> Result<(), Error> {
     .bind(&vote.mac)
     .bind(&vote.voter)
     .bind(&vote.grant)
+    .bind(i64::from(vote.glass))
     .execute(&mut *tx)
     .await?;
     Ok(())

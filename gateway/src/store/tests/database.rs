@@ -88,7 +88,7 @@ async fn a_newer_database_is_refused() {
     let error = SqlStore::open(dir.path()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state database is of version 99, this program knows up to 7: run a newer callgate"
+        "the state database is of version 99, this program knows up to 8: run a newer callgate"
     );
 }
 
@@ -97,7 +97,7 @@ async fn an_older_database_is_brought_up_with_its_votes() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqlStore::init(dir.path()).await.unwrap();
     let older = "ALTER TABLE votes DROP COLUMN voter; DROP INDEX approvals_caller; DROP TABLE outbox; \
-        DROP TABLE grants; ALTER TABLE votes DROP COLUMN grant_id; \
+        DROP TABLE grants; ALTER TABLE votes DROP COLUMN grant_id; ALTER TABLE votes DROP COLUMN glass; \
         DROP TABLE once; DROP INDEX approvals_counted; CREATE INDEX approvals_state ON approvals (state, expires_ms); \
         ALTER TABLE approvals DROP COLUMN input; DELETE FROM migrations WHERE number > 1; \
         PRAGMA foreign_keys = OFF; \

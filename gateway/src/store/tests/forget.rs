@@ -57,6 +57,7 @@ fn yes(id: &str, asker: &str, granter: &str) -> (VoteRow, GrantRow) {
         mac: vec![4],
         voided: None,
         grant: None,
+        glass: false,
     };
     let grant = GrantRow {
         id: format!("grt_{id}"),

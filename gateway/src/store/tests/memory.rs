@@ -277,16 +277,20 @@ impl Book {
             return Voted::Again;
         }
         counting.push(vote.clone());
-        let yes = vote.yes;
+        let (yes, glass, cause) = (vote.yes, vote.glass, vote.cause());
         self.votes.push(vote);
         if let Some(grant) = grant {
             self.add_grant(grant);
         }
         if yes && !opens(&row, &counting) {
-            self.rows.entry(row.id).and_modify(|row| row.version += 1);
+            self.rows
+                .entry(row.id.clone())
+                .and_modify(|row| row.version += 1);
+            if glass {
+                self.changed(&row.id, cause, now);
+            }
             return Voted::Counted(State::Pending);
         }
-        let cause = if yes { "quorum" } else { "vote" };
         self.moved(&row.id, edge, None, cause, now);
         if yes {
             self.rows

@@ -92,6 +92,7 @@ fn vote(dice: &mut Dice, id: String, approval: &str, now: Timestamp) -> VoteRow 
         mac: vec![4],
         voided: None,
         grant: None,
+        glass: dice.below(6) == 0,
     }
 }
 

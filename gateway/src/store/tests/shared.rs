@@ -34,6 +34,7 @@ fn everything_holds_on_postgresql_as_well() {
     let filters = [
         "approval::tests::asks",
         "approval::tests::figures",
+        "approval::tests::glass",
         "approval::tests::grants",
         "approval::tests::kill::a_killed_process",
         "approval::tests::people",
@@ -114,6 +115,7 @@ fn ballot(approval: &str, who: &str, yes: bool) -> VoteRow {
         mac: Vec::new(),
         voided: None,
         grant: None,
+        glass: false,
     }
 }
 
@@ -612,7 +614,7 @@ async fn a_shared_state_of_another_version_is_brought_up_or_refused() {
     let older = "DELETE FROM migrations WHERE number > 3; DROP TABLE outbox; DROP TABLE grants; \
                  DROP TABLE once; DROP INDEX approvals_counted; \
                  CREATE INDEX approvals_state ON approvals (state, expires_ms); \
-                 ALTER TABLE votes DROP COLUMN grant_id";
+                 ALTER TABLE votes DROP COLUMN grant_id; ALTER TABLE votes DROP COLUMN glass";
     run(&store, older).await;
     store.close().await;
     let store = ground.instance("i1").await;
