@@ -164,7 +164,11 @@ pub(super) async fn perform(
             };
             recorder.note(event).await.map_err(|e| e.to_string())?;
             let dir = super::audit_dir(&loaded.data());
-            write_wrapped_root(&RealDisk, &dir, &wrapped).map_err(|e| e.to_string())?;
+            // A sync may take long, or hang: not on the threads that serve calls.
+            let writing =
+                tokio::task::spawn_blocking(move || write_wrapped_root(&RealDisk, &dir, &wrapped));
+            let written = writing.await.map_err(|e| e.to_string())?;
+            written.map_err(|e| e.to_string())?;
             Ok(format!("the root key is wrapped under {id} now"))
         }
         Note::Release { hold, reason } => {

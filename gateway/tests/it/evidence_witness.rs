@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -103,6 +105,9 @@ enum Mode {
     Replay(Arc<Mutex<Option<Vec<u8>>>>, SocketAddr),
     /// Hang up.
     Down,
+    /// Take the question and say nothing, until whoever asks hangs up. How many questions began so, and
+    /// how many are over.
+    Hang(Arc<[AtomicU64; 2]>),
 }
 
 /// The place that the gateway takes for its witness.
@@ -157,6 +162,12 @@ fn answer(mut stream: TcpStream, mode: &Mode) -> std::io::Result<()> {
             stream.write_all(kept.as_deref().unwrap_or_default())
         }
         Mode::Down => Ok(()),
+        Mode::Hang(questions) => {
+            questions[0].fetch_add(1, Ordering::SeqCst);
+            let read = stream.read(&mut [0]);
+            questions[1].fetch_add(1, Ordering::SeqCst);
+            read.map(drop)
+        }
     }
 }
 
@@ -336,6 +347,53 @@ fn a_witness_that_is_away_or_crashes_is_caught_up_with_without_a_gap() {
     assert_eq!(world.double.hits("/one"), 23, "every call was made");
     let verdict = world.gateway.command(&["audit", "verify"], &[]);
     assert!(verdict.contains("intact"), "{verdict}");
+}
+
+#[test]
+fn a_witness_that_says_nothing_keeps_no_other_waiting() {
+    let mut world = World::start();
+    let log = world.gateway.command(&["audit", "key"], &[]);
+    let silent = Witness::start("witness.test/silent", log.trim());
+    let (relay, questions) = (Relay::start(), Arc::new([const { AtomicU64::new(0) }; 2]));
+    relay.set(Mode::Hang(Arc::clone(&questions)));
+    let [begun, over] = [0, 1].map(|which: usize| {
+        let questions = Arc::clone(&questions);
+        move || questions[which].load(Ordering::SeqCst)
+    });
+    let witness = |witness: &Witness, at: SocketAddr| json!({ "key": witness.key, "url": format!("http://{at}/") });
+    let audit = json!({
+        "witnesses": [
+            witness(&silent, relay.address),
+            witness(&world.witness, world.witness.address),
+        ],
+        "policy": "witnesses.policy",
+        "witness_every_s": 1,
+    });
+    world
+        .gateway
+        .restart_with(|setup| setup.with("audit", audit));
+    // Somebody calls while the silent one is asked, and has the other's cosignature before that is over.
+    eventually("a cosignature beside an open question", || {
+        let question = begun();
+        if question == over() {
+            return None;
+        }
+        let call = world.call();
+        loop {
+            let (good, proof) = world.gateway.try_command(&["audit", "prove", &call], &[]);
+            let cosigned = good && proof.contains("— witness.test/w1 ");
+            match (over() < question, cosigned) {
+                (true, true) => return Some(()),
+                (true, false) => thread::sleep(Duration::from_millis(50)),
+                // Too slow this time: with the next question.
+                (false, _) => return None,
+            }
+        }
+    });
+    // And the silent one is an alarm, once its time is over.
+    eventually("an alarm", || {
+        (world.alarms("unreachable") > 0).then_some(())
+    });
 }
 
 /// A15

@@ -8,16 +8,19 @@ mod judge;
 mod leaves;
 mod state;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use tlog::checkpoint::Checkpoint;
 use tlog::note::{Note, VerifierKey};
 use tlog::policy::Policy;
 use tlog::proof::ConsistencyProof;
 use tlog::tree::{Growth, Tree};
+use tokio::task::JoinSet;
 
 use self::judge::{Said, judge};
 use self::leaves::Leaves;
@@ -40,6 +43,12 @@ pub const WITNESSES_MAX: usize = 15;
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// How long one question may take.
 const QUESTION_MAX: Duration = Duration::from_secs(10);
+/// How long asking one witness may take, with a second question from where it says it is.
+const TURN_MAX: Duration = Duration::from_secs(25);
+/// How long a round waits for those that are asked.
+const ROUND_MAX: Duration = Duration::from_secs(2);
+/// Heads whose cosignatures are gathered at one time: those that a slow witness may still sign.
+const HEADS_REMEMBERED_MAX: usize = 32;
 /// How old a cosignature on an unchanged head may become before it is asked for again.
 const REFRESH_AFTER: Duration = Duration::from_secs(300);
 
@@ -65,7 +74,7 @@ pub struct CosignSettings {
     pub every: Duration,
 }
 
-/// Asks the witnesses.
+/// Asks the witnesses, each in a task of its own: one that is slow keeps no other waiting.
 #[derive(Debug)]
 pub struct Cosigner {
     recorder: Recorder,
@@ -75,13 +84,27 @@ pub struct Cosigner {
     settings: CosignSettings,
     states: Vec<State>,
     leaves: Arc<Leaves>,
+    turns: JoinSet<Turn>,
+    /// Which witnesses are being asked.
+    asked: Vec<bool>,
+    /// Cosignatures on the heads that were asked about last, oldest head first.
+    signed: VecDeque<Signed>,
 }
 
-/// What one witness did in one round.
+/// A head, and who has cosigned it.
+#[derive(Debug)]
+struct Signed {
+    anchor: Arc<Anchor>,
+    /// By the witness's place.
+    lines: BTreeMap<usize, String>,
+}
+
+/// What came of asking one witness.
 struct Turn {
+    place: usize,
+    anchor: Arc<Anchor>,
     /// The new state, if it cosigned.
-    state: Option<State>,
-    alarm: Option<Alarm>,
+    said: Result<(State, Option<Alarm>), Alarm>,
 }
 
 impl Cosigner {
@@ -102,7 +125,7 @@ impl Cosigner {
         disk.create_dir(&folder)
             .map_err(|source| Error::disk("make", &folder, source))?;
         let states = settings.witnesses.iter();
-        let states = states
+        let states: Vec<State> = states
             .map(|witness| State::read(disk.as_ref(), &files, &witness.key))
             .collect();
         Ok(Self {
@@ -116,7 +139,10 @@ impl Cosigner {
             files,
             clock,
             settings,
+            asked: vec![false; states.len()],
             states,
+            turns: JoinSet::new(),
+            signed: VecDeque::new(),
         })
     }
 
@@ -125,67 +151,192 @@ impl Cosigner {
         self.settings.every
     }
 
-    /// Ask every witness once about the newest head; how each of them stands afterwards.
+    /// Ask every witness about the newest head that is not still being asked; how each of them stands
+    /// afterwards. What takes longer than [`ROUND_MAX`] goes on, and counts in a later round.
     pub async fn round(&mut self) -> Vec<Standing> {
         let Some(anchor) = self.recorder.anchor() else {
             return Vec::new();
         };
-        let turns = (0..self.states.len()).map(|place| self.turn(place, &anchor));
-        let turns = futures_util::future::join_all(turns).await;
+        for place in 0..self.states.len() {
+            self.start(place, &anchor);
+        }
+        let until = tokio::time::Instant::now() + ROUND_MAX;
+        while let Ok(Some(done)) = tokio::time::timeout_at(until, self.turns.join_next()).await {
+            match done {
+                Ok(turn) => self.take_in(turn).await,
+                Err(error) => {
+                    tracing::error!(%error, "asking a witness broke off");
+                    // Whose turn it was is not known: all that are left are asked anew.
+                    self.turns = JoinSet::new();
+                    self.asked.fill(false);
+                }
+            }
+        }
         let now = self.clock.now();
-        for (state, turn) in self.states.iter_mut().zip(turns) {
-            let cosigned = turn.state.is_some();
-            if let Some(newer) = turn.state {
-                *state = newer;
-                state.arrived(now);
-            }
-            state.tell(turn.alarm.as_ref(), now);
-            if (cosigned || turn.alarm.is_some())
-                && let Err(error) = state.write(self.disk.as_ref(), &self.files)
-            {
-                tracing::error!(%error, "how a witness stands could not be stored");
-            }
-        }
-        if let Err(error) = self.keep_cosigned(&anchor) {
-            tracing::error!(%error, "the cosigned head could not be stored");
-        }
         let standings = self.states.iter();
         standings
             .map(|state| state.standing(anchor.head.size, now))
             .collect()
     }
 
-    async fn turn(&self, place: usize, anchor: &Arc<Anchor>) -> Turn {
-        let (Some(witness), Some(state)) =
-            (self.settings.witnesses.get(place), self.states.get(place))
+    /// Begin to ask one witness, unless it is being asked or has nothing to say.
+    fn start(&mut self, place: usize, anchor: &Arc<Anchor>) {
+        let witness = self.settings.witnesses.get(place);
+        let (Some(witness), Some(state), Some(asked)) =
+            (witness, self.states.get(place), self.asked.get_mut(place))
         else {
-            return Turn {
-                state: None,
-                alarm: None,
-            };
+            return;
         };
         let age = |at: Timestamp| self.clock.now().since(at);
         let fresh = state
             .cosigned_at()
             .is_some_and(|at| age(at) < REFRESH_AFTER);
-        if state.size() == anchor.head.size && fresh {
-            return Turn {
-                state: None,
-                alarm: None,
-            };
+        if *asked || (state.size() == anchor.head.size && fresh) {
+            return;
         }
-        match self.ask(witness, state, anchor).await {
-            Ok((state, alarm)) => Turn {
-                state: Some(state),
-                alarm,
-            },
-            Err(alarm) => Turn {
-                state: None,
-                alarm: Some(alarm),
-            },
+        *asked = true;
+        let (witness, state, anchor) = (witness.clone(), state.clone(), Arc::clone(anchor));
+        let asking = Asking {
+            clock: Arc::clone(&self.clock),
+            leaves: Arc::clone(&self.leaves),
+        };
+        self.turns.spawn(async move {
+            let said = tokio::time::timeout(TURN_MAX, asking.ask(&witness, &state, &anchor));
+            let said = said.await.unwrap_or_else(|_| {
+                let seconds = TURN_MAX.as_secs();
+                Err(Alarm::Unreachable(format!(
+                    "no answer in {seconds} seconds"
+                )))
+            });
+            Turn {
+                place,
+                anchor,
+                said,
+            }
+        });
+    }
+
+    /// Note what one witness said, and keep it.
+    async fn take_in(&mut self, turn: Turn) {
+        let now = self.clock.now();
+        let (newer, alarm) = match turn.said {
+            Ok((state, alarm)) => (Some(state), alarm),
+            Err(alarm) => (None, Some(alarm)),
+        };
+        if let Some(asked) = self.asked.get_mut(turn.place) {
+            *asked = false;
+        }
+        let Some(state) = self.states.get_mut(turn.place) else {
+            return;
+        };
+        let line = newer.as_ref().and_then(State::line).map(ToOwned::to_owned);
+        let cosigned = newer.is_some();
+        if let Some(newer) = newer {
+            *state = newer;
+            state.arrived(now);
+        }
+        state.tell(alarm.as_ref(), now);
+        let mut kept = None;
+        if let Some(line) = line {
+            let line = (turn.place, line);
+            kept = self
+                .cosignature(&turn.anchor, line)
+                .unwrap_or_else(|error| {
+                    tracing::error!(%error, "the cosignatures on a head do not go together");
+                    None
+                });
+        }
+        if !cosigned && alarm.is_none() {
+            return;
+        }
+        let state = self.states.get(turn.place).cloned();
+        let (disk, files) = (Arc::clone(&self.disk), self.files.clone());
+        // A sync may take long, or hang: not on the threads that serve calls.
+        let written = tokio::task::spawn_blocking(move || {
+            if let Some(state) = state {
+                state.write(disk.as_ref(), &files)?;
+            }
+            kept.map_or(Ok(()), |note| keep_cosigned(disk.as_ref(), &files, &note))
+        });
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "what a witness said could not be stored"),
+            Err(error) => tracing::error!(%error, "storing what a witness said broke off"),
         }
     }
 
+    /// One more cosignature on a head; the head with all of them, once they are enough.
+    fn cosignature(
+        &mut self,
+        anchor: &Arc<Anchor>,
+        (place, line): (usize, String),
+    ) -> Result<Option<Note>, Error> {
+        let same = |signed: &Signed| signed.anchor.head == anchor.head;
+        if !self.signed.iter().any(same) {
+            if self.signed.len() >= HEADS_REMEMBERED_MAX {
+                self.signed.pop_front();
+            }
+            self.signed.push_back(Signed {
+                anchor: Arc::clone(anchor),
+                lines: BTreeMap::new(),
+            });
+        }
+        let signed = self.signed.iter_mut().find(|signed| same(signed));
+        let mut lines = match signed {
+            Some(signed) => {
+                signed.lines.insert(place, line);
+                signed.lines.clone()
+            }
+            None => BTreeMap::from([(place, line)]),
+        };
+        // Those that signed it before a restart.
+        for (other, state) in self.states.iter().enumerate() {
+            if let Some(line) = state.line().filter(|_| state.tree() == &anchor.tree) {
+                lines.entry(other).or_insert_with(|| line.to_owned());
+            }
+        }
+        let mut note = Note::parse(anchor.head.note.as_bytes())?;
+        for line in lines.values() {
+            let signed = Note::parse(format!("{note}{line}\n").as_bytes())?;
+            if let Some(last) = signed.signatures().last() {
+                note.add(last.clone())?;
+            }
+        }
+        let keys: Vec<&VerifierKey> = self.settings.witnesses.iter().map(|w| &w.key).collect();
+        let verified = note.verify(&keys)?;
+        let enough = match &self.settings.policy {
+            Some(policy) => policy.met_by(&verified),
+            None => !verified.is_empty(),
+        };
+        Ok(enough.then_some(note))
+    }
+}
+
+/// Keep a head with all cosignatures on it, unless a newer one is kept.
+fn keep_cosigned(disk: &dyn Disk, files: &Files, note: &Note) -> Result<(), Error> {
+    let path = files.cosigned();
+    let text = note.to_string();
+    let size = |text: &[u8]| {
+        Checkpoint::parse(Note::parse(text).ok()?.text())
+            .ok()
+            .map(|c| c.size())
+    };
+    if let Ok(kept) = files::read_small(disk, &path)
+        && (kept == text.as_bytes() || size(&kept) > size(text.as_bytes()))
+    {
+        return Ok(());
+    }
+    disk.write_atomic(&path, text.as_bytes())
+        .map_err(|source| Error::disk("write", &path, source))
+}
+
+/// What is needed to ask.
+struct Asking {
+    clock: SharedClock,
+    leaves: Arc<Leaves>,
+}
+
+impl Asking {
     /// Offer the head from where the witness is thought to be, and once more from where it says it is.
     async fn ask(
         &self,
@@ -280,37 +431,5 @@ impl Cosigner {
             Ok(Err(error)) => Err(Alarm::Own(error.to_string())),
             Err(error) => Err(Alarm::Own(error.to_string())),
         }
-    }
-
-    /// Keep the head with all cosignatures on it, once they are enough.
-    fn keep_cosigned(&self, anchor: &Anchor) -> Result<(), Error> {
-        let mut note = Note::parse(anchor.head.note.as_bytes())?;
-        let states = self
-            .states
-            .iter()
-            .filter(|state| state.tree() == &anchor.tree);
-        for line in states.filter_map(State::line) {
-            let signed = Note::parse(format!("{note}{line}\n").as_bytes())?;
-            if let Some(last) = signed.signatures().last() {
-                note.add(last.clone())?;
-            }
-        }
-        let keys: Vec<&VerifierKey> = self.settings.witnesses.iter().map(|w| &w.key).collect();
-        let verified = note.verify(&keys)?;
-        let enough = match &self.settings.policy {
-            Some(policy) => policy.met_by(&verified),
-            None => !verified.is_empty(),
-        };
-        if !enough {
-            return Ok(());
-        }
-        let path = self.files.cosigned();
-        let text = note.to_string();
-        if files::read_small(self.disk.as_ref(), &path).is_ok_and(|kept| kept == text.as_bytes()) {
-            return Ok(());
-        }
-        self.disk
-            .write_atomic(&path, text.as_bytes())
-            .map_err(|source| Error::disk("write", &path, source))
     }
 }
