@@ -70,7 +70,7 @@ pub(super) struct ExportArgs {
     #[arg(long, requires = "evidence", conflicts_with_all = ["tiles", "jsonl", "ocsf", "cef"])]
     with_content: bool,
     /// The folder of a log that was succeeded (`audit.1`).
-    #[arg(long, requires = "evidence", conflicts_with_all = ["tiles", "jsonl", "ocsf", "cef"])]
+    #[arg(long, conflicts_with = "tiles")]
     log: Option<PathBuf>,
     /// Write to this file, which must not exist yet, instead of standard output.
     #[arg(long, short, conflicts_with = "tiles")]
@@ -195,8 +195,10 @@ async fn evidence(config: &Path, call: CallId, args: &ExportArgs) -> anyhow::Res
 
 /// Records as lines.
 async fn lines(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let about = json!({ "format": format!("{:?}", args.format()), "from": args.from });
-    let trail = read(config, Reading::Export, None, about).await?;
+    let format = format!("{:?}", args.format());
+    let about = json!({ "format": format, "from": args.from, "log": args.log });
+    let log = args.log.as_deref();
+    let trail = read_at(config, log, Reading::Export, None, about).await?;
     let mut out = output(args)?;
     let mut buffered = std::io::BufWriter::new(&mut out);
     let lines = trail.hand_out(args.format(), args.from, &mut |line| {

@@ -1,12 +1,14 @@
 //! What `callgate doctor` says of the places that records go to.
 
+use std::path::Path;
+
 use super::doctor::{Findings, Grade};
 use crate::app;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::Loaded;
 use crate::disk::RealDisk;
 use crate::egress::{Egress, Policy};
-use crate::export::Kept;
+use crate::export::{Kept, Parked};
 use crate::record::Trail;
 
 /// Entries of a sink's list of refused records that are told one by one.
@@ -55,19 +57,25 @@ pub(super) async fn tell(loaded: &Loaded, findings: &mut Findings) {
             (None, false) => Grade::Good,
         };
         findings.tell(grade, &text);
-        refused(name, &kept, findings);
+        refused(name, &dir, &kept, findings);
     }
 }
 
+/// What to tell of records that a sink did not get.
+fn never_arrived(name: &str, dir: &Path, parked: &Parked) -> String {
+    let log = parked.of.as_ref().map(|folder| dir.with_file_name(folder));
+    let log = log.map_or_else(String::new, |log| format!(" --log {}", log.display()));
+    format!(
+        "sink {name}: {} of the records {} to {} never arrived ({}): hand them on with \
+         `callgate audit export --jsonl --from {}{log}`",
+        parked.count, parked.first, parked.last, parked.why, parked.first
+    )
+}
+
 /// What a sink refused for good, with the command that hands it on by other ways.
-fn refused(name: &str, kept: &Kept, findings: &mut Findings) {
+fn refused(name: &str, dir: &Path, kept: &Kept, findings: &mut Findings) {
     for parked in kept.parked.iter().rev().take(PARKED_TOLD_MAX) {
-        let text = format!(
-            "sink {name}: {} of the records {} to {} never arrived ({}): hand them on with \
-             `callgate audit export --jsonl --from {}`",
-            parked.count, parked.first, parked.last, parked.why, parked.first
-        );
-        findings.tell(Grade::Bad, &text);
+        findings.tell(Grade::Bad, &never_arrived(name, dir, parked));
     }
     let more = kept.parked.len().saturating_sub(PARKED_TOLD_MAX);
     if more > 0 {

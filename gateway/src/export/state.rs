@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::PARKED_MAX;
 use crate::disk::{Access, Disk, read_all};
 
 /// Folder of the states, in the log's own.
@@ -29,6 +30,9 @@ pub struct Parked {
     pub at_s: u64,
     /// What the receiver said.
     pub why: String,
+    /// The folder of the log that they are of, when it is one that was succeeded (`audit.1`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
 }
 
 /// What is kept of one sink.
@@ -86,7 +90,30 @@ impl Kept {
             count,
             at_s,
             why: shortened(why),
+            of: None,
         });
+    }
+
+    /// The state of a sink of a log that succeeds another, in which it had come so far: it begins with the
+    /// first record, and what it never got of the other, of so many records, is on its list.
+    pub(super) fn after(self, records: u64, at_s: u64, (folder, log): (&str, &str)) -> Self {
+        let mut old = self;
+        let first = old.next;
+        // What was signed counts: nothing else would have been sent.
+        if let Some(last) = records.checked_sub(1).filter(|last| *last >= first) {
+            // A list that is full ends with this instead: how many there were stands with the old log.
+            old.parked.truncate(PARKED_MAX - 1);
+            let why = "the log was succeeded before the sink had taken them";
+            old.park((first, last), records - first, at_s, why);
+        }
+        for parked in &mut old.parked {
+            parked.of.get_or_insert_with(|| folder.to_owned());
+        }
+        Self {
+            log: log.to_owned(),
+            parked: old.parked,
+            ..Self::default()
+        }
     }
 
     /// Note why it does not take anything, or that it does again; whether that is news.

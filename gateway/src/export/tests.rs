@@ -1,6 +1,8 @@
 //! A worker over a real log, with a sink that does what a test says. Real receivers are `export_live` in the
 //! integration tests.
 
+mod segments;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -363,6 +365,7 @@ async fn a_receiver_that_drops_everything_does_not_get_the_whole_log_lost() {
                 count: 1,
                 at_s: 0,
                 why: "dropped".to_owned(),
+                of: None,
             };
             PARKED_MAX
         ],

@@ -404,7 +404,7 @@ impl Worker {
         !self.unsaved
     }
 
-    fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         let feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
         let behind = feed.signed().saturating_sub(self.state.next);
         let waiting = self.waiting.front().map(|batch| batch.oldest);
@@ -442,15 +442,44 @@ fn begin(opened: &Opened, feed: &Feed, origin: &Origin, place: &Place) -> (Kept,
             );
             (fresh(0), true)
         }
-        Ok(None) => match opened.begin {
-            Begin::Oldest => (fresh(0), true),
-            Begin::Newest => (fresh(feed.signed()), true),
-        },
+        Ok(None) => {
+            let begun = || match opened.begin {
+                Begin::Oldest => fresh(0),
+                Begin::Newest => fresh(feed.signed()),
+            };
+            (succeeding(name, origin, place).unwrap_or_else(begun), true)
+        }
         Err(error) => {
             tracing::error!(sink = name, %error, "the sink's cursor cannot be read: it begins with the first record, again");
             (fresh(0), true)
         }
     }
+}
+
+/// Where a sink goes on that had a cursor in the log before this one.
+fn succeeding(name: &str, origin: &Origin, place: &Place) -> Option<Kept> {
+    let disk = place.disk.as_ref();
+    let found = record::predecessor(&place.dir, disk).unwrap_or_else(|error| {
+        tracing::error!(sink = name, %error, "what the log succeeds cannot be read");
+        None
+    });
+    let (before, dir) = found?;
+    let old = Kept::read(disk, &dir, name).unwrap_or_else(|error| {
+        tracing::error!(sink = name, %error, "the sink's cursor in the log before this one cannot be read");
+        None
+    })?;
+    let (next, records) = (old.next, before.records);
+    if next < records {
+        tracing::error!(
+            sink = name,
+            first = next,
+            last = records - 1,
+            "records of the log before this one were not exported, and stand on the sink's list"
+        );
+    }
+    let folder = dir.file_name().unwrap_or_default().to_string_lossy();
+    let at_s = place.clock.now().secs();
+    Some(old.after(records, at_s, (&folder, &origin.log_id)))
 }
 
 fn line(record: &Fed, text: String) -> Line {

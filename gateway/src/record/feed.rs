@@ -112,16 +112,33 @@ impl Feed {
     pub fn read(&mut self, from: u64, limits: FeedLimits) -> Result<Vec<Fed>, Error> {
         // The head first: whatever it covers, the chain that is found afterwards holds.
         let signed = self.signed();
-        let mut found = Vec::new();
         if from >= signed {
-            return Ok(found);
+            return Ok(Vec::new());
         }
+        let known = self.chain.take().filter(|chain| self.stays(chain));
+        if let Some(chain) = known {
+            match self.read_in(chain, from, signed, limits) {
+                // What is read goes on beyond what was the newest segment then, or was written again in
+                // another one: that says nothing of the log before its chain is found anew.
+                Err(Error::Corrupt { .. } | Error::Missing(_) | Error::Disk { .. }) => {}
+                read => return read,
+            }
+        }
+        let chain = self.find()?;
+        self.read_in(chain, from, signed, limits)
+    }
+
+    fn read_in(
+        &mut self,
+        chain: Chain,
+        from: u64,
+        signed: u64,
+        limits: FeedLimits,
+    ) -> Result<Vec<Fed>, Error> {
         let disk = Arc::clone(self.recorder.disk());
-        let chain = match self.chain.take() {
-            Some(chain) if self.stays(&chain) => chain,
-            Some(_) | None => self.find()?,
-        };
+        let mut found = Vec::new();
         let start = self.start(&chain, from)?;
+        let mut mark = self.mark;
         let (mut bytes, mut wrong) = (0, None);
         let visit = &mut |at: Position, frame: &super::frame::Frame<'_>| {
             if frame.kind != Kind::Leaf {
@@ -150,7 +167,7 @@ impl Feed {
                 return ControlFlow::Break(());
             }
             bytes += fed.leaf.len();
-            self.mark = Some(Mark {
+            mark = Some(Mark {
                 index: fed.index,
                 at,
             });
@@ -167,6 +184,7 @@ impl Feed {
             return Err(segment::corrupt(at, what));
         }
         self.chain = Some(chain);
+        self.mark = mark;
         Ok(found)
     }
 

@@ -63,7 +63,7 @@ pub use root::{
     read_clear_root, read_wrapped_root, wrapped_version, write_wrapped_root,
 };
 pub use seal::PIECE_BYTES;
-pub use succeed::{Predecessor, adopt, adopt_newest, remember, succeed};
+pub use succeed::{Predecessor, adopt, adopt_newest, predecessor, remember, succeed};
 pub use times::Group;
 pub use trail::{
     CallIndex, CallSummary, Cursor, Decided, Disclose, Disclosed, Entry, Filter, Format, Formatter,

@@ -89,6 +89,18 @@ pub(super) fn first_origin(origin: &str) -> &str {
     }
 }
 
+/// What the log in `dir` succeeds, and where that stands if nobody moved it.
+///
+/// # Errors
+/// [`Error::Damaged`] when it does not say so in form; [`Error::Disk`].
+pub fn predecessor(dir: &Path, disk: &dyn Disk) -> Result<Option<(Predecessor, PathBuf)>, Error> {
+    let found = Predecessor::read(disk, &Files::new(dir))?;
+    Ok(found.map(|found| {
+        let old = beside(dir, &number_of(&found.origin).to_string());
+        (found, old)
+    }))
+}
+
 /// Say that a log which was moved lives where it is now.
 ///
 /// # Errors
@@ -240,8 +252,8 @@ pub fn succeed(config: &Config, disk: &dyn Disk) -> Result<(Predecessor, PathBuf
     };
     let number = number_of(&predecessor.origin) + 1;
     let (old, new) = (
-        beside(config, &(number - 1).to_string()),
-        beside(config, NEW),
+        beside(&config.dir, &(number - 1).to_string()),
+        beside(&config.dir, NEW),
     );
     if files::stands(disk, &new)? {
         return Err(Error::HalfMade(new));
@@ -262,20 +274,20 @@ pub fn succeed(config: &Config, disk: &dyn Disk) -> Result<(Predecessor, PathBuf
 
 /// The end of a succession that a crash cut short: the old log was moved aside, the new one is whole.
 fn finish(config: &Config, disk: &dyn Disk) -> Result<Option<(Predecessor, PathBuf)>, Error> {
-    let new = Files::new(&beside(config, NEW));
+    let new = Files::new(&beside(&config.dir, NEW));
     if files::stands(disk, &config.dir)? || !files::stands(disk, &new.identity())? {
         return Ok(None);
     }
     let predecessor = Predecessor::read(disk, &new)?;
     let predecessor = predecessor.ok_or_else(|| Error::Damaged(new.predecessor()))?;
-    let old = beside(config, &number_of(&predecessor.origin).to_string());
+    let old = beside(&config.dir, &number_of(&predecessor.origin).to_string());
     put_in_place(config, &old, disk)?;
     Ok(Some((predecessor, old)))
 }
 
-fn beside(config: &Config, what: &str) -> PathBuf {
-    let name = config.dir.file_name().unwrap_or_default().to_string_lossy();
-    config.dir.with_file_name(format!("{name}.{what}"))
+fn beside(dir: &Path, what: &str) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!("{name}.{what}"))
 }
 
 fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), Error> {
@@ -299,7 +311,7 @@ fn put_in_place(config: &Config, old: &Path, disk: &dyn Disk) -> Result<(), Erro
     // A power cut must find the old log aside, or its keys where it looks for them.
     sync_around(config, disk)?;
     forget_keys(&Files::new(old), disk)?;
-    rename(disk, &beside(config, NEW), &config.dir)?;
+    rename(disk, &beside(&config.dir, NEW), &config.dir)?;
     sync_around(config, disk)
 }
 
