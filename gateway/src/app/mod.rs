@@ -10,6 +10,7 @@ mod elsewhere;
 mod export;
 mod house;
 mod local;
+mod retain;
 mod root;
 mod state;
 mod succeed;

@@ -73,6 +73,7 @@ pub(super) fn start(house: &Arc<House>, control: Control) -> Background {
         tokio::spawn(age_revocations(Arc::clone(house))),
         tokio::spawn(approvals_on_record(Arc::clone(house))),
         tokio::spawn(index_calls(Arc::clone(house))),
+        tokio::spawn(super::retain::run(Arc::clone(house))),
         tokio::spawn(control::serve(Arc::clone(house), control)),
         tokio::spawn(witnesses(Arc::clone(house))),
     ];

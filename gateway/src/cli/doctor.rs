@@ -81,6 +81,7 @@ pub(super) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     }
     root_key(&loaded, &mut findings).await;
     shared_state(&loaded, &mut findings).await;
+    kept(&loaded, &mut findings);
     witnesses(&loaded, &mut findings);
     certificates(&loaded, &mut findings);
     head_file(&loaded, &mut findings);
@@ -220,6 +221,20 @@ async fn root_key(loaded: &Loaded, findings: &mut Findings) {
              `audit.root_key.transit` has it wrapped elsewhere",
         ),
         (Err(error), _) => findings.tell(Grade::Bad, &error.to_string()),
+    }
+}
+
+/// How long what is recorded is kept.
+fn kept(loaded: &Loaded, findings: &mut Findings) {
+    match loaded.config.audit.keep.content_days {
+        Some(days) => findings.tell(
+            Grade::Good,
+            &format!("recorded content can be read for {days} days, and longer under a legal hold"),
+        ),
+        None => findings.tell(
+            Grade::Weak,
+            "recorded content is kept for ever: `audit.keep.content_days` ends that",
+        ),
     }
 }
 

@@ -144,6 +144,8 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
             .map(|(field, text)| Fault::new(format!("approvals.{field}"), text)),
     );
     root_key(config, &mut faults);
+    let keep = config.audit.keep.faults().into_iter();
+    faults.extend(keep.map(|(field, text)| Fault::new(format!("audit.keep.{field}"), text)));
     told(loaded, context, &mut faults);
     exported(loaded, context, &mut faults);
     routes(config, &mut faults);

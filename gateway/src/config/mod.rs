@@ -126,6 +126,9 @@ pub struct AuditConfig {
     /// Where the root key of the recorded content is kept. Default: in a file beside the keyring.
     #[serde(default)]
     pub root_key: Option<record::RootKeyConfig>,
+    /// How long what is recorded is kept. Default: for ever.
+    #[serde(default)]
+    pub keep: record::KeepConfig,
     /// Who cosigns the log's heads, outside of this machine. Default: nobody, so that whoever owns the
     /// machine could rewind the log unseen. Takes effect at a restart.
     #[serde(default)]

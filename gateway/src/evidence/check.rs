@@ -37,7 +37,7 @@ impl Bundle {
     /// [`Fault`] with the first bad part.
     pub fn check(&self, policy: &Policy) -> Result<Checked, Fault> {
         let manifest = self.manifest()?;
-        let told = Told::read(&manifest.call, &self.files)?;
+        let told = Told::records(&manifest.call, &self.files)?;
         let checkpoint = Note::parse(told.checkpoint.as_bytes());
         let signed = checkpoint
             .and_then(|note| policy.verify(&note))
@@ -48,6 +48,8 @@ impl Bundle {
             verify_inclusion(leaf, record.index, head, &record.proof.hashes)
                 .map_err(|error| Fault::tampered(&proof_path(record.index), &error))?;
         }
+        // Only now: what is sealed is decompressed, and nobody but the log's own key is trusted with that.
+        let told = told.open(&self.files)?;
         let made = derived(&told);
         for (path, bytes) in &made {
             let found = self.files.get(path).ok_or_else(|| Fault::missing(path))?;

@@ -100,7 +100,7 @@ impl Bundle {
             files.insert(POLICIES.to_owned(), policies.clone());
         }
         let call = gathered.call.to_string();
-        let told = Told::read(&call, &files)?;
+        let told = Told::records(&call, &files)?.open(&files)?;
         files.extend(derived(&told));
         let manifest = Manifest::of(&call, &files).bytes();
         files.insert(MANIFEST.to_owned(), manifest);

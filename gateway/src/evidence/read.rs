@@ -74,9 +74,9 @@ fn get<'f>(files: &'f Files, path: &str) -> Result<&'f Vec<u8>, Fault> {
 }
 
 impl Told {
-    /// Read what was not made from the rest. Whether the head is signed and the records lead to it is
-    /// another question.
-    pub(super) fn read(call: &str, files: &Files) -> Result<Self, Fault> {
+    /// Read the records, and the head that they lead to. Whether it is signed and they do is another
+    /// question; nothing that was sealed is opened.
+    pub(super) fn records(call: &str, files: &Files) -> Result<Self, Fault> {
         let checkpoint = get(files, CHECKPOINT)?;
         let checkpoint = String::from_utf8(checkpoint.clone())
             .map_err(|_| Fault::tampered(CHECKPOINT, "it is not a text"))?;
@@ -84,22 +84,31 @@ impl Told {
         for path in files.keys().filter(|path| path.starts_with("records/")) {
             records.push(record(path, files, &checkpoint)?);
         }
+        Ok(Self {
+            call: call.to_owned(),
+            checkpoint,
+            records,
+            committed: BTreeMap::new(),
+            policies: None,
+        })
+    }
+
+    /// Open what is sealed with the records, and read the policies.
+    pub(super) fn open(self, files: &Files) -> Result<Self, Fault> {
+        let mut told = self;
         let mut of_call: BTreeMap<String, Opened> = BTreeMap::new();
         let mut left = BUNDLE_BYTES_MAX;
-        for record in &mut records {
+        for record in &mut told.records {
             if let Some((id, opened)) = open(record, files, &mut left)? {
                 record.content = opened.context().or_else(|| opened.ending());
                 record.moved = opened.moved();
                 of_call.entry(id).or_default().add(opened);
             }
         }
-        let mut told = Self {
-            call: call.to_owned(),
-            checkpoint,
-            records,
-            committed: BTreeMap::new(),
-            policies: None,
-        };
+        if let Some((id, _)) = of_call.iter().find(|(_, opened)| !opened.bound()) {
+            let what = format!("no record states the key to what is sealed with {id}");
+            return Err(Fault::tampered("sealed", &what));
+        }
         told.relevant()?;
         told.policies = told.policies_of(files)?;
         told.committed = told.commitments(&of_call, files)?;
@@ -311,8 +320,8 @@ fn open(
         let text = format!("what is sealed in it opens to more than {BUNDLE_BYTES_MAX} bytes");
         return Err(Fault::Unusable(text));
     }
-    let opened =
-        opened.ok_or_else(|| Fault::tampered(&key_path, &format!("it does not open `{path}`")))?;
+    let opened = opened
+        .ok_or_else(|| Fault::tampered(&key_path, &format!("it is not the key to `{path}`")))?;
     let whose = if own.is_some() {
         record.text("content_id")
     } else {

@@ -135,6 +135,64 @@ async fn what_frames_open_to_is_bounded_by_who_opens_them() {
     assert_eq!((opened, left), (false, 0));
 }
 
+/// AES-GCM lets who seals make frames that open under two keys.
+#[tokio::test]
+async fn a_key_that_the_frames_do_not_state_is_refused() {
+    let world = world().await;
+    let bundle = world.bundle(Disclose::Content);
+    let keys = bundle.files.keys().filter(|path| path.ends_with(".key"));
+    for path in keys.cloned().collect::<Vec<_>>() {
+        let id = path.strip_prefix("sealed/").unwrap();
+        let id = read_hex::<16>(id.strip_suffix(".key").unwrap()).unwrap();
+        let key = read_hex::<32>(bundle.text(&path).trim_end()).unwrap();
+        let first = |bytes: &&Vec<u8>| bytes.get(9..25) == Some(&id) && bytes[25] == 0;
+        let frames = bundle
+            .files
+            .iter()
+            .filter(|(path, _)| path.ends_with(".frames"));
+        let frames = frames.map(|(_, bytes)| bytes).find(first).unwrap();
+        let read = |frames: &[u8]| Opened::read(frames, &id, &key, &mut 1_000_000);
+        assert!(read(frames).unwrap().bound());
+        // A head of 9 bytes, then the payload: header, salt, pseudonym, day, digest of the key.
+        let end = 9 + 24 + 32 + 16 + 8 + 32;
+        let mut other = frames.clone();
+        other[end - 1] ^= 1;
+        assert_eq!(read(&other), None);
+        assert!(!read(&frames[end..]).unwrap().bound());
+    }
+    // Without the begin's frames nothing states the key to the end's.
+    let mut begin = bundle.files.keys().filter(|path| path.ends_with(".frames"));
+    let of_call = |path: &&String| bundle.files[*path].get(9..25) == Some(world.call.as_bytes());
+    let begin = begin.find(of_call).unwrap();
+    let mut without = bundle.clone();
+    without.files.remove(begin);
+    let found = without.relist().check(&world.policy);
+    assert!(
+        matches!(&found, Err(Fault::Tampered { file, .. }) if file == "sealed"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_opened_before_the_signatures_hold() {
+    let world = world().await;
+    let bundle = world.bundle(Disclose::Content);
+    let key = bundle
+        .files
+        .keys()
+        .find(|path| path.ends_with(".key"))
+        .unwrap();
+    let bad = bundle.with(key, b"no key\n".to_vec());
+    let file = |policy: &Policy| match bad.check(policy) {
+        Err(Fault::Tampered { file, .. }) => file,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(&file(&world.policy), key);
+    let stranger = tlog::note::Signer::generate("example.com/log").unwrap();
+    let stranger = Policy::of_log(stranger.verifier_key().clone()).unwrap();
+    assert_eq!(file(&stranger), super::CHECKPOINT);
+}
+
 #[tokio::test]
 async fn without_content_nobody_is_named_and_nothing_is_said() {
     let world = world().await;

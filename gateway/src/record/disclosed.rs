@@ -7,18 +7,22 @@ use aws_lc_rs::digest::{self, SHA256};
 
 use super::frame::{Kind, le64};
 use super::leaf::unhex;
-use super::seal::{self, Part, SealedHead};
+use super::seal::{self, KeyParts, Part, SealedHead};
 
 /// Bytes before a frame's payload: its kind and its length.
 const HEAD_BYTES: usize = 9;
 
 /// What disclosed frames hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Opened(BTreeMap<(Part, u32), Vec<u8>>);
+pub struct Opened {
+    pieces: BTreeMap<(Part, u32), Vec<u8>>,
+    /// A frame among them states this key.
+    bound: bool,
+}
 
 impl Opened {
     /// Open frames of content `id` with its key; `None` when one of them is not in form, of another
-    /// content, or does not open. What was opened is taken off `left`, in bytes; when it does not suffice,
+    /// content, states another key, or does not open. What was opened is taken off `left`, in bytes; when it does not suffice,
     /// it is 0 and nothing is opened: whoever made the frames chose what they grow to.
     pub fn read(frames: &[u8], id: &[u8; 16], key: &[u8; 32], left: &mut usize) -> Option<Self> {
         let seal = seal::aes(key).ok()?;
@@ -35,14 +39,19 @@ impl Opened {
             match head.first().copied() {
                 Some(kind) if kind == Kind::Sealed.byte() => {
                     let place = SealedHead::parse(payload)?;
-                    if place.part != Part::Key {
+                    if place.part == Part::Key {
+                        if !KeyParts::parse(payload)?.fits(key) {
+                            return None;
+                        }
+                        opened.bound = true;
+                    } else {
                         let bytes = seal::open(&seal, payload)?;
                         let Some(rest) = left.checked_sub(bytes.len()) else {
                             *left = 0;
                             return None;
                         };
                         *left = rest;
-                        opened.0.insert((place.part, place.piece), bytes);
+                        opened.pieces.insert((place.part, place.piece), bytes);
                     }
                 }
                 Some(kind) if kind == Kind::Progress.byte() => {}
@@ -54,12 +63,19 @@ impl Opened {
 
     /// Put in what stands in the frames of another record of the same content.
     pub fn add(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.pieces.extend(other.pieces);
+        self.bound |= other.bound;
+    }
+
+    /// Whether the frames state the key that opened them: AES-GCM alone would let whoever sealed them choose
+    /// among two keys, and two contents, later.
+    pub const fn bound(&self) -> bool {
+        self.bound
     }
 
     fn part(&self, part: Part) -> Option<Vec<u8>> {
         let pieces: Vec<&[u8]> = self
-            .0
+            .pieces
             .range((part, 0)..=(part, u32::MAX))
             .map(|(_, bytes)| bytes.as_slice())
             .collect();

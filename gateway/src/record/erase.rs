@@ -1,7 +1,7 @@
 //! Erasing people, and the legal holds that stand against it. Both are records first: a hold stands
 //! from its record to the record of its release, and a key is destroyed after the record that says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -139,6 +139,12 @@ impl Holds {
         self.0.values()
     }
 
+    /// The pseudonyms that are kept.
+    pub(super) fn references(&self) -> HashSet<[u8; REFERENCE_BYTES]> {
+        let each = self.all().filter_map(|hold| unhex(&hold.subject_ref));
+        each.collect()
+    }
+
     /// Ids of the holds on a pseudonym.
     pub(super) fn on(&self, reference: &str) -> Vec<String> {
         let holds = self.all().filter(|hold| hold.subject_ref == reference);
@@ -204,7 +210,7 @@ impl Recorder {
             Held::Subject { issuer, subject } => (self.reference_of(&issuer, &subject)?, None),
             Held::Call { call, subject_ref } => {
                 let reference = unhex::<REFERENCE_BYTES>(&subject_ref);
-                let known = reference.filter(|r| self.inner.keyring.by_reference(r).is_some());
+                let known = reference.filter(|r| self.inner.keyring.knows(r));
                 (known.ok_or(EraseError::Gone(call))?, Some(call))
             }
         };

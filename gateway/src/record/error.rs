@@ -145,6 +145,11 @@ pub enum Error {
     /// The keyring is full.
     #[error("more than 4000000 subjects in one keyring")]
     TooManySubjects,
+    /// Legal holds would keep too much of what is to be destroyed.
+    #[error(
+        "more than 1000000 keys would be kept for legal holds: release holds, or no old content can be destroyed"
+    )]
+    TooManyKept,
     /// A setting that cannot work.
     #[error("{0}")]
     Setting(&'static str),

@@ -9,6 +9,7 @@ use super::leaf::{Fields, nanos_text};
 use super::seal::ContentId;
 use super::succeed::Predecessor;
 use crate::call::CallId;
+use crate::clock::Timestamp;
 
 /// Everything that is recorded beside the begin and the end of calls.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub(super) enum Recorded {
         reference: ContentId,
         who: Option<Who>,
     },
+    /// Content of before this time is destroyed with the keys of its days.
+    ContentExpired { before: Timestamp, keys: u64 },
     /// A subject's key must stay.
     HoldPlaced {
         hold: String,
@@ -64,6 +67,7 @@ impl Recorded {
             Self::Refusals { .. } => "refusals",
             Self::Lost { .. } => "log.gap",
             Self::Erased { .. } => "erase.subject",
+            Self::ContentExpired { .. } => super::retain::EXPIRED,
             Self::HoldPlaced { .. } => "hold.place",
             Self::HoldReleased { .. } => "hold.release",
             Self::Public(event) => match event.as_ref() {
@@ -119,6 +123,7 @@ impl Recorded {
             | Self::Refusals { .. }
             | Self::Lost { .. }
             | Self::Erased { .. }
+            | Self::ContentExpired { .. }
             | Self::HoldPlaced { .. }
             | Self::HoldReleased { .. } => None,
         }
@@ -152,6 +157,7 @@ impl Recorded {
         match self {
             Self::Erased { reference, .. } => *reference,
             Self::Public(_)
+            | Self::ContentExpired { .. }
             | Self::HoldPlaced { .. }
             | Self::HoldReleased { .. }
             | Self::LogOpen { .. }
@@ -167,6 +173,7 @@ impl Recorded {
             Self::Erased { who, .. } => return who.as_ref(),
             Self::HoldPlaced { who, .. } | Self::HoldReleased { who, .. } => return Some(who),
             Self::Public(_)
+            | Self::ContentExpired { .. }
             | Self::LogOpen { .. }
             | Self::LogClose
             | Self::ClockStep { .. }
@@ -241,6 +248,10 @@ impl Recorded {
             }
             Self::Lost { count } => leaf.number("lost", *count),
             Self::Erased { reference, .. } => leaf.hex("erased_ref", reference),
+            Self::ContentExpired { before, keys } => {
+                leaf.word("before", &nanos_text(*before));
+                leaf.number("keys", *keys);
+            }
             Self::HoldPlaced {
                 hold, reference, ..
             } => {

@@ -1,11 +1,14 @@
-//! The keyring: a key per subject, wrapped under the root key, in a synced file of its own.
+//! The keyring: a key per subject and one per day, wrapped under the root key, in a synced file of their
+//! own. A content's key is made of both, so it goes with either: with its subject's when that one is
+//! erased, with its day's when its time is over.
 //!
 //! ```text
-//! 0    4  magic "cgk1"
-//! 4   32  tag: HMAC-SHA256(key from the root key, issuer ‖ 0 ‖ subject)
-//! 36  16  the subject's pseudonym in records
+//! 0    4  magic: "cgk1" a subject's key, "cgd1" a day's, "cgh1" what one subject's contents of one day are
+//!         made of, kept for a legal hold when the day's key went
+//! 4   32  tag: HMAC-SHA256(key from the root key, issuer ‖ 0 ‖ subject); or the day, counted from 1970
+//! 36  16  the subject's pseudonym in records, or zeroes
 //! 52  12  nonce
-//! 64  48  the subject's key, AES-256-GCM under a key from the root key (bytes 0..52 authenticated)
+//! 64  48  the key, AES-256-GCM under a key from the root key (bytes 0..52 authenticated)
 //! 112  8  when it was made, nanoseconds since 1970, little-endian
 //! 120  4  CRC-32 over bytes 0..120
 //! 124  4  zero
@@ -13,7 +16,7 @@
 //! An entry is on stable storage before the first record that needs it. Destroying a key is writing the
 //! file anew without its entry.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,16 +25,34 @@ use aws_lc_rs::hmac;
 
 use super::Error;
 use super::frame::{le32, le64};
-use super::seal::{REFERENCE_BYTES, aes, derive, hmac_sha256, random};
+use super::seal::{KeyParts, Material, REFERENCE_BYTES, aes, derive, hmac_sha256, random};
 use crate::clock::Timestamp;
 use crate::disk::{Access, Disk, read_all};
 use crate::secret::Secret;
 
 const ENTRY_BYTES: usize = 128;
-const MAGIC: &[u8; 4] = b"cgk1";
+const SUBJECT: &[u8; 4] = b"cgk1";
+const DAY: &[u8; 4] = b"cgd1";
+const KEPT: &[u8; 4] = b"cgh1";
 
 /// Most subjects in one keyring.
 pub const SUBJECTS_MAX: usize = 4_000_000;
+
+/// Most days: a hundred years.
+const DAYS_MAX: usize = 36_525;
+
+/// Most keys that are kept for legal holds: subjects under hold, times the days of theirs that went.
+pub(super) const KEPT_MAX: usize = 1_000_000;
+
+/// Seconds of a day, over which contents share a key.
+pub(super) const DAY_SECS: u64 = 86_400;
+
+type Reference = [u8; REFERENCE_BYTES];
+
+/// The day of a time, counted from 1970.
+pub(super) const fn day_of(at: Timestamp) -> u64 {
+    at.secs() / DAY_SECS
+}
 
 /// One subject's key and pseudonym.
 #[derive(Clone, Debug)]
@@ -47,13 +68,35 @@ type Entry = [u8; ENTRY_BYTES];
 struct Inner {
     subjects: HashMap<Tag, Subject>,
     /// The same by their pseudonyms.
-    tags: HashMap<[u8; REFERENCE_BYTES], Tag>,
+    tags: HashMap<Reference, Tag>,
+    days: BTreeMap<u64, Secret<[u8; 32]>>,
+    /// What contents are made of whose day's key went while a hold stood.
+    kept: HashMap<(u64, Reference), Secret<[u8; 32]>>,
     /// Entries that are not in the file yet. The log's writer puts them there before it writes the
     /// frames that need them.
     pending: Vec<Entry>,
 }
 
+/// What an entry holds.
+enum Found {
+    Subject(Tag, Subject),
+    Day(u64, Secret<[u8; 32]>),
+    Kept(u64, Subject),
+}
+
 impl Inner {
+    fn take_in(&mut self, found: Found) {
+        match found {
+            Found::Subject(tag, subject) => self.put(tag, subject),
+            Found::Day(day, key) => {
+                self.days.insert(day, key);
+            }
+            Found::Kept(day, subject) => {
+                self.kept.insert((day, subject.reference), subject.key);
+            }
+        }
+    }
+
     fn put(&mut self, tag: Tag, subject: Subject) {
         let reference = subject.reference;
         // An entry that stands there again counts: the pseudonym of the one before leads nowhere.
@@ -93,7 +136,8 @@ impl Keyring {
         };
         let failed = |source| Error::disk("read", path, source);
         let file = disk.open(path, Access::Read).map_err(failed)?;
-        let max = u64::try_from(SUBJECTS_MAX * ENTRY_BYTES).unwrap_or(u64::MAX);
+        let entries = SUBJECTS_MAX + DAYS_MAX + KEPT_MAX;
+        let max = u64::try_from(entries * ENTRY_BYTES).unwrap_or(u64::MAX);
         let bytes = read_all(file.as_ref(), max).map_err(failed)?;
         let mut inner = Inner::default();
         let (mut at, mut len) = (0, 0);
@@ -101,8 +145,8 @@ impl Keyring {
         while let Some(chunk) = chunks.next() {
             at += ENTRY_BYTES as u64;
             match ring.unwrap(chunk) {
-                Some((tag, subject)) => {
-                    inner.put(tag, subject);
+                Some(found) => {
+                    inner.take_in(found);
                     len = at;
                 }
                 // A sector of an append that the power cut short: entries do not cross sectors. What
@@ -130,7 +174,7 @@ impl Keyring {
         hmac_sha256(&self.tag, &[issuer.as_bytes(), &[0], subject.as_bytes()])
     }
 
-    fn unwrap(&self, entry: &[u8]) -> Option<(Tag, Subject)> {
+    fn unwrap(&self, entry: &[u8]) -> Option<Found> {
         if !intact(entry) {
             return None;
         }
@@ -145,13 +189,24 @@ impl Keyring {
             reference: entry.get(36..52)?.try_into().ok()?,
             key: Secret::new((&*plain).try_into().ok()?),
         };
-        Some((entry.get(4..36)?.try_into().ok()?, subject))
+        match entry.first_chunk() {
+            Some(SUBJECT) => Some(Found::Subject(entry.get(4..36)?.try_into().ok()?, subject)),
+            Some(DAY) => Some(Found::Day(le64(entry, 4)?, subject.key)),
+            Some(KEPT) => Some(Found::Kept(le64(entry, 4)?, subject)),
+            Some(_) | None => None,
+        }
     }
 
-    fn wrap(&self, tag: &Tag, subject: &Subject, made: Timestamp) -> Result<Entry, Error> {
+    fn wrap(
+        &self,
+        magic: &[u8; 4],
+        tag: &Tag,
+        subject: &Subject,
+        made: Timestamp,
+    ) -> Result<Entry, Error> {
         let nonce: [u8; NONCE_LEN] = random()?;
         let mut entry = Vec::with_capacity(ENTRY_BYTES);
-        entry.extend_from_slice(MAGIC);
+        entry.extend_from_slice(magic);
         entry.extend_from_slice(tag);
         entry.extend_from_slice(&subject.reference);
         let mut sealed = subject.key.expose().to_vec();
@@ -200,14 +255,61 @@ impl Keyring {
             reference,
             key: Secret::new(key),
         };
-        let entry = self.wrap(&tag, &subject, now)?;
+        let entry = self.wrap(SUBJECT, &tag, &subject, now)?;
         inner.pending.push(entry);
         inner.put(tag, subject.clone());
         Ok(subject)
     }
 
+    /// What the keys of a subject's contents of now are made of; the subject's and the day's key are made
+    /// where there are none yet.
+    pub(super) fn material(
+        &self,
+        issuer: &str,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Material, Error> {
+        let subject = self.subject(issuer, name, now)?;
+        let day = day_of(now);
+        Ok(Material {
+            reference: subject.reference,
+            day,
+            key: of_day(&subject.key, &self.day(day, now)?)?,
+        })
+    }
+
+    fn day(&self, day: u64, now: Timestamp) -> Result<Secret<[u8; 32]>, Error> {
+        let mut inner = self.lock();
+        if let Some(key) = inner.days.get(&day) {
+            return Ok(key.clone());
+        }
+        let key = Secret::new(random()?);
+        let entry = Subject {
+            reference: [0; REFERENCE_BYTES],
+            key: key.clone(),
+        };
+        let entry = self.wrap(DAY, &tag_of_day(day), &entry, now)?;
+        inner.pending.push(entry);
+        inner.days.insert(day, key.clone());
+        Ok(key)
+    }
+
+    /// What the key of a content is made of; none when its subject's key or its day's is destroyed. Of days
+    /// before `expired` only what is kept for legal holds counts: the keyring may be an older copy.
+    pub(super) fn opens(&self, parts: &KeyParts, expired: u64) -> Option<Secret<[u8; 32]>> {
+        let inner = self.lock();
+        if let Some(kept) = inner.kept.get(&(parts.day, parts.reference)) {
+            return Some(kept.clone());
+        }
+        if parts.day < expired {
+            return None;
+        }
+        let tag = inner.tags.get(&parts.reference)?;
+        of_day(&inner.subjects.get(tag)?.key, inner.days.get(&parts.day)?).ok()
+    }
+
     /// The pseudonym of a subject that has a key.
-    pub(super) fn reference(&self, issuer: &str, name: &str) -> Option<[u8; REFERENCE_BYTES]> {
+    pub(super) fn reference(&self, issuer: &str, name: &str) -> Option<Reference> {
         let tag = self.tag_of(issuer, name);
         self.lock()
             .subjects
@@ -215,11 +317,14 @@ impl Keyring {
             .map(|subject| subject.reference)
     }
 
-    /// The key behind a pseudonym.
-    pub(super) fn by_reference(&self, reference: &[u8; REFERENCE_BYTES]) -> Option<Subject> {
-        let inner = self.lock();
-        let tag = inner.tags.get(reference)?;
-        inner.subjects.get(tag).cloned()
+    /// Whether content of a day is kept for a legal hold on a subject.
+    pub(super) fn keeps(&self, day: u64, reference: &Reference) -> bool {
+        self.lock().kept.contains_key(&(day, *reference))
+    }
+
+    /// Whether there is a key behind a pseudonym.
+    pub(super) fn knows(&self, reference: &Reference) -> bool {
+        self.lock().tags.contains_key(reference)
     }
 
     /// Put new entries into the file, synced. Called by the log's writer alone, before it writes what
@@ -264,9 +369,8 @@ impl Keyring {
     pub(super) fn destroy(
         &self,
         disk: &dyn Disk,
-        gone: &dyn Fn(&[u8; REFERENCE_BYTES]) -> bool,
+        gone: &dyn Fn(&Reference) -> bool,
     ) -> Result<usize, Error> {
-        let failed = |source| Error::disk("rewrite", &self.path, source);
         let mut len = self.lock_file();
         let mut inner = self.lock();
         let before = inner.subjects.len();
@@ -277,37 +381,128 @@ impl Keyring {
         {
             return Ok(0);
         }
-        let file = disk.open(&self.path, Access::Read).map_err(failed)?;
-        let mut bytes = read_all(file.as_ref(), u64::MAX).map_err(failed)?;
-        bytes.truncate(usize::try_from(*len).unwrap_or(usize::MAX));
-        bytes.extend(inner.pending.iter().flatten());
-        let keep = |entry: &&[u8]| {
-            let reference = entry.get(36..52).and_then(|r| r.try_into().ok());
-            intact(entry) && reference.is_some_and(|reference| !gone(reference))
-        };
-        let kept: Vec<u8> = bytes
-            .chunks_exact(ENTRY_BYTES)
-            .filter(keep)
-            .flatten()
-            .copied()
-            .collect();
-        disk.write_atomic(&self.path, &kept).map_err(failed)?;
-        *len = kept.len() as u64;
-        inner.pending.clear();
+        let stays = |entry: &[u8]| !is_of(entry, gone);
+        self.rewrite(disk, (&mut len, &mut inner), &stays, &[])?;
         inner
             .subjects
             .retain(|_, subject| !gone(&subject.reference));
         inner.tags.retain(|reference, _| !gone(reference));
+        inner.kept.retain(|(_, reference), _| !gone(reference));
         Ok(before - inner.subjects.len())
+    }
+
+    /// Write the file anew: those of its entries and of the pending ones that stay, and these.
+    fn rewrite(
+        &self,
+        disk: &dyn Disk,
+        (len, inner): (&mut u64, &mut Inner),
+        stays: &dyn Fn(&[u8]) -> bool,
+        more: &[Entry],
+    ) -> Result<(), Error> {
+        let failed = |source| Error::disk("rewrite", &self.path, source);
+        let file = disk.open(&self.path, Access::Read).map_err(failed)?;
+        let mut bytes = read_all(file.as_ref(), u64::MAX).map_err(failed)?;
+        bytes.truncate(usize::try_from(*len).unwrap_or(usize::MAX));
+        bytes.extend(inner.pending.iter().flatten());
+        let mut kept: Vec<u8> = bytes
+            .chunks_exact(ENTRY_BYTES)
+            .filter(|entry| intact(entry) && stays(entry))
+            .flatten()
+            .copied()
+            .collect();
+        kept.extend(more.iter().flatten());
+        disk.write_atomic(&self.path, &kept).map_err(failed)?;
+        *len = kept.len() as u64;
+        inner.pending.clear();
+        Ok(())
+    }
+
+    /// How many keys [`Self::expire`] would destroy.
+    pub(super) fn expirable(&self, before: u64, held: &HashSet<Reference>) -> usize {
+        let inner = self.lock();
+        let released = inner.kept.keys().filter(|(_, of)| !held.contains(of));
+        inner.days.range(..before).count() + released.count()
+    }
+
+    /// Destroy the keys of the days before this one. What the contents of subjects under hold are made of
+    /// is kept by itself, until a later call finds no hold on them. Returns how many keys are destroyed.
+    ///
+    /// # Errors
+    /// [`Error::TooManyKept`], [`Error::Disk`]: nothing is destroyed.
+    pub(super) fn expire(
+        &self,
+        disk: &dyn Disk,
+        before: u64,
+        held: &HashSet<Reference>,
+    ) -> Result<usize, Error> {
+        let mut len = self.lock_file();
+        let mut inner = self.lock();
+        let mut kept = inner.kept.clone();
+        kept.retain(|(_, reference), _| held.contains(reference));
+        let released = inner.kept.len() - kept.len();
+        let mut more = Vec::new();
+        for (day, key) in inner.days.range(..before) {
+            for reference in held {
+                let tag = inner.tags.get(reference);
+                let Some(subject) = tag.and_then(|tag| inner.subjects.get(tag)) else {
+                    continue;
+                };
+                let entry = Subject {
+                    reference: *reference,
+                    key: of_day(&subject.key, key)?,
+                };
+                // Of a day that was made again after the clock was put back: what was kept first stays.
+                if kept.contains_key(&(*day, *reference)) {
+                    continue;
+                }
+                let made = Timestamp::from_secs(day * DAY_SECS);
+                more.push(self.wrap(KEPT, &tag_of_day(*day), &entry, made)?);
+                kept.insert((*day, *reference), entry.key);
+                if kept.len() > KEPT_MAX {
+                    return Err(Error::TooManyKept);
+                }
+            }
+        }
+        let gone = inner.days.range(..before).count() + released;
+        if gone == 0 {
+            return Ok(0);
+        }
+        let stays = |entry: &[u8]| match entry.first_chunk() {
+            Some(DAY) => le64(entry, 4).is_some_and(|day| day >= before),
+            Some(KEPT) => is_of(entry, &|reference| held.contains(reference)),
+            Some(_) | None => true,
+        };
+        self.rewrite(disk, (&mut len, &mut inner), &stays, &more)?;
+        inner.days = inner.days.split_off(&before);
+        inner.kept = kept;
+        Ok(gone)
     }
 }
 
+/// What a subject's contents of a day are made of.
+fn of_day(subject: &Secret<[u8; 32]>, day: &Secret<[u8; 32]>) -> Result<Secret<[u8; 32]>, Error> {
+    derive(day.expose(), subject.expose(), &[b"callgate/v1 day"]).map(Secret::new)
+}
+
+fn tag_of_day(day: u64) -> Tag {
+    let mut tag = [0; 32];
+    if let Some(slot) = tag.first_chunk_mut() {
+        *slot = day.to_le_bytes();
+    }
+    tag
+}
+
+/// Whether an entry is of a subject, and of one of these.
+fn is_of(entry: &[u8], those: &dyn Fn(&Reference) -> bool) -> bool {
+    let reference = entry.get(36..52).and_then(|found| found.try_into().ok());
+    !entry.starts_with(DAY) && reference.is_some_and(those)
+}
+
 /// The entries of a keyring without those of these pseudonyms. No key is needed for that.
-pub(super) fn without(ring: &[u8], gone: &dyn Fn(&[u8; REFERENCE_BYTES]) -> bool) -> Vec<u8> {
+pub(super) fn without(ring: &[u8], gone: &dyn Fn(&Reference) -> bool) -> Vec<u8> {
     let stays = |entry: &&[u8]| {
-        let reference = entry.get(36..52).and_then(|found| found.try_into().ok());
         // What is not an entry is left to whoever opens the ring.
-        !intact(entry) || reference.is_none_or(|reference| !gone(reference))
+        !intact(entry) || !is_of(entry, gone)
     };
     ring.chunks(ENTRY_BYTES)
         .filter(stays)
@@ -317,7 +512,9 @@ pub(super) fn without(ring: &[u8], gone: &dyn Fn(&[u8; REFERENCE_BYTES]) -> bool
 }
 
 fn intact(entry: &[u8]) -> bool {
-    entry.starts_with(MAGIC)
+    [SUBJECT, DAY, KEPT]
+        .iter()
+        .any(|magic| entry.starts_with(*magic))
         && entry.get(..120).map(crc32fast::hash) == le32(entry, 120)
         && le64(entry, 112).is_some()
 }
@@ -355,7 +552,7 @@ mod tests {
         let back = again.subject("corp", "a", now).unwrap();
         assert_eq!(back.reference, a.reference);
         assert_eq!(back.key.expose(), a.key.expose());
-        assert!(again.by_reference(&b.reference).is_some());
+        assert!(again.knows(&b.reference));
         assert!(Keyring::open(&RealDisk, &path, &Secret::new([8; 32])).is_err());
     }
 
@@ -401,11 +598,78 @@ mod tests {
         first.persist(&RealDisk).unwrap();
         assert_eq!(first.destroy(&RealDisk, &|r| *r == a.reference).unwrap(), 1);
         let again = ring(&path);
-        assert!(again.by_reference(&a.reference).is_none());
-        assert!(again.by_reference(&b.reference).is_some());
+        assert!(!again.knows(&a.reference));
+        assert!(again.knows(&b.reference));
         let anew = first.subject("corp", "a", now).unwrap();
         assert_ne!(anew.reference, a.reference);
         first.persist(&RealDisk).unwrap();
-        assert!(ring(&path).by_reference(&anew.reference).is_some());
+        assert!(ring(&path).knows(&anew.reference));
+    }
+
+    /// What a content of `name` on this day says of its key, and what that is made of.
+    fn content(ring: &Keyring, name: &str, day: u64) -> (KeyParts, Secret<[u8; 32]>) {
+        let at = Timestamp::from_secs(day * DAY_SECS + 5);
+        let material = ring.material("corp", name, at).unwrap();
+        let key = super::super::seal::ContentKey::new([1; 16], &material).unwrap();
+        (KeyParts::parse(&key.key_payload()).unwrap(), material.key)
+    }
+
+    fn same(found: Option<Secret<[u8; 32]>>, made: &Secret<[u8; 32]>) -> bool {
+        found.is_some_and(|found| found.expose() == made.expose())
+    }
+
+    #[test]
+    fn contents_go_with_their_day_and_those_of_held_subjects_with_their_hold() {
+        let (_dir, path) = empty();
+        let first = ring(&path);
+        let (old, old_key) = content(&first, "a", 10);
+        let (held, held_key) = content(&first, "b", 10);
+        let (young, young_key) = content(&first, "a", 11);
+        first.persist(&RealDisk).unwrap();
+        assert!(same(ring(&path).opens(&old, 0), &old_key));
+        let holds = HashSet::from([held.reference]);
+        assert_eq!(first.expire(&RealDisk, 10, &holds).unwrap(), 0);
+        assert_eq!(first.expirable(11, &holds), 1);
+        assert_eq!(first.expire(&RealDisk, 11, &holds).unwrap(), 1);
+        for ring in [&first, &ring(&path)] {
+            assert!(ring.opens(&old, 0).is_none(), "its day is over");
+            assert!(same(ring.opens(&held, 0), &held_key), "a hold stands");
+            assert!(same(ring.opens(&young, 0), &young_key));
+            assert_eq!(ring.expirable(11, &holds), 0);
+        }
+        assert!(
+            first.opens(&young, 12).is_none(),
+            "the log says that it is over"
+        );
+        assert!(same(first.opens(&held, 12), &held_key));
+        // The same day again, as after a clock that was put back: another key, which opens nothing old.
+        content(&first, "a", 10);
+        first.persist(&RealDisk).unwrap();
+        assert!(!same(ring(&path).opens(&old, 0), &old_key));
+        let none = HashSet::new();
+        assert_eq!(first.expirable(11, &none), 2);
+        assert_eq!(first.expire(&RealDisk, 11, &none).unwrap(), 2);
+        assert!(
+            ring(&path).opens(&held, 0).is_none(),
+            "the hold was released"
+        );
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes.len(), 3 * ENTRY_BYTES, "two subjects and a day");
+    }
+
+    // A19
+    #[test]
+    fn erased_subject_is_gone_from_what_was_kept_too() {
+        let (_dir, path) = empty();
+        let first = ring(&path);
+        let (held, _) = content(&first, "b", 10);
+        let holds = HashSet::from([held.reference]);
+        first.expire(&RealDisk, 11, &holds).unwrap();
+        let gone = |reference: &Reference| *reference == held.reference;
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(without(&bytes, &gone), b"");
+        first.destroy(&RealDisk, &gone).unwrap();
+        assert!(ring(&path).opens(&held, 0).is_none());
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
 }

@@ -30,6 +30,8 @@ pub(super) enum Tag {
     Erase,
     /// A legal hold is placed or released.
     Hold,
+    /// Content is destroyed because its time is over.
+    Retain,
     Other,
 }
 
@@ -41,13 +43,21 @@ impl Tag {
             Self::Other => 3,
             Self::Erase => 4,
             Self::Hold => 5,
+            Self::Retain => 6,
         }
     }
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Begin, Self::End, Self::Other, Self::Erase, Self::Hold]
-            .into_iter()
-            .find(|tag| tag.byte() == byte)
+        [
+            Self::Begin,
+            Self::End,
+            Self::Other,
+            Self::Erase,
+            Self::Hold,
+            Self::Retain,
+        ]
+        .into_iter()
+        .find(|tag| tag.byte() == byte)
     }
 
     /// The tag that a leaf of this kind has.
@@ -57,6 +67,7 @@ impl Tag {
             "call.end" => Self::End,
             "erase.subject" => Self::Erase,
             "hold.place" | "hold.release" => Self::Hold,
+            super::retain::EXPIRED => Self::Retain,
             _ => Self::Other,
         }
     }

@@ -29,6 +29,7 @@ mod outside;
 mod reading;
 mod recorder;
 mod recovery;
+mod retain;
 mod root;
 mod seal;
 mod sealer;
@@ -58,6 +59,7 @@ pub use keyring::SUBJECTS_MAX;
 pub use leaf::{LEAF_BYTES_MAX, TEXT_BYTES_MAX};
 pub use recorder::{Recorder, principal_json};
 pub use recovery::Recovery;
+pub use retain::{ContentExpired, KeepConfig};
 pub use root::{
     RootKey, RootKeyConfig, TokenLife, Transit, TransitConfig, TransitError, make_root,
     read_clear_root, read_wrapped_root, wrapped_version, write_wrapped_root,

@@ -261,8 +261,9 @@ impl Recorder {
         id: [u8; 16],
     ) -> Result<Arc<ContentKey>, Unavailable> {
         let now = self.inner.clock.now();
-        let subject = self.inner.keyring.subject(&who.issuer, &who.subject, now);
-        let key = subject.and_then(|s| ContentKey::new(id, s.reference, &s.key));
+        let keyring = &self.inner.keyring;
+        let material = keyring.material(&who.issuer, &who.subject, now);
+        let key = material.and_then(|material| ContentKey::new(id, &material));
         key.map(Arc::new).map_err(|error| {
             tracing::error!(error = %error, "cannot make a content key");
             Unavailable::new(Why::Key)

@@ -15,6 +15,7 @@ use super::job::OrphanJob;
 use super::keyring::Keyring;
 use super::leaf::{Tag, digest_frame};
 use super::outside;
+use super::retain::Expired;
 use super::seal::{ContentId, Part, SealedHead};
 use super::segment::{self, Chain};
 use super::succeed::{self, Predecessor};
@@ -93,6 +94,7 @@ struct Scan {
     /// Those of them that are remembered outside.
     listed: HashSet<ContentId>,
     holds: Holds,
+    expired: Option<Expired>,
 }
 
 impl Scan {
@@ -107,6 +109,7 @@ impl Scan {
             erased: HashSet::new(),
             listed: HashSet::new(),
             holds: Holds::default(),
+            expired: None,
         }
     }
 
@@ -179,6 +182,11 @@ impl Scan {
                 self.erased.insert(leaf.id);
             }
             Tag::Hold => self.holds.leaf(leaf.leaf),
+            Tag::Retain => {
+                if let Some(expired) = Expired::read(leaf.index, leaf.leaf) {
+                    self.expired = Some(expired.or_later(self.expired));
+                }
+            }
             Tag::Other => {}
         }
     }
@@ -213,6 +221,9 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     settle_on_disk(disk, files, scan.mark, walked.end)?;
     keyring.settle(disk)?;
     let erased = keyring.destroy(disk, &|reference| scan.erased.contains(reference))?;
+    if let Some(expired) = scan.expired {
+        keyring.expire(disk, expired.before, &scan.holds.references())?;
+    }
     if let Some(path) = &config.head_file {
         // What could not be put there when it happened, or happened before there was such a file.
         outside::erase(disk, path, scan.erased.difference(&scan.listed))?;

@@ -1,9 +1,10 @@
 //! Content keys: commitments in clear, content sealed.
 //!
 //! Every call and every event has a key of its own: `HKDF-SHA256(salt = 32 random bytes, key material =
-//! the subject's key)`. Two keys come out of it, one to seal and one from which the salts of the
-//! commitments are made; so whoever loses the subject's key loses both the content and the means to
-//! guess it from a commitment.
+//! the subject's key of the day)`. Two keys come out of it, one to seal and one from which the salts of the
+//! commitments are made; so whoever loses the subject's key, or that of the day, loses both the content and
+//! the means to guess it from a commitment. AES-GCM does not commit to its key, so the frame that names the
+//! salt states SHA-256 of the key to seal, too.
 
 use std::fmt;
 
@@ -34,7 +35,7 @@ pub(super) type ContentId = [u8; 16];
 /// Which part of a call's or an event's content a sealed frame holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum Part {
-    /// Not sealed: the salt of the content's key and the subject's pseudonym.
+    /// Not sealed: what the content's key is made of ([`KeyParts`]).
     Key,
     /// What is known when the call begins: principal, request head, policy request (JSON).
     Context,
@@ -156,11 +157,51 @@ pub(super) fn finish(context: digest::Context) -> [u8; 32] {
     out
 }
 
+/// What a [`Part::Key`] frame says of the content's key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct KeyParts {
+    pub(super) salt: [u8; 32],
+    /// The subject's pseudonym.
+    pub(super) reference: [u8; REFERENCE_BYTES],
+    /// The day that it was made on, counted from 1970.
+    pub(super) day: u64,
+    /// SHA-256 of the key that seals.
+    check: [u8; 32],
+}
+
+impl KeyParts {
+    /// Out of the payload of a [`Part::Key`] frame.
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
+        let rest = payload.get(SEALED_HEADER_BYTES..)?;
+        let (salt, rest) = rest.split_first_chunk::<32>()?;
+        let (reference, rest) = rest.split_first_chunk::<REFERENCE_BYTES>()?;
+        let (day, rest) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            salt: *salt,
+            reference: *reference,
+            day: u64::from_le_bytes(*day),
+            check: rest.try_into().ok()?,
+        })
+    }
+
+    /// Whether this is the key that sealed: a frame can be made that opens under two.
+    pub(super) fn fits(&self, seal: &[u8; 32]) -> bool {
+        digest::digest(&SHA256, seal).as_ref() == self.check
+    }
+}
+
+/// What the keys of one subject's contents of one day are made of.
+#[derive(Clone, Debug)]
+pub(super) struct Material {
+    pub(super) reference: [u8; REFERENCE_BYTES],
+    pub(super) day: u64,
+    pub(super) key: Secret<[u8; 32]>,
+}
+
 /// The key of one call's, or one event's, content.
 pub(super) struct ContentKey {
     id: ContentId,
-    reference: [u8; REFERENCE_BYTES],
-    salt: [u8; 32],
+    parts: KeyParts,
     seal: LessSafeKey,
     commit: hmac::Key,
 }
@@ -172,33 +213,48 @@ impl fmt::Debug for ContentKey {
 }
 
 impl ContentKey {
-    /// A fresh key for content `id` of the subject with this key.
-    pub(super) fn new(
-        id: ContentId,
-        reference: [u8; REFERENCE_BYTES],
-        subject: &Secret<[u8; 32]>,
-    ) -> Result<Self, Error> {
-        Self::derive(id, reference, random()?, subject)
+    /// A fresh key for content `id`.
+    pub(super) fn new(id: ContentId, material: &Material) -> Result<Self, Error> {
+        Self::of_salt(id, material, random()?)
+    }
+
+    fn of_salt(id: ContentId, material: &Material, salt: [u8; 32]) -> Result<Self, Error> {
+        let (seal, commit) = keys(&id, &salt, &material.key)?;
+        let mut check = [0; 32];
+        check.copy_from_slice(digest::digest(&SHA256, seal.expose()).as_ref());
+        Ok(Self {
+            id,
+            parts: KeyParts {
+                salt,
+                reference: material.reference,
+                day: material.day,
+                check,
+            },
+            seal: aes(seal.expose())?,
+            commit: hmac::Key::new(hmac::HMAC_SHA256, commit.expose()),
+        })
     }
 
     /// The key again, from what its [`Part::Key`] frame says.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] when the content was sealed with another key than comes out.
     pub(super) fn derive(
         id: ContentId,
-        reference: [u8; REFERENCE_BYTES],
-        salt: [u8; 32],
-        subject: &Secret<[u8; 32]>,
+        parts: &KeyParts,
+        material: &Secret<[u8; 32]>,
     ) -> Result<Self, Error> {
-        let material = hkdf::Salt::new(hkdf::HKDF_SHA256, &salt).extract(subject.expose());
-        let seal = aes(expand(&material, b"callgate/v1 seal ", &id)?.expose())?;
-        let commit = expand(&material, b"callgate/v1 commit ", &id)?;
-        let commit = hmac::Key::new(hmac::HMAC_SHA256, commit.expose());
-        Ok(Self {
-            id,
-            reference,
-            salt,
-            seal,
-            commit,
-        })
+        let material = Material {
+            reference: parts.reference,
+            day: parts.day,
+            key: material.clone(),
+        };
+        let key = Self::of_salt(id, &material, parts.salt)?;
+        if key.parts == *parts {
+            Ok(key)
+        } else {
+            Err(Error::Crypto)
+        }
     }
 
     pub(super) const fn id(&self) -> ContentId {
@@ -206,14 +262,16 @@ impl ContentKey {
     }
 
     pub(super) const fn reference(&self) -> [u8; REFERENCE_BYTES] {
-        self.reference
+        self.parts.reference
     }
 
     /// The payload of this key's [`Part::Key`] frame.
     pub(super) fn key_payload(&self) -> Vec<u8> {
         let mut payload = header(self.id, Part::Key, 0, 0).to_vec();
-        payload.extend_from_slice(&self.salt);
-        payload.extend_from_slice(&self.reference);
+        payload.extend_from_slice(&self.parts.salt);
+        payload.extend_from_slice(&self.parts.reference);
+        payload.extend_from_slice(&self.parts.day.to_le_bytes());
+        payload.extend_from_slice(&self.parts.check);
         payload
     }
 
@@ -292,15 +350,28 @@ fn expand(material: &hkdf::Prk, purpose: &[u8], id: &ContentId) -> Result<Secret
     Ok(Secret::new(out))
 }
 
+/// The two keys of one content: to seal, and to commit.
+#[expect(clippy::type_complexity, reason = "a pair of the same")]
+fn keys(
+    id: &ContentId,
+    salt: &[u8; 32],
+    material: &Secret<[u8; 32]>,
+) -> Result<(Secret<[u8; 32]>, Secret<[u8; 32]>), Error> {
+    let material = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(material.expose());
+    Ok((
+        expand(&material, b"callgate/v1 seal ", id)?,
+        expand(&material, b"callgate/v1 commit ", id)?,
+    ))
+}
+
 /// The key that one content is sealed with: given away, it opens that content and nothing else of its
 /// subject.
 pub(super) fn seal_key(
     id: &ContentId,
     salt: &[u8; 32],
-    subject: &Secret<[u8; 32]>,
+    material: &Secret<[u8; 32]>,
 ) -> Result<Secret<[u8; 32]>, Error> {
-    let material = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(subject.expose());
-    expand(&material, b"callgate/v1 seal ", id)
+    keys(id, salt, material).map(|(seal, _)| seal)
 }
 
 /// What a sealed frame's payload holds; `None` when it does not open under this key.
@@ -377,13 +448,6 @@ impl SealedHead {
     }
 }
 
-/// Salt and pseudonym out of a [`Part::Key`] payload.
-pub(super) fn key_parts(payload: &[u8]) -> Option<([u8; 32], [u8; REFERENCE_BYTES])> {
-    let rest = payload.get(SEALED_HEADER_BYTES..)?;
-    let (salt, rest) = rest.split_first_chunk::<32>()?;
-    Some((*salt, rest.try_into().ok()?))
-}
-
 /// The payload of a progress frame: content id (16), part (1), zeroes (7), bytes so far (8), commitment.
 pub(super) fn progress_payload(
     id: ContentId,
@@ -403,7 +467,12 @@ mod tests {
     use super::*;
 
     fn key(subject: u8) -> ContentKey {
-        ContentKey::derive([1; 16], [2; 16], [3; 32], &Secret::new([subject; 32])).unwrap()
+        let material = Material {
+            reference: [2; 16],
+            day: 20_000,
+            key: Secret::new([subject; 32]),
+        };
+        ContentKey::of_salt([1; 16], &material, [3; 32]).unwrap()
     }
 
     #[test]
@@ -432,9 +501,23 @@ mod tests {
     }
 
     #[test]
-    fn key_frame_carries_salt_and_reference() {
+    fn key_frame_says_what_the_key_is_made_of_and_which_key_it_is() {
         let payload = key(1).key_payload();
-        assert_eq!(key_parts(&payload), Some(([3; 32], [2; 16])));
         assert_eq!(SealedHead::parse(&payload).unwrap().part, Part::Key);
+        let parts = KeyParts::parse(&payload).unwrap();
+        assert_eq!(
+            (parts.salt, parts.reference, parts.day),
+            ([3; 32], [2; 16], 20_000)
+        );
+        let subject = |byte| Secret::new([byte; 32]);
+        assert!(ContentKey::derive([1; 16], &parts, &subject(1)).is_ok());
+        assert!(ContentKey::derive([1; 16], &parts, &subject(2)).is_err());
+        let seal = |byte| {
+            *seal_key(&[1; 16], &parts.salt, &subject(byte))
+                .unwrap()
+                .expose()
+        };
+        assert!(parts.fits(&seal(1)) && !parts.fits(&seal(2)));
+        assert!(KeyParts::parse(&payload[..payload.len() - 1]).is_none());
     }
 }

@@ -548,10 +548,8 @@ impl Sealer {
         let id = job.event.id();
         let now = self.clock.now();
         let key = job.event.who().and_then(|who| {
-            let subject = self.keyring.subject(&who.issuer, &who.subject, now);
-            let own = seal::random::<16>();
-            let (subject, own) = subject.and_then(|subject| Ok((subject, own?))).ok()?;
-            ContentKey::new(own, subject.reference, &subject.key).ok()
+            let material = self.keyring.material(&who.issuer, &who.subject, now);
+            ContentKey::new(seal::random().ok()?, &material.ok()?).ok()
         });
         if let (Some(key), Some(who)) = (&key, job.event.who()) {
             leaf.who(who, &key.reference());

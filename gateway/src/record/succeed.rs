@@ -196,7 +196,7 @@ fn look(config: &Config, files: &Files, disk: &dyn Disk) -> Result<(Box<dyn Lock
             Tag::Erase => {
                 erased.insert(leaf.id);
             }
-            Tag::Begin | Tag::End | Tag::Other => {}
+            Tag::Begin | Tag::End | Tag::Retain | Tag::Other => {}
         }
         tree.push(leaf_hash(leaf.leaf));
         let other = |head: &&super::Head| head.size == tree.size() && head.root != tree.root();

@@ -4,6 +4,7 @@ mod index;
 mod measure;
 mod outside;
 mod read;
+mod retain;
 mod sim;
 mod succeed;
 pub(crate) mod support;

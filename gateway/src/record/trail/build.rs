@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tlog::tree::{Hash, Tree};
 
 use super::super::frame::Position;
+use super::super::retain::Expired;
 use super::super::seal::ContentId;
 use super::super::segment::{Expect, Walked};
 use super::columns::{Chunk, Column, Packed, Start};
@@ -71,6 +72,8 @@ pub(super) struct Built {
     /// The tree over all leaves, and the roots of each full [`BLOCK_LEAVES`] of them.
     pub(super) tree: Tree,
     pub(super) blocks: Arc<Vec<Hash>>,
+    /// Up to which day content is destroyed because its time was over.
+    pub(super) expired: Option<Expired>,
     pub(super) walked: Walked,
     /// Behind the last leaf.
     pub(super) behind: Position,
@@ -95,6 +98,7 @@ impl Default for Built {
             changes: Vec::new(),
             tree: Tree::new(),
             blocks: Arc::default(),
+            expired: None,
             walked: Walked {
                 end: Position::default(),
                 next: Expect::default(),

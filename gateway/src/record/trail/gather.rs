@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
 use super::super::leaf::unhex;
-use super::super::seal::{self, ContentId, ContentKey, Field, Part, SealedHead};
+use super::super::seal::{self, ContentId, ContentKey, Field, KeyParts, Part, SealedHead};
 use super::replay::{Pieces, member};
 use super::story::Filter;
 use super::{PAGE_CALLS_MAX, Trail};
@@ -288,14 +288,14 @@ impl Trail {
         pieces: &Pieces,
     ) -> Result<Option<(ContentKey, [u8; 32])>, Error> {
         let parts = pieces.get(&(Part::Key, 0));
-        let Some((salt, reference)) = parts.and_then(|payload| seal::key_parts(payload)) else {
+        let Some(parts) = parts.and_then(|payload| KeyParts::parse(payload)) else {
             return Ok(None);
         };
-        let Some(subject) = self.subject(&reference) else {
+        let Some(material) = self.material(&parts) else {
             return Ok(None);
         };
-        let key = ContentKey::derive(id, reference, salt, &subject.key)?;
-        let seal = *seal::seal_key(&id, &salt, &subject.key)?.expose();
+        let key = ContentKey::derive(id, &parts, &material)?;
+        let seal = *seal::seal_key(&id, &parts.salt, &material)?.expose();
         Ok(Some((key, seal)))
     }
 

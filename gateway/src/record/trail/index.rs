@@ -20,9 +20,11 @@ use tlog::tree::{Hash, leaf_hash};
 use super::super::Error;
 use super::super::files::{self, Files, Identity};
 use super::super::frame::{Frame, Kind, LeafFrame, Position};
-use super::super::keyring::{Keyring, Subject};
+use super::super::keyring::Keyring;
 use super::super::leaf::Tag;
+use super::super::retain::Expired;
 use super::super::root::RootKey;
+use super::super::seal::KeyParts;
 use super::super::segment::{self, Chain, HEADER_BYTES, Link, Walked};
 use super::super::{heads, reading};
 use super::build::{Built, Held, LastLeaf};
@@ -31,6 +33,7 @@ use super::seen::Seen;
 use super::story::{Filter, Wanted};
 use super::{LOOK_PAUSE, LOOKS_MAX, read_identity, saved};
 use crate::disk::{self, Disk};
+use crate::secret::Secret;
 
 /// The index of calls, to list from: for the command line and for people's API.
 #[derive(Debug)]
@@ -215,6 +218,7 @@ impl CallIndex {
             self.built.last = read.last;
             self.built.holds.extend(read.holds);
             self.built.grow(&read.hashes);
+            self.built.expired = read.expired;
             if self.built.apply(read.seen, &load).is_err() {
                 return Ok(false);
             }
@@ -226,12 +230,18 @@ impl CallIndex {
         Ok(true)
     }
 
-    /// A subject's key; none when it was destroyed, whatever keyring is here.
-    pub(super) fn subject(&self, reference: &[u8; 16]) -> Option<Subject> {
-        if self.built.erased.contains_key(reference) {
+    /// The keys that are here.
+    pub(super) const fn keyring(&self) -> Option<&Keyring> {
+        self.keyring.as_ref()
+    }
+
+    /// What the key of a content is made of; none when that was destroyed, whatever keyring is here.
+    pub(super) fn material(&self, parts: &KeyParts) -> Option<Secret<[u8; 32]>> {
+        if self.built.erased.contains_key(&parts.reference) {
             return None;
         }
-        self.keyring.as_ref()?.by_reference(reference)
+        let expired = Expired::days(self.built.expired);
+        self.keyring.as_ref()?.opens(parts, expired)
     }
 
     pub(super) fn wanted(&self, filter: &Filter) -> Wanted {
@@ -274,6 +284,7 @@ impl CallIndex {
             walked: self.built.walked,
             behind: self.built.behind,
             last: self.built.last,
+            expired: self.built.expired,
         };
         if read.behind == Position::default() {
             read.behind = Position {
@@ -292,6 +303,11 @@ impl CallIndex {
             };
             if leaf.tag == Tag::Hold {
                 read.holds.push(at);
+            }
+            if leaf.tag == Tag::Retain
+                && let Some(expired) = Expired::read(leaf.index, leaf.leaf)
+            {
+                read.expired = Some(expired.or_later(read.expired));
             }
             let hash = leaf_hash(leaf.leaf);
             read.hashes.push(hash);
@@ -333,6 +349,7 @@ struct Read {
     walked: Walked,
     behind: Position,
     last: Option<LastLeaf>,
+    expired: Option<Expired>,
 }
 
 pub(super) fn leaf_of<'f>(frame: &Frame<'f>) -> Option<LeafFrame<'f>> {

@@ -11,10 +11,9 @@ use serde_json::value::RawValue;
 
 use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
-use super::super::keyring::Subject;
 use super::super::leaf::{Tag, nanos_from_text, unhex};
 use super::super::reading;
-use super::super::seal::{self, ContentId, ContentKey, Part, SealedHead};
+use super::super::seal::{ContentId, ContentKey, KeyParts, Part, SealedHead};
 use super::CallIndex;
 use super::build::{Held, Slot};
 use super::columns::{Chunk, Column};
@@ -25,6 +24,7 @@ use super::seen::Decided;
 use super::story::Would;
 use crate::call::CallId;
 use crate::clock::Timestamp;
+use crate::secret::Secret;
 
 /// Subjects' keys that are remembered at one time while records are opened.
 const SUBJECTS_REMEMBERED_MAX: usize = 100_000;
@@ -212,9 +212,12 @@ impl Unopened {
     }
 }
 
-/// Keys of subjects, found once.
+/// By day and subject; none where it was destroyed.
+type Materials = HashMap<(u64, [u8; 16]), Option<Secret<[u8; 32]>>>;
+
+/// What contents' keys are made of, found once.
 #[derive(Debug, Default)]
-pub struct Opener(Mutex<HashMap<[u8; 16], Option<Subject>>>);
+pub struct Opener(Mutex<Materials>);
 
 impl CallIndex {
     /// Every record of a decision from a time on, oldest first, until `visit` says false. Begins of
@@ -355,16 +358,17 @@ impl CallIndex {
     fn opened(&self, id: ContentId, pieces: SealedPieces, opener: &Opener) -> Option<Opened> {
         let own = pieces.into_iter().filter(|(_, of, _)| *of == id);
         let pieces: Pieces = own.map(|(place, _, payload)| (place, payload)).collect();
-        let (salt, reference) = seal::key_parts(pieces.get(&(Part::Key, 0))?)?;
-        let subject = {
+        let parts = KeyParts::parse(pieces.get(&(Part::Key, 0))?)?;
+        let material = {
             let mut known = opener.0.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= SUBJECTS_REMEMBERED_MAX {
                 known.clear();
             }
-            let find = || self.subject(&reference);
-            known.entry(reference).or_insert_with(find).clone()
+            let find = || self.material(&parts);
+            let known = known.entry((parts.day, parts.reference));
+            known.or_insert_with(find).clone()
         };
-        let key = ContentKey::derive(id, reference, salt, &subject?.key).ok()?;
+        let key = ContentKey::derive(id, &parts, &material?).ok()?;
         Some(Opened { key, pieces })
     }
 }

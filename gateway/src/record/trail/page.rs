@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
 use super::super::leaf::unhex;
-use super::super::seal::{self, ContentId, ContentKey, Part, SealedHead};
+use super::super::seal::{ContentId, ContentKey, KeyParts, Part, SealedHead};
 use super::super::{reading, segment};
 use super::CallIndex;
 use super::build::Slot;
@@ -282,9 +282,8 @@ impl CallIndex {
     }
 
     fn context(&self, id: ContentId, pieces: &Pieces) -> Option<Value> {
-        let (salt, reference) = seal::key_parts(pieces.get(&(Part::Key, 0))?)?;
-        let subject = self.subject(&reference)?;
-        let key = ContentKey::derive(id, reference, salt, &subject.key).ok()?;
+        let parts = KeyParts::parse(pieces.get(&(Part::Key, 0))?)?;
+        let key = ContentKey::derive(id, &parts, &self.material(&parts)?).ok()?;
         serde_json::from_slice(&open_part(&key, pieces, Part::Context)?).ok()
     }
 }

@@ -7,14 +7,15 @@ use serde_json::value::RawValue;
 
 use super::super::Error;
 use super::super::frame::{Frame, Kind, Position};
-use super::super::keyring::Subject;
-use super::super::leaf::unhex;
+use super::super::keyring::day_of;
+use super::super::leaf::{nanos_from_text, unhex};
 use super::super::reading;
-use super::super::seal::{self, ContentId, ContentKey, Field, Part as Sealed, SealedHead};
+use super::super::seal::{ContentId, ContentKey, Field, KeyParts, Part as Sealed, SealedHead};
 use super::super::segment::Visit;
 use super::super::times::{self, Group};
 use super::Trail;
 use crate::call::CallId;
+use crate::secret::Secret;
 
 /// One thing that was committed to, played back.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -118,14 +119,13 @@ impl Trail {
     }
 
     fn key(&self, id: ContentId, pieces: &Pieces) -> Option<ContentKey> {
-        let (salt, reference) = seal::key_parts(pieces.get(&(Sealed::Key, 0))?)?;
-        let subject = self.subject(&reference)?;
-        ContentKey::derive(id, reference, salt, &subject.key).ok()
+        let parts = KeyParts::parse(pieces.get(&(Sealed::Key, 0))?)?;
+        ContentKey::derive(id, &parts, &self.material(&parts)?).ok()
     }
 
-    /// A subject's key; none when it was destroyed.
-    pub(super) fn subject(&self, reference: &[u8; 16]) -> Option<Subject> {
-        self.index.subject(reference)
+    /// What the key of a content is made of; none when that was destroyed.
+    pub(super) fn material(&self, parts: &KeyParts) -> Option<Secret<[u8; 32]>> {
+        self.index.material(parts)
     }
 
     /// One part of what is sealed with record `index`; `None` when it cannot be opened.
@@ -157,11 +157,25 @@ impl Trail {
         Ok(open_part(&key, &pieces, part))
     }
 
-    /// The record that destroyed the key of what is sealed with a record of these fields.
+    /// The record that destroyed a key of what is sealed with a record of these fields: its subject's, or
+    /// its day's.
     pub(super) fn erased_by(&self, fields: &Value) -> Option<u64> {
-        let reference = fields.get("subject_ref").and_then(Value::as_str);
-        let reference = reference.and_then(unhex)?;
-        self.index.built.erased.get(&reference).copied()
+        let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        let reference = text("subject_ref").and_then(unhex)?;
+        let erased = self.index.built.erased.get(&reference).copied();
+        let day = text("t").and_then(nanos_from_text).map(day_of);
+        let expired = self.index.built.expired;
+        let expired = expired.filter(|expired| day.is_some_and(|day| day < expired.before));
+        // What is kept for a legal hold is there. A key may have been made before midnight, and its record
+        // after.
+        let kept = |day| {
+            let ring = self.index.keyring();
+            ring.is_some_and(|ring| ring.keeps(day, &reference))
+        };
+        let expired = expired.filter(|_| {
+            day.is_none_or(|day| !kept(day) && day.checked_sub(1).is_none_or(|day| !kept(day)))
+        });
+        erased.or(expired.map(|expired| expired.record))
     }
 
     /// Play a call back.
@@ -315,6 +329,6 @@ impl Trail {
         let key = self.key(id, &pieces).unwrap();
         let mut commitment = key.commitment(Field::ReleasedBody);
         chunks.for_each(|chunk| commitment.update(chunk));
-        super::super::leaf::hex(&seal::finish(commitment))
+        super::super::leaf::hex(&super::super::seal::finish(commitment))
     }
 }

@@ -18,13 +18,14 @@ use super::super::Error;
 use super::super::files::{Files, Identity};
 use super::super::frame::Position;
 use super::super::leaf::{hex, unhex};
+use super::super::retain::Expired;
 use super::super::segment::{Expect, Walked};
 use super::build::{BLOCK_LEAVES, Built, Held, LastLeaf, Pending, Slot};
 use super::columns::Packed;
 use crate::disk::{Access, Disk, read_all};
 
 /// Another version is made anew.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 const STATE: &str = "state";
 /// What the names of chunks end with, and that of the file of blocks' roots.
 const CHUNK: &str = ".calls";
@@ -45,6 +46,7 @@ struct Saved {
     changes: Vec<(u64, u64)>,
     tree: String,
     blocks: String,
+    expired: Option<(u64, u64)>,
     end: (u64, u64),
     next: (u64, u64),
     behind: (u64, u64),
@@ -141,6 +143,9 @@ pub(super) fn read(disk: &dyn Disk, files: &Files, identity: &Identity) -> Optio
             at: position(saved.last.at),
             hash: unhex(&saved.last.hash)?,
         }),
+        expired: saved
+            .expired
+            .map(|(before, record)| Expired { before, record }),
         ..Built::default()
     };
     for chunk in saved.chunks {
@@ -245,6 +250,9 @@ pub(super) fn write(
         changes: built.changes.iter().copied().map(pair).collect(),
         tree: BASE64.encode(built.tree.to_bytes()),
         blocks,
+        expired: built
+            .expired
+            .map(|expired| (expired.before, expired.record)),
         end: pair(built.walked.end),
         next: (built.walked.next.seq, built.walked.next.leaf),
         behind: pair(built.behind),

@@ -296,11 +296,16 @@ impl Trail {
     fn opened(&self, index: u64) -> Result<Entry, Error> {
         let bytes = self.bytes(index)?;
         let fields: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let content = self.content_of(index, &fields)?;
         Ok(Entry {
             index,
             kind: text(&fields, "kind").unwrap_or_default(),
-            content: self.content_of(index, &fields)?,
-            erased: self.erased_of(&fields)?,
+            erased: if content.is_some() {
+                None
+            } else {
+                self.erased_of(&fields)?
+            },
+            content,
             text: String::from_utf8_lossy(&bytes).into_owned(),
             fields,
         })
