@@ -526,7 +526,7 @@ fn recorded(policies: &Policies) -> Option<&PolicyTexts> {
 }
 
 /// The start is a config change too: recorded before the first call.
-async fn start_on_record(record: &Recorder, snapshot: &Snapshot) -> Result<(), Error> {
+pub(super) async fn start_on_record(record: &Recorder, snapshot: &Snapshot) -> Result<(), Error> {
     let event = Event::ConfigChange {
         config_version: snapshot.version.clone(),
         policy_version: snapshot.policies.version().to_owned(),

@@ -7,9 +7,15 @@ use tokio::time::MissedTickBehavior;
 
 use super::House;
 use crate::clock::Timestamp;
+use crate::disk::RealDisk;
+use crate::export;
 
 /// How often it is looked whether something is over its time.
 const RETAIN_EVERY: Duration = Duration::from_secs(3600);
+
+/// After so many rounds the policies are put on record again, where records go: evidence of a call needs one
+/// of before it that is still there.
+const POLICIES_EVERY: u64 = 24;
 
 /// A clock that moved by more than this against one that does not step is not believed for a round: what is
 /// destroyed by a wrong date is gone.
@@ -40,9 +46,12 @@ pub(super) async fn run(house: Arc<House>) {
         steady: Instant::now(),
     };
     let mut before = watch();
-    loop {
+    for rounds in 0_u64.. {
         every.tick().await;
         let now = watch();
+        if rounds > 0 && rounds.is_multiple_of(POLICIES_EVERY) {
+            policies_again(&house).await;
+        }
         if before.agrees(now) {
             round(&house, now.wall).await;
         } else {
@@ -54,8 +63,19 @@ pub(super) async fn run(house: Arc<House>) {
     }
 }
 
+async fn policies_again(house: &House) {
+    if house.loaded().await.config.audit.keep.log_days.is_none() {
+        return;
+    }
+    let snapshot = house.pipeline.snapshot();
+    if let Err(error) = super::house::start_on_record(&house.record, &snapshot).await {
+        tracing::error!(%error, "the policies in force could not be put on record again");
+    }
+}
+
 async fn round(house: &House, now: Timestamp) {
-    let keep = house.loaded().await.config.audit.keep;
+    let loaded = house.loaded().await;
+    let keep = loaded.config.audit.keep;
     if let Some(before) = keep.content_before(now) {
         match house.record.expire_content(before).await {
             Ok(None) => {}
@@ -66,6 +86,30 @@ async fn round(house: &House, now: Timestamp) {
             ),
             Err(error) => {
                 tracing::error!(%error, "content over its time could not be destroyed; it is tried again");
+            }
+        }
+    }
+    if let Some(before) = keep.log_before(now) {
+        let sinks: Vec<&str> = loaded
+            .config
+            .audit
+            .export
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let dir = super::audit_dir(&loaded.data());
+        // What a sink has not confirmed stays, however old it is.
+        let confirmed = export::confirmed(&dir, &RealDisk, sinks);
+        match house.record.prune(before, confirmed).await {
+            Ok(None) => {}
+            Ok(Some(done)) => tracing::info!(
+                records = done.records,
+                segments = done.segments,
+                record = done.record,
+                "records over their time are taken away"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "records over their time could not be taken away; it is tried again");
             }
         }
     }

@@ -177,7 +177,9 @@ async fn index_calls(house: Arc<House>) {
     loop {
         every.tick().await;
         let trail = house.trail.clone();
-        match tokio::task::spawn_blocking(move || trail.keep()).await {
+        let keep = house.loaded().await.config.audit.keep;
+        let since = keep.index_before(house.clock.now());
+        match tokio::task::spawn_blocking(move || trail.keep(since)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the index of calls could not be kept"),
             Err(error) => tracing::error!(%error, "the index of calls broke off"),

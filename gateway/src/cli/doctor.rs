@@ -226,7 +226,12 @@ async fn root_key(loaded: &Loaded, findings: &mut Findings) {
 
 /// How long what is recorded is kept.
 fn kept(loaded: &Loaded, findings: &mut Findings) {
-    match loaded.config.audit.keep.content_days {
+    let keep = loaded.config.audit.keep;
+    if let Some(days) = keep.log_days {
+        let text = format!("records are kept for {days} days, their hashes for ever");
+        findings.tell(Grade::Good, &text);
+    }
+    match keep.content_days {
         Some(days) => findings.tell(
             Grade::Good,
             &format!("recorded content can be read for {days} days, and longer under a legal hold"),

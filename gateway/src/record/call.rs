@@ -209,6 +209,10 @@ impl Registry {
         self.lock().remove(&call)
     }
 
+    pub(super) fn has(&self, call: CallId) -> bool {
+        self.lock().contains_key(&call)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }

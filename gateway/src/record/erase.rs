@@ -11,6 +11,7 @@ use super::event::Recorded;
 use super::files::{self, Files};
 use super::leaf::{hex, unhex};
 use super::outside;
+use super::pruned::Base;
 use super::recorder::Recorder;
 use super::seal::{REFERENCE_BYTES, random};
 use super::{Error, Unavailable, Why, segment};
@@ -84,7 +85,7 @@ pub enum EraseError {
 }
 
 /// The holds that stand, by their ids.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Holds(BTreeMap<String, Hold>);
 
 impl Holds {
@@ -108,14 +109,24 @@ impl Holds {
     }
 
     /// Those that stood in the log before this one: whoever is kept is kept in a successor too.
+    /// Those that stood when records went stand as well.
     pub(super) fn carried(disk: &dyn Disk, files: &Files) -> Result<Self, Error> {
-        let (path, mut holds) = (files.holds(), Self::default());
-        if files::stands(disk, &path)? {
-            let lines = segment::read_file(disk, &path)?;
-            let lines = lines.split(|byte| *byte == b'\n');
-            lines.for_each(|line| holds.leaf(line));
+        if let Some(holds) = Base::read(disk, files)?.holds() {
+            return Ok(holds);
         }
-        Ok(holds)
+        let path = files.holds();
+        if files::stands(disk, &path)? {
+            return Ok(Self::of_lines(&segment::read_file(disk, &path)?));
+        }
+        Ok(Self::default())
+    }
+
+    /// Out of [`Self::lines`].
+    pub(super) fn of_lines(lines: &[u8]) -> Self {
+        let mut holds = Self::default();
+        let lines = lines.split(|byte| *byte == b'\n');
+        lines.for_each(|line| holds.leaf(line));
+        holds
     }
 
     /// As lines for a successor: what [`Self::leaf`] reads of a record.

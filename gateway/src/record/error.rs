@@ -145,6 +145,31 @@ pub enum Error {
     /// The keyring is full.
     #[error("more than 4000000 subjects in one keyring")]
     TooManySubjects,
+    /// The record went.
+    #[error(
+        "record {index} is not here any more: the log was pruned up to record {first}, and a record of it says so"
+    )]
+    Pruned {
+        /// The record.
+        index: u64,
+        /// The first that is here.
+        first: u64,
+    },
+    /// The call is not in the log, and older records went.
+    #[error(
+        "no call {call} is in the log any more: the log was pruned up to record {first}, as a record of it says, and the call's records may have been among those"
+    )]
+    PrunedCall {
+        /// The call.
+        call: crate::call::CallId,
+        /// The first record that is here.
+        first: u64,
+    },
+    /// What proves that the rest is whole.
+    #[error(
+        "the hashes of the first {0} records, which were pruned, are not in `pruned/leaves`: restore the file"
+    )]
+    PrunedHashes(u64),
     /// Legal holds would keep too much of what is to be destroyed.
     #[error(
         "more than 1000000 keys would be kept for legal holds: release holds, or no old content can be destroyed"
@@ -180,6 +205,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it may be so only of what was read before: the log went on, or old segments went.
+    pub(super) fn may_be_of_before(&self) -> bool {
+        match self {
+            Self::Rewound { .. } => true,
+            Self::Disk { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// Whether another look may find the log whole: it was written, or pruned, while it was read.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Missing(_) => true,
+            Self::Disk { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     pub(super) fn disk(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Disk {
             doing,

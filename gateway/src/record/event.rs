@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::entry::{Event, Who};
 use super::leaf::{Fields, nanos_text};
+use super::prune::Stated;
 use super::seal::ContentId;
 use super::succeed::Predecessor;
 use crate::call::CallId;
@@ -41,6 +42,8 @@ pub(super) enum Recorded {
     },
     /// Content of before this time is destroyed with the keys of its days.
     ContentExpired { before: Timestamp, keys: u64 },
+    /// Records before this many are not kept any more.
+    Pruned { stated: Stated },
     /// A subject's key must stay.
     HoldPlaced {
         hold: String,
@@ -68,6 +71,7 @@ impl Recorded {
             Self::Lost { .. } => "log.gap",
             Self::Erased { .. } => "erase.subject",
             Self::ContentExpired { .. } => super::retain::EXPIRED,
+            Self::Pruned { .. } => super::prune::PRUNED,
             Self::HoldPlaced { .. } => "hold.place",
             Self::HoldReleased { .. } => "hold.release",
             Self::Public(event) => match event.as_ref() {
@@ -124,6 +128,7 @@ impl Recorded {
             | Self::Lost { .. }
             | Self::Erased { .. }
             | Self::ContentExpired { .. }
+            | Self::Pruned { .. }
             | Self::HoldPlaced { .. }
             | Self::HoldReleased { .. } => None,
         }
@@ -158,6 +163,7 @@ impl Recorded {
             Self::Erased { reference, .. } => *reference,
             Self::Public(_)
             | Self::ContentExpired { .. }
+            | Self::Pruned { .. }
             | Self::HoldPlaced { .. }
             | Self::HoldReleased { .. }
             | Self::LogOpen { .. }
@@ -174,6 +180,7 @@ impl Recorded {
             Self::HoldPlaced { who, .. } | Self::HoldReleased { who, .. } => return Some(who),
             Self::Public(_)
             | Self::ContentExpired { .. }
+            | Self::Pruned { .. }
             | Self::LogOpen { .. }
             | Self::LogClose
             | Self::ClockStep { .. }
@@ -248,6 +255,10 @@ impl Recorded {
             }
             Self::Lost { count } => leaf.number("lost", *count),
             Self::Erased { reference, .. } => leaf.hex("erased_ref", reference),
+            Self::Pruned { stated } => {
+                leaf.number("pruned", stated.records);
+                leaf.hex("root", &stated.root);
+            }
             Self::ContentExpired { before, keys } => {
                 leaf.word("before", &nanos_text(*before));
                 leaf.number("keys", *keys);

@@ -102,6 +102,21 @@ impl Files {
         self.wal.join("unfinished")
     }
 
+    /// What is kept of records that went.
+    pub(super) fn pruned(&self) -> PathBuf {
+        self.dir.join("pruned")
+    }
+
+    /// Where the log's files begin.
+    pub(super) fn pruned_state(&self) -> PathBuf {
+        self.pruned().join("state")
+    }
+
+    /// The hashes of the records before that.
+    pub(super) fn pruned_leaves(&self) -> PathBuf {
+        self.pruned().join("leaves")
+    }
+
     /// How the witnesses stand.
     pub(super) fn witnesses(&self) -> PathBuf {
         self.dir.join("witnesses")

@@ -30,7 +30,7 @@ pub(super) enum Tag {
     Erase,
     /// A legal hold is placed or released.
     Hold,
-    /// Content is destroyed because its time is over.
+    /// Content is destroyed, or records go, because their time is over.
     Retain,
     Other,
 }
@@ -67,7 +67,7 @@ impl Tag {
             "call.end" => Self::End,
             "erase.subject" => Self::Erase,
             "hold.place" | "hold.release" => Self::Hold,
-            super::retain::EXPIRED => Self::Retain,
+            super::retain::EXPIRED | super::prune::PRUNED => Self::Retain,
             _ => Self::Other,
         }
     }

@@ -60,6 +60,7 @@ pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) files: Files,
     /// Legal holds that stand. Held while a key is destroyed, so that none is placed meanwhile.
     pub(super) holds: tokio::sync::Mutex<Holds>,
     clock: SharedClock,
@@ -139,8 +140,7 @@ impl Recorder {
             Arc::clone(&clock),
             recovered.takeover.next,
         )?;
-        let calls = Arc::new(Registry::default());
-        let lazy = Arc::new(Lazy::default());
+        let (calls, lazy): (Arc<Registry>, Arc<Lazy>) = Default::default();
         let (jobs, incoming) = mpsc::channel(QUEUE_JOBS_MAX);
         let (stop, outside): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let rememberer = config.head_file.as_ref().map(|path| {
@@ -152,7 +152,7 @@ impl Recorder {
         });
         let keeper = Keeper::new(
             &config,
-            files,
+            files.clone(),
             Arc::clone(&disk),
             Arc::clone(&clock),
             Arc::clone(&shared),
@@ -168,6 +168,7 @@ impl Recorder {
                 shared,
                 keyring,
                 disk,
+                files,
                 holds: tokio::sync::Mutex::new(recovered.holds),
                 clock,
                 capture_bytes_max: config.capture_bytes_max,

@@ -15,6 +15,7 @@ use super::job::OrphanJob;
 use super::keyring::Keyring;
 use super::leaf::{Tag, digest_frame};
 use super::outside;
+use super::pruned::{self, Base};
 use super::retain::Expired;
 use super::seal::{ContentId, Part, SealedHead};
 use super::segment::{self, Chain};
@@ -98,18 +99,22 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(head: Option<Head>) -> Self {
+    fn new(head: Option<Head>, base: &Base) -> Self {
         Self {
-            tree: Tree::new(),
+            tree: base.tree.clone(),
             head,
             remembered: None,
             mismatch: false,
             mark: Position::default(),
             open: HashMap::new(),
-            erased: HashSet::new(),
+            erased: base
+                .erased
+                .iter()
+                .map(|(reference, _)| *reference)
+                .collect(),
             listed: HashSet::new(),
             holds: Holds::default(),
-            expired: None,
+            expired: base.expired,
         }
     }
 
@@ -209,7 +214,8 @@ pub(super) fn recover(config: &Config, files: &Files, disk: &dyn Disk) -> Result
     heads::trim(disk, files)?;
     let head = heads::newest(disk, files, &identity.verifier)?;
     let chain = Chain::find(disk, files, &identity.log_id)?;
-    let mut scan = Scan::new(head);
+    pruned::remove_segments(disk, files, &chain.base)?;
+    let mut scan = Scan::new(head, &chain.base);
     scan.holds = Holds::carried(disk, files)?;
     if let Some(path) = &config.head_file {
         scan.remembered = outside::remembered(disk, path, &identity.verifier)?;

@@ -25,12 +25,34 @@ pub struct KeepConfig {
     #[serde(default)]
     #[schemars(range(min = 1, max = 36500))]
     pub content_days: Option<u32>,
+    /// Days after which a call is not listed any more, by `calls list` and the console; its records stay.
+    /// Default: as long as they do.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 36500))]
+    pub index_days: Option<u32>,
+    /// Days after which records go, whole segments of the log at a time, with what is sealed in them. Their
+    /// hashes stay, so that the rest can still be checked against every head that somebody holds. Default:
+    /// never.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 36500))]
+    pub log_days: Option<u32>,
 }
 
 impl KeepConfig {
     /// What is wrong with it, by field.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let fields = [("content_days", self.content_days)];
+        let fields = [
+            ("content_days", self.content_days),
+            ("index_days", self.index_days),
+            ("log_days", self.log_days),
+        ];
+        let longer = |(field, days): &(&'static str, Option<u32>)| {
+            let (days, log) = ((*days)?, self.log_days?);
+            let text =
+                format!("{days} days are more than the {log} of `log_days`, with which they go");
+            (days > log).then_some((*field, text))
+        };
+        let longer: Vec<_> = fields.iter().take(2).filter_map(longer).collect();
         let wrong = fields.into_iter().filter_map(|(field, days)| {
             let days = days.filter(|days| !(1..=DAYS_MAX).contains(days))?;
             Some((
@@ -38,12 +60,24 @@ impl KeepConfig {
                 format!("it is from 1 to {DAYS_MAX} days, not {days}"),
             ))
         });
-        wrong.collect()
+        wrong.chain(longer).collect()
     }
 
     /// What content is older than its time.
     pub fn content_before(&self, now: Timestamp) -> Option<Timestamp> {
         before(now, self.content_days)
+    }
+}
+
+impl KeepConfig {
+    /// What calls are older than their time in lists.
+    pub fn index_before(&self, now: Timestamp) -> Option<Timestamp> {
+        before(now, self.index_days)
+    }
+
+    /// What records are older than their time.
+    pub fn log_before(&self, now: Timestamp) -> Option<Timestamp> {
+        before(now, self.log_days)
     }
 }
 

@@ -18,6 +18,7 @@ use std::path::Path;
 use super::Error;
 use super::files::Files;
 use super::frame::{self, Bad, Frame, Kind, LeafFrame, Position, le32, le64};
+use super::pruned::Base;
 use crate::disk::{Access, Disk};
 
 /// Bytes before the first frame.
@@ -93,6 +94,8 @@ pub(super) struct Link {
 pub(super) struct Chain {
     pub(super) links: Vec<Link>,
     pub(super) highest: u64,
+    /// What is known of the records before them.
+    pub(super) base: Base,
     /// Segments above the newest of the chain: their headers are not good. Mostly there are none, or one that
     /// was never written to; what is in them only [`walk`] and [`search`] look for.
     strays: Vec<u64>,
@@ -105,7 +108,7 @@ pub(super) fn read_file(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Error> 
     crate::disk::read_all(file.as_ref(), SEGMENT_BYTES_MAX).map_err(failed("read"))
 }
 
-fn number_of(name: &str) -> Option<u64> {
+pub(super) fn number_of(name: &str) -> Option<u64> {
     let digits = name
         .strip_suffix(".wal")
         .filter(|digits| digits.len() == 16)?;
@@ -129,6 +132,8 @@ impl Chain {
         numbers.sort_unstable();
         let mut chain = Self {
             highest: numbers.last().copied().unwrap_or(0),
+            // After the list: what is not in it any more is before this.
+            base: Base::read(disk, files)?,
             ..Self::default()
         };
         // The newest with a good header; a newer one without was never written to, or this finds out.
@@ -146,7 +151,7 @@ impl Chain {
             chain.links.push(Link { header, end });
             end = Some(header.previous.offset);
             let before = header.previous.segment;
-            if before == 0 {
+            if before == 0 || header.number == chain.base.segment {
                 break;
             }
             if before >= header.number || numbers.binary_search(&before).is_err() {
@@ -164,6 +169,7 @@ impl Chain {
             }
         }
         chain.links.reverse();
+        chain.check_base()?;
         Ok(chain)
     }
 
@@ -178,6 +184,35 @@ impl Chain {
             return Err(corrupt(furthest, "no segment has an intact header"));
         }
         Ok(furthest)
+    }
+}
+
+impl Chain {
+    /// What the first frame that is here is numbered.
+    pub(super) const fn first(&self) -> Expect {
+        Expect {
+            seq: self.base.seq,
+            leaf: self.base.records(),
+        }
+    }
+
+    /// Whether the log begins where it is said to, after what went.
+    fn check_base(&self) -> Result<(), Error> {
+        let base = &self.base;
+        if base.segment == 0 {
+            return Ok(());
+        }
+        let first = self.links.first().map(|link| link.header);
+        let first = first.ok_or(Error::Missing(base.segment))?;
+        let begins = (first.number, first.first_seq, first.first_leaf);
+        if begins == (base.segment, base.seq, base.records()) {
+            return Ok(());
+        }
+        let at = Position {
+            segment: first.number,
+            offset: 0,
+        };
+        Err(corrupt(at, "the log does not begin where it was pruned"))
     }
 }
 
@@ -222,7 +257,7 @@ pub(super) struct Expect {
 }
 
 /// Where a walk over the log ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Walked {
     /// The log's end.
     pub(super) end: Position,
@@ -319,11 +354,10 @@ pub(super) fn walk(
     visit: &mut Visit<'_>,
 ) -> Result<Walked, Error> {
     let stray = chain.stray(disk, files)?;
-    let mut expect = Expect::default();
+    let mut expect = chain.first();
     let mut walked = Walked {
-        end: Position::default(),
         next: expect,
-        torn: false,
+        ..Walked::default()
     };
     for link in &chain.links {
         if link.end.is_some() {

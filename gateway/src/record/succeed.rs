@@ -185,7 +185,8 @@ fn look(config: &Config, files: &Files, disk: &dyn Disk) -> Result<(Box<dyn Lock
     if let Some(path) = &config.head_file {
         erased.extend(outside::erased(disk, path)?);
     }
-    let (mut tree, mut foreign) = (Tree::new(), None);
+    let (mut tree, mut foreign): (Tree, _) = (chain.base.tree.clone(), None);
+    erased.extend(chain.base.erased.iter().map(|(reference, _)| *reference));
     let walked = segment::walk(disk, files, &chain, &mut |_, frame| {
         let leaf = Some(frame).filter(|frame| frame.kind == Kind::Leaf);
         let Some(leaf) = leaf.and_then(|frame| LeafFrame::parse(frame.payload)) else {

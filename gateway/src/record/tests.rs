@@ -3,6 +3,7 @@ mod faults;
 mod index;
 mod measure;
 mod outside;
+mod prune;
 mod read;
 mod retain;
 mod sim;

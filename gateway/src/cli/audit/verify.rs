@@ -150,8 +150,12 @@ fn log(dir: &Path, policy: &Policy, told: bool, since: Vec<String>) -> anyhow::R
     let cosigned = report.cosigned.map_or_else(String::new, |size| {
         format!(", {size} records cosigned by witnesses")
     });
+    let pruned = match report.pruned {
+        0 => String::new(),
+        first => format!(", of which those before {first} were pruned, as a record says"),
+    };
     let counts = format!(
-        "{} records, {} signed heads, {} records younger than the newest head{cosigned}{}",
+        "{} records{pruned}, {} signed heads, {} records younger than the newest head{cosigned}{}",
         report.records,
         report.heads,
         report.unsigned,

@@ -41,10 +41,28 @@ impl Leaves {
 
     /// Feed the records up to `size`, all of which are known to be on the disk.
     pub(super) fn feed(&self, growth: &mut Growth, size: u64) -> Result<(), Error> {
+        match self.feed_once(growth, size) {
+            // Old segments went while they were read: their hashes are kept.
+            Err(Error::Disk { .. } | Error::Missing(_)) => self.feed_once(growth, size),
+            fed => fed,
+        }
+    }
+
+    fn feed_once(&self, growth: &mut Growth, size: u64) -> Result<(), Error> {
         let Some(first) = growth.next() else {
             return Ok(());
         };
         let chain = Chain::find(self.disk.as_ref(), &self.files, &self.log_id)?;
+        let disk = self.disk.as_ref();
+        chain.base.hashes(disk, &self.files, first, &mut |hash| {
+            if growth.next().is_some_and(|next| next < size) {
+                growth.push(hash);
+            }
+            Ok(())
+        })?;
+        let Some(first) = growth.next() else {
+            return Ok(());
+        };
         let mark = *self.mark.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = mark.filter(|mark| mark.index <= first);
         let mut links = chain.links.iter().rev();

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::super::entry::{Observed, Who};
 use super::super::{
-    ApprovalRef, CallIndex, CallSummary, Config, Decided, End, Event, Filter, Outcome, Recorder,
-    Trail, Vote, WouldFilter,
+    ApprovalRef, CallIndex, CallSummary, Config, Decided, End, Error, Event, Filter, Outcome,
+    Recorder, RootKey, SharedTrail, Trail, Vote, WouldFilter,
 };
-use super::support::{begin_job, call, fresh, open, who};
+use super::support::{begin_job, call, config as support_config, fresh, open, who};
 use crate::call::{CallId, Durability};
-use crate::clock::Timestamp;
-use crate::disk::RealDisk;
+use crate::clock::{Clock as _, ManualClock, Timestamp};
+use crate::disk::{Disk, RealDisk};
 use crate::policy::Shadowed;
 
 fn index(config: &Config) -> CallIndex {
@@ -488,4 +489,77 @@ async fn erased_subjects_pseudonym_goes_out_of_the_index() {
         all.iter()
             .any(|call| call.subject_ref == reference && call.subject.is_none())
     );
+}
+
+/// `audit.keep.index_days`: what is not listed any more is no longer in the index's files either, and stays
+/// in the log.
+#[tokio::test]
+async fn calls_over_the_time_of_the_index_are_listed_no_more_and_stay_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = support_config(dir.path());
+    Recorder::init(&config, &RealDisk).unwrap();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000)));
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let opened = Recorder::open(config.clone(), Arc::clone(&disk), Arc::clone(&clock) as _);
+    let (recorder, _) = opened.unwrap();
+    let (old, young) = (call(), call());
+    run(&recorder, 1, None, old).await;
+    let mut first = trail(&config);
+    first.close_chunk();
+    let day = Duration::from_secs(86_400);
+    let floor = clock.now().plus(day);
+    clock.set(floor.plus(day));
+    run(&recorder, 2, None, young).await;
+    let shared = SharedTrail::new(config.dir.clone(), disk, RootKey::File);
+    let listed = |trail: &mut Trail| {
+        let page = trail.page(&Filter::default(), &|_| true, None, 10);
+        page.map(|page| page.calls.iter().map(|call| call.call).collect::<Vec<_>>())
+    };
+    assert_eq!(shared.read(u64::MAX, listed).unwrap(), [young, old]);
+    shared.keep(None).unwrap();
+    shared.keep(Some(floor)).unwrap();
+    assert_eq!(shared.read(u64::MAX, listed).unwrap(), [young]);
+    // Nor for those who read the files, and not after the index was made anew from the log.
+    let (mut saved, mut index) = (trail(&config), index(&config));
+    assert_eq!(listed(&mut saved).unwrap(), [young]);
+    assert_eq!(index.calls(), 1);
+    let names = std::fs::read_dir(config.dir.join("index")).unwrap();
+    let chunks = names.filter(|name| {
+        let name = name.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".calls")
+    });
+    assert_eq!(chunks.count(), 1, "the old chunk's file is gone");
+    index.reopen().unwrap();
+    assert_eq!(
+        index
+            .page(&Filter::default(), None, 10)
+            .unwrap()
+            .calls
+            .len(),
+        1
+    );
+    // Its records are found in the log itself, and prove what they did.
+    for trail in [&saved, &first] {
+        assert_eq!(trail.show(old).unwrap().entries.len(), 2);
+        assert!(trail.replay(old).unwrap().verified());
+    }
+    while recorder.health().unsigned > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(
+        saved.prove(old).unwrap(),
+        trail(&config).prove(old).unwrap()
+    );
+    let mut judged = 0;
+    let count = &mut |_| {
+        judged += 1;
+        true
+    };
+    index.decisions(None, count).unwrap();
+    assert_eq!(
+        judged, 2,
+        "a draft of policies is tried on what is recorded"
+    );
+    assert!(matches!(saved.show(call()), Err(Error::UnknownCall(_))));
+    recorder.shutdown().await;
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tlog::tree::{Hash, Tree};
 
+use super::super::Error;
 use super::super::frame::Position;
 use super::super::retain::Expired;
 use super::super::seal::ContentId;
-use super::super::segment::{Expect, Walked};
+use super::super::segment::{Chain, Walked};
 use super::columns::{Chunk, Column, Packed, Start};
 use super::seen::{Decided, Facts, Seen, Standing, What, outcome_number};
 
@@ -60,7 +61,7 @@ pub(super) struct LastLeaf {
 }
 
 /// What was read so far.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Built {
     pub(super) slots: Vec<Slot>,
     pub(super) pending: HashMap<ContentId, Pending>,
@@ -79,6 +80,10 @@ pub(super) struct Built {
     pub(super) behind: Position,
     pub(super) last: Option<LastLeaf>,
     pub(super) now_ms: u64,
+    /// Calls whose first record is older than this are not listed, in milliseconds.
+    pub(super) floor_ms: u64,
+    /// Chunks were dropped that the files still have.
+    pub(super) changed: bool,
 }
 
 /// A chunk could not be read again: the index is to be made anew.
@@ -88,30 +93,71 @@ pub(super) struct Lost;
 /// Reads a chunk's file.
 pub(super) type Load<'l> = &'l dyn Fn(&str) -> Option<Packed>;
 
-impl Default for Built {
-    fn default() -> Self {
+impl Built {
+    /// Nothing of records that went; what is read next is numbered as the first that is here. Their hashes are
+    /// read with `hashes` where the tree does not have them yet.
+    pub(super) fn begin(
+        &mut self,
+        chain: &Chain,
+        hashes: &dyn Fn() -> Result<Vec<Hash>, Error>,
+    ) -> Result<(), Error> {
+        let base = &chain.base;
+        let first = base.records();
+        if self.walked.next.leaf < first {
+            // Records went that were never read.
+            *self = self.anew();
+        }
+        if self.walked.end == Position::default() && first > 0 {
+            self.walked.next = chain.first();
+            self.erased.extend(base.erased.iter().copied());
+            self.expired = base.expired;
+            self.grow(&hashes()?);
+            if self.tree != base.tree {
+                // What is read behind them is right all the same; proofs are checked against a head.
+                self.tree = base.tree.clone();
+                let blocks = usize::try_from(first / BLOCK_LEAVES).unwrap_or(usize::MAX);
+                self.blocks = Arc::new(vec![base.tree.root(); blocks]);
+            }
+        }
+        let here = |at: &Position| at.segment >= base.segment;
+        self.holds.retain(here);
+        self.changes.retain(here);
+        let gone = self.slots.iter().skip(1);
+        let gone = gone.take_while(|next| next.first_leaf <= first).count();
+        self.drop_slots(gone);
+        Ok(())
+    }
+
+    /// To read the log anew, with the same calls forgotten.
+    pub(super) fn anew(&self) -> Self {
         Self {
-            slots: Vec::new(),
-            pending: HashMap::new(),
-            erased: HashMap::new(),
-            holds: Vec::new(),
-            changes: Vec::new(),
-            tree: Tree::new(),
-            blocks: Arc::default(),
-            expired: None,
-            walked: Walked {
-                end: Position::default(),
-                next: Expect::default(),
-                torn: false,
-            },
-            behind: Position::default(),
-            last: None,
-            now_ms: 0,
+            floor_ms: self.floor_ms,
+            ..Self::default()
         }
     }
-}
 
-impl Built {
+    /// Nothing of calls before a time any more.
+    pub(super) fn forget_before(&mut self, floor_ms: u64) {
+        self.floor_ms = self.floor_ms.max(floor_ms);
+        let floor = self.floor_ms;
+        let old = self.slots.iter().take_while(|slot| slot.span_ms.1 < floor);
+        let old = old.count();
+        self.drop_slots(old);
+    }
+
+    /// Forget the oldest chunks.
+    fn drop_slots(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.slots.drain(..count.min(self.slots.len()));
+        self.pending.retain(|_, pending| pending.slot >= count);
+        for pending in self.pending.values_mut() {
+            pending.slot -= count;
+        }
+        self.changed = true;
+    }
+
     /// Calls so far.
     pub(super) fn rows(&self) -> u64 {
         self.slots.iter().map(|slot| slot.rows).sum()
@@ -149,7 +195,9 @@ impl Built {
                 self.forget(&leaf.id, load)
             }
             (What::Begin(facts) | What::Ask(facts) | What::Deny(facts), None) => {
-                self.first(leaf, facts);
+                if leaf.ms >= self.floor_ms {
+                    self.first(leaf, facts);
+                }
                 Ok(())
             }
             (What::Change, _) => {

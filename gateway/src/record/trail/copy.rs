@@ -44,6 +44,17 @@ impl Trail {
             }
             write(&new.segment(number), &bytes)?;
         }
+        // What went before the copied records is what the chain says, not what was pruned meanwhile.
+        if self.first() > 0 {
+            let base = &self.index.chain.base;
+            let mut hashes = Vec::new();
+            base.hashes(disk, &self.index.files, 0, &mut |hash| {
+                hashes.push(hash);
+                Ok(())
+            })?;
+            super::super::pruned::keep_hashes(disk, &new, 0, &hashes)?;
+            base.write(disk, &new)?;
+        }
         // Keys after records: every record's key was there before it.
         for (from, to) in [
             (self.index.files.root_key(), new.root_key()),

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::frame::{Frame, Position};
+use super::super::leaf::Tag;
 use super::super::seal::ContentId;
 use super::super::segment::{self, HEADER_BYTES};
 use super::super::{Error, reading};
@@ -162,8 +163,9 @@ impl CallIndex {
     /// [`Error::UnknownCall`]; [`Error::IndexUnreadable`]; as [`CallIndex::open`].
     pub(super) fn of_call(&self, call: CallId) -> Result<Vec<u64>, Error> {
         let id = *call.as_bytes();
-        let found = self.row_of(&id)?;
-        let (number, start, last) = found.ok_or(Error::UnknownCall(call))?;
+        let Some((number, start, last)) = self.row_of(&id)? else {
+            return self.of_call_unlisted(call);
+        };
         let mut indexes = BTreeSet::from([start.leaf]);
         let places = last.into_iter();
         for slot in self.built.slots.iter().skip(number) {
@@ -178,6 +180,28 @@ impl CallIndex {
         Ok(indexes.into_iter().collect())
     }
 
+    /// The records of a call that the index does not list: it is too old for it, its first record went, or there
+    /// is no such call. Then the log itself is asked.
+    fn of_call_unlisted(&self, call: CallId) -> Result<Vec<u64>, Error> {
+        let id = call.as_bytes();
+        let mut indexes = Vec::new();
+        if self.built.floor_ms > 0 {
+            let mut visit = |_: Position, frame: &Frame<'_>| {
+                let leaf = leaf_of(frame).filter(|leaf| leaf.id == *id && leaf.tag != Tag::Erase);
+                indexes.extend(leaf.map(|leaf| leaf.index));
+                Ok(())
+            };
+            let places = (Position::default(), self.built.walked.end);
+            let disk = self.disk.as_ref();
+            reading::range(disk, &self.files, &self.chain, places, &mut visit)?;
+        }
+        match (indexes.is_empty(), self.chain.base.records()) {
+            (false, _) => Ok(indexes),
+            (true, 0) => Err(Error::UnknownCall(call)),
+            (true, first) => Err(Error::PrunedCall { call, first }),
+        }
+    }
+
     /// The chunk and the place of a call's row. Its id tells about when it came: chunks of that time first.
     fn row_of(&self, id: &ContentId) -> Result<Option<(usize, Start, Option<Position>)>, Error> {
         let ms = made_ms(id);
@@ -190,6 +214,9 @@ impl CallIndex {
             let rows = column.iter().enumerate();
             for (row, _) in rows.filter(|(_, value)| **value == wanted) {
                 let (start, last) = view.place(row).ok_or_else(|| self.lost())?;
+                if start.leaf < self.chain.base.records() {
+                    continue;
+                }
                 let (index, found) = self.first_leaf(start.at)?;
                 if index == start.leaf && found == *id {
                     return Ok(Some((number, start, last)));
@@ -255,6 +282,10 @@ impl CallIndex {
     pub(super) fn locate(&self, index: u64) -> Result<LeafAt, Error> {
         if index >= self.records() {
             return Err(Error::NoRecord(index));
+        }
+        let first = self.chain.base.records();
+        if index < first {
+            return Err(Error::Pruned { index, first });
         }
         // A segment begins with a leaf, or with what is sealed with its first: the rest of that lies before it.
         let mut links = self.chain.links.iter().rev();

@@ -32,6 +32,7 @@ use super::find::Recent;
 use super::seen::Seen;
 use super::story::{Filter, Wanted};
 use super::{LOOK_PAUSE, LOOKS_MAX, read_identity, saved};
+use crate::clock::Timestamp;
 use crate::disk::{self, Disk};
 use crate::secret::Secret;
 
@@ -103,7 +104,7 @@ impl CallIndex {
     }
 
     /// Take the files as they are now, if all of them can be read; else read the whole log.
-    pub(super) fn reopen(&mut self) -> Result<(), Error> {
+    pub(in super::super) fn reopen(&mut self) -> Result<(), Error> {
         self.reload();
         let whole = self.built.slots.iter().all(|slot| match &slot.held {
             Held::File(name) => saved::load(self.disk.as_ref(), &self.files, name)
@@ -111,7 +112,7 @@ impl CallIndex {
             Held::Packed(_) | Held::Open(_) => true,
         });
         if !whole {
-            self.built = Built::default();
+            self.built = self.built.anew();
             self.saved = Position::default();
         }
         self.refresh()
@@ -123,6 +124,7 @@ impl CallIndex {
         self.unreadable.store(true, Ordering::Relaxed);
         let (disk, files) = (Arc::clone(&self.disk), self.files.clone());
         let mut index = Self::of_nothing(disk, files, self.identity.clone(), self.root.clone());
+        index.built = self.built.anew();
         index.refresh()?;
         Ok(index)
     }
@@ -150,9 +152,9 @@ impl CallIndex {
                 // The files were replaced by newer ones while they were read.
                 Ok(false) if looks < LOOKS_MAX => self.reload(),
                 // What was read is not what the log says (any more): from its start.
-                Ok(false) => self.built = Built::default(),
+                Ok(false) => self.built = self.built.anew(),
                 // The gateway may have been writing what we were reading.
-                Err(Error::Corrupt { .. } | Error::Missing(_)) if looks < LOOKS_MAX => {
+                Err(error) if error.may_pass() && looks < LOOKS_MAX => {
                     std::thread::sleep(LOOK_PAUSE);
                     self.reload();
                 }
@@ -200,9 +202,12 @@ impl CallIndex {
         let covered = heads::covered(self.disk.as_ref(), &self.files)?;
         self.chain = Chain::find(self.disk.as_ref(), &self.files, &self.identity.log_id)?;
         if !self.still_there()? {
-            self.built = Built::default();
+            self.built = self.built.anew();
         }
         let (disk, files) = (Arc::clone(&self.disk), self.files.clone());
+        let base = self.chain.base.clone();
+        let hashes = || base.leaves(disk.as_ref(), &files);
+        self.built.begin(&self.chain, &hashes)?;
         let load = |name: &str| saved::load(disk.as_ref(), &files, name);
         if self.built.pack(&load).is_err() {
             return Ok(false);
@@ -323,6 +328,12 @@ impl CallIndex {
         Ok(read)
     }
 
+    /// List nothing of calls before a time any more; it goes out of the files at the next
+    /// [`CallIndex::save`]. The records stay.
+    pub fn forget_before(&mut self, before: Timestamp) {
+        self.built.forget_before(before.millis());
+    }
+
     /// Put what is newer into the files, for the gateway that owns the log.
     ///
     /// # Errors
@@ -331,12 +342,13 @@ impl CallIndex {
         if self.unreadable.swap(false, Ordering::Relaxed) {
             self.reopen()?;
         }
-        if self.saved == self.built.walked.end {
+        if self.saved == self.built.walked.end && !self.built.changed {
             return Ok(());
         }
         let disk = Arc::clone(&self.disk);
         saved::write(disk.as_ref(), &self.files, &self.identity, &mut self.built)?;
         self.saved = self.built.walked.end;
+        self.built.changed = false;
         Ok(())
     }
 }

@@ -263,6 +263,10 @@ impl CallIndex {
     /// Behind which place the first call of that time or later begins.
     fn first_since(&self, since: Option<Timestamp>) -> Option<Position> {
         let since = since.map_or(0, Timestamp::millis);
+        if since < self.built.floor_ms {
+            // The index does not list calls of then any more.
+            return Some(Position::default());
+        }
         let slots = self.built.slots.iter();
         slots
             .filter(|slot| slot.span_ms.1 >= since)

@@ -34,6 +34,7 @@ use super::health::Head;
 use super::root::RootKey;
 use super::{Error, heads, segment};
 use crate::call::CallId;
+use crate::clock::Timestamp;
 use crate::disk::{Disk, Kind as FileKind};
 use find::LeafAt;
 
@@ -125,7 +126,17 @@ impl Trail {
         }
     }
 
-    /// Records so far.
+    /// The first record that is here: those before it went, on record.
+    pub const fn first(&self) -> u64 {
+        self.index.chain.base.records()
+    }
+
+    /// Calls of before a time are not listed any more, and not kept in the index.
+    pub(super) fn forget_before(&mut self, before: Timestamp) {
+        self.index.forget_before(before);
+    }
+
+    /// Records so far, those that went among them.
     pub fn records(&self) -> u64 {
         self.index.records()
     }

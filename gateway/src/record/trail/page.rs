@@ -208,7 +208,8 @@ impl CallIndex {
             }
             let chunk = whole.as_deref().ok_or_else(lost)?;
             let start = chunk.start(row);
-            if start.leaf >= before {
+            let kept = start.leaf >= self.chain.base.records() && start.ms >= self.built.floor_ms;
+            if start.leaf >= before || !kept {
                 continue;
             }
             let summary = self.read(&start, chunk.last(row))?;

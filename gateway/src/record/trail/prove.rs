@@ -102,6 +102,10 @@ impl Trail {
     /// # Errors
     /// [`Error::NoRecord`] when there are fewer; what `put` says, as [`Error::Disk`].
     pub fn tiles(&self, size: u64, put: &mut PutFile<'_>) -> Result<(), Error> {
+        if self.first() > 0 {
+            let (index, first) = (0, self.first());
+            return Err(Error::Pruned { index, first });
+        }
         let mut export = Export::new();
         let mut write = |files: Vec<File>| {
             files.into_iter().try_for_each(|file| {
@@ -165,6 +169,20 @@ impl Trail {
     /// The hashes of the leaves from one index up to another.
     fn block(&self, first: u64, last: u64) -> Result<Hashes, Error> {
         let mut hashes = Hashes::new();
+        let (index, pruned) = (&self.index, self.first());
+        let (disk, files) = (index.disk.as_ref(), &index.files);
+        if first < pruned {
+            index.chain.base.hashes(disk, files, first, &mut |hash| {
+                if first + hashes.size() < last {
+                    hashes.push(hash);
+                }
+                Ok(())
+            })?;
+        }
+        if first + hashes.size() >= last {
+            return Ok(hashes);
+        }
+        let from = self.leaf_at(first + hashes.size())?.at;
         let mut visit = |_: Position, frame: &Frame<'_>| {
             if let Some(leaf) = leaf_of(frame) {
                 hashes.push(leaf_hash(leaf.leaf));
@@ -174,8 +192,6 @@ impl Trail {
                 false => ControlFlow::Break(()),
             }
         };
-        let (index, from) = (&self.index, self.leaf_at(first)?.at);
-        let (disk, files) = (index.disk.as_ref(), &index.files);
         reading::scan(disk, files, &index.chain, from, &mut visit)?;
         Ok(hashes)
     }
@@ -184,11 +200,10 @@ impl Trail {
     fn parts(&self, size: u64, wanted: &BTreeSet<u64>) -> Result<Parts, Error> {
         let mut parts = Parts::default();
         let mut tree = Tree::new();
-        self.each_leaf(&mut |index, leaf| {
+        let mut put = |index: u64, hash: Hash| {
             if index >= size {
-                return Ok(());
+                return;
             }
-            let hash = leaf_hash(leaf);
             let block = index / BLOCK_LEAVES;
             if wanted.contains(&block) {
                 parts.blocks.entry(block).or_default().push(hash);
@@ -198,6 +213,16 @@ impl Trail {
                     parts.above.push(hash);
                 }
             });
+        };
+        let base = &self.index.chain.base;
+        let (disk, files) = (self.index.disk.as_ref(), &self.index.files);
+        let mut pruned = 0..base.records();
+        base.hashes(disk, files, 0, &mut |hash| {
+            pruned.next().into_iter().for_each(|index| put(index, hash));
+            Ok(())
+        })?;
+        self.each_leaf(&mut |index, leaf| {
+            put(index, leaf_hash(leaf));
             Ok(())
         })?;
         Ok(parts)

@@ -47,6 +47,7 @@ struct Saved {
     tree: String,
     blocks: String,
     expired: Option<(u64, u64)>,
+    floor_ms: u64,
     end: (u64, u64),
     next: (u64, u64),
     behind: (u64, u64),
@@ -146,6 +147,7 @@ pub(super) fn read(disk: &dyn Disk, files: &Files, identity: &Identity) -> Optio
         expired: saved
             .expired
             .map(|(before, record)| Expired { before, record }),
+        floor_ms: saved.floor_ms,
         ..Built::default()
     };
     for chunk in saved.chunks {
@@ -253,6 +255,7 @@ pub(super) fn write(
         expired: built
             .expired
             .map(|expired| (expired.before, expired.record)),
+        floor_ms: built.floor_ms,
         end: pair(built.walked.end),
         next: (built.walked.next.seq, built.walked.next.leaf),
         behind: pair(built.behind),

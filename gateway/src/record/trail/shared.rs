@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::super::Error;
 use super::super::root::RootKey;
 use super::Trail;
+use crate::clock::Timestamp;
 use crate::disk::Disk;
 
 /// The evidence, to read: opened when it is first needed, read on before each question.
@@ -51,9 +52,9 @@ impl SharedTrail {
             None => Trail::open_with(&self.dir, Arc::clone(&self.disk), self.root.clone())?,
         };
         let mut said = ask(&mut trail);
-        if matches!(said, Err(Error::Rewound { .. })) {
-            // A head that was signed since may cover more than was read: only what is still so after reading
-            // on was cut back.
+        if said.as_ref().is_err_and(Error::may_be_of_before) {
+            // A head that was signed since may cover more than was read, and old segments may have gone: only
+            // what is still so after reading on is so.
             trail.refresh()?;
             said = ask(&mut trail);
         }
@@ -61,11 +62,17 @@ impl SharedTrail {
         said
     }
 
-    /// Catch up and save the index, for the gateway that owns the log; to be called where waiting is allowed.
+    /// Catch up, forget calls of before a time, and save the index, for the gateway that owns the log; to be
+    /// called where waiting is allowed.
     ///
     /// # Errors
     /// As [`Trail::open`]; [`Error::Disk`].
-    pub fn keep(&self) -> Result<(), Error> {
-        self.read(u64::MAX, Trail::save)
+    pub fn keep(&self, since: Option<Timestamp>) -> Result<(), Error> {
+        self.read(u64::MAX, |trail| {
+            if let Some(since) = since {
+                trail.forget_before(since);
+            }
+            trail.save()
+        })
     }
 }

@@ -13,6 +13,8 @@ use super::super::files::{Files, Identity};
 use super::super::frame::{Frame, Kind, LeafFrame, Position};
 use super::super::health::Head;
 use super::super::leaf::{Tag, digest_frame, unhex};
+use super::super::prune::Stated as Pruned;
+use super::super::pruned::Base;
 use super::super::recovery::Progress as Streamed;
 use super::super::seal::{ContentId, SealedHead, finish};
 use super::super::segment::{self, Chain};
@@ -70,8 +72,11 @@ pub enum Verdict {
 pub struct Report {
     /// The answer.
     pub verdict: Verdict,
-    /// Records that were read.
+    /// Records in all, those that were pruned among them.
     pub records: u64,
+    /// Records that were pruned, as a record says: the log is checked from this index on, and of those
+    /// before it their hashes.
+    pub pruned: u64,
     /// Signed heads that were checked, those from elsewhere too.
     pub heads: u64,
     /// Records that no signed head covers yet.
@@ -112,7 +117,13 @@ impl Trail {
         let mut looks = 0;
         loop {
             looks += 1;
-            let report = Self::look_over(dir, disk, options, tell)?;
+            let report = match Self::look_over(dir, disk, options, tell) {
+                Err(error) if error.may_pass() && looks < LOOKS_MAX => {
+                    std::thread::sleep(LOOK_PAUSE);
+                    continue;
+                }
+                looked => looked?,
+            };
             // The gateway may have been writing what we were reading.
             if report.verdict == Verdict::Intact || looks >= LOOKS_MAX {
                 return Ok(report);
@@ -151,6 +162,7 @@ struct Stated<'r> {
     call: Option<&'r str>,
     erased_ref: Option<&'r str>,
     content_id: Option<&'r str>,
+    begin: Option<u64>,
     sealed: Option<&'r str>,
 }
 
@@ -173,6 +185,10 @@ struct Checker<'c> {
     /// Digests over sealed frames since the last record of their content.
     sealed: HashMap<ContentId, digest::Context>,
     wrong: Option<(u64, String)>,
+    /// What is known of the records that went.
+    base: Base,
+    /// The record that says that they went.
+    pruned: Option<Pruned>,
     heads: u64,
     /// Size of the newest head that matches.
     good: u64,
@@ -190,6 +206,8 @@ impl<'c> Checker<'c> {
             roots: BTreeMap::new(),
             sealed: HashMap::new(),
             wrong: None,
+            base: Base::default(),
+            pruned: None,
             heads: 0,
             good: 0,
         }
@@ -214,6 +232,7 @@ impl<'c> Checker<'c> {
         match self.walk(tell) {
             Ok(is_torn) => torn = is_torn,
             Err(Error::Missing(segment)) => missing = Some(format!("segment {segment} is missing")),
+            Err(error @ Error::PrunedHashes(_)) => missing = Some(error.to_string()),
             Err(Error::Corrupt {
                 segment,
                 offset,
@@ -225,6 +244,7 @@ impl<'c> Checker<'c> {
             Err(error) => return Err(error),
         }
         let mut signed = 0;
+        missing = missing.or_else(|| self.check_pruned());
         self.check_key(options);
         if missing.is_none() {
             self.compare_own(u64::MAX)?;
@@ -253,6 +273,7 @@ impl<'c> Checker<'c> {
         Ok(Report {
             verdict,
             records: self.tree.size(),
+            pruned: self.base.records(),
             heads: self.heads,
             unsigned: self.tree.size().saturating_sub(signed),
             cosigned: cosigned.map(|head| head.size),
@@ -343,6 +364,8 @@ impl<'c> Checker<'c> {
             bytes_all: listed.iter().map(|file| file.len).sum(),
             ..Progress::default()
         };
+        self.base = chain.base.clone();
+        self.went()?;
         let walked = segment::walk(disk, files, &chain, &mut |at, frame| {
             self.frame(at, frame);
             if frame.kind == Kind::Leaf {
@@ -356,6 +379,49 @@ impl<'c> Checker<'c> {
             Ok(())
         })?;
         Ok(walked.torn)
+    }
+
+    /// Begin with the hashes of the records that went.
+    fn went(&mut self) -> Result<(), Error> {
+        let base = self.base.clone();
+        let (disk, files) = (self.disk, self.files);
+        base.hashes(disk, files, 0, &mut |hash| {
+            self.push(hash);
+            self.compare_own(self.tree.size())
+        })?;
+        if self.tree != base.tree {
+            let what = "the hashes of the pruned records are not those that the rest builds on";
+            self.bad(0, what.to_owned());
+            self.tree = base.tree;
+        }
+        Ok(())
+    }
+
+    /// Whether a signed record says that the records that are not here went.
+    fn check_pruned(&mut self) -> Option<String> {
+        let records = self.base.records();
+        if records == 0 {
+            return None;
+        }
+        match self.pruned {
+            None => Some(format!(
+                "the records before {records} are not here, and no record says that they were pruned"
+            )),
+            Some(pruned) if pruned.root == *self.base.tree.root().as_bytes() => None,
+            Some(_) => {
+                let what = "the record of the pruning states another root than the hashes give";
+                self.bad(records, what.to_owned());
+                None
+            }
+        }
+    }
+
+    fn push(&mut self, hash: Hash) {
+        self.tree.push(hash);
+        let root = self.roots.get_mut(&self.tree.size());
+        if let Some(root) = root {
+            *root = self.tree.root();
+        }
     }
 
     fn frame(&mut self, _at: Position, frame: &Frame<'_>) {
@@ -380,10 +446,12 @@ impl<'c> Checker<'c> {
         let Some(leaf) = LeafFrame::parse(payload) else {
             return self.bad(index, "a record's frame is malformed".to_owned());
         };
-        self.tree.push(leaf_hash(leaf.leaf));
-        let root = self.roots.get_mut(&self.tree.size());
-        if let Some(root) = root {
-            *root = self.tree.root();
+        self.push(leaf_hash(leaf.leaf));
+        if leaf.tag == Tag::Retain {
+            let pruned = Pruned::read(leaf.leaf);
+            self.pruned = pruned
+                .filter(|pruned| pruned.records == self.base.records())
+                .or(self.pruned);
         }
         if let Err(what) = self.consistent(&leaf) {
             self.bad(index, what.to_owned());
@@ -412,6 +480,12 @@ impl<'c> Checker<'c> {
         }
         let content = stated.content_id.and_then(unhex).unwrap_or(id);
         let sealed = self.sealed.remove(&content);
+        // Of the first that is here, and of an end whose begin went, frames may have gone with those before.
+        let first = self.base.records();
+        let whole = first == 0 || (leaf.index > first && stated.begin.is_none_or(|b| b >= first));
+        if !whole {
+            return Ok(());
+        }
         let sealed = finish(sealed.unwrap_or_else(|| digest::Context::new(&SHA256)));
         if stated.sealed.and_then(unhex) != Some(sealed) {
             return Err("the sealed content of a record is not what it states");
