@@ -175,6 +175,7 @@ export type Verified = {
   what: string | null;
   first_bad: number | null;
   records: number;
+  pruned: number;
   heads: number;
   unsigned: number;
   took_ms: number;

@@ -46,7 +46,8 @@ export function AuditPage() {
               {failed && <Trouble problem={failed} />}
               {report && (
                 <p className="said">
-                  <Outcome word={report.verdict} /> {report.records.toLocaleString()} records, {report.heads.toLocaleString()} signed heads, {report.unsigned}{" "}
+                  <Outcome word={report.verdict} /> {report.records.toLocaleString()} records
+                  {report.pruned > 0 && <> (the first {report.pruned.toLocaleString()} are not here any more)</>}, {report.heads.toLocaleString()} signed heads, {report.unsigned}{" "}
                   younger than the newest; {report.took_ms} ms
                   {report.what && <strong className="bad"> {report.what}</strong>}
                 </p>

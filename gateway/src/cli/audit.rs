@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::calls::{read, read_at};
-use super::{USAGE, complain, load, print};
+use super::{USAGE, complain, load, print, remark};
 use crate::app;
 use crate::call::CallId;
 use crate::disk::RealDisk;
@@ -199,6 +199,12 @@ async fn lines(config: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let about = json!({ "format": format, "from": args.from, "log": args.log });
     let log = args.log.as_deref();
     let trail = read_at(config, log, Reading::Export, None, about).await?;
+    if args.from < trail.first() {
+        let first = trail.first();
+        remark(&format!(
+            "the records before {first} were pruned, as a record of the log says: the export begins with {first}"
+        ));
+    }
     let mut out = output(args)?;
     let mut buffered = std::io::BufWriter::new(&mut out);
     let lines = trail.hand_out(args.format(), args.from, &mut |line| {

@@ -77,6 +77,9 @@ impl Evidence {
         let read = read.await.map_err(|error| Problem::internal(&error))?;
         read.map_err(|error| match error {
             record::Error::UnknownCall(_) => unknown(),
+            gone @ (record::Error::PrunedCall { .. } | record::Error::Pruned { .. }) => {
+                Problem::new(404, "pruned", &gone.to_string())
+            }
             record::Error::NotCovered => {
                 let text = "no signed head covers the record yet: try again in a second";
                 Problem::new(409, "not_covered", text)

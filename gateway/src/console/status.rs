@@ -148,8 +148,10 @@ pub(super) struct VerifiedView {
     pub(super) what: Option<String>,
     /// The first record that cannot be trusted.
     pub(super) first_bad: Option<u64>,
-    /// Records that were read.
+    /// Records in all.
     pub(super) records: u64,
+    /// Of them, those before this index were pruned, as a signed record says: only their hashes were checked.
+    pub(super) pruned: u64,
     /// Signed heads that were checked.
     pub(super) heads: u64,
     /// Records that no signed head covers yet.
@@ -299,6 +301,7 @@ async fn verify(
         what,
         first_bad,
         records: report.records,
+        pruned: report.pruned,
         heads: report.heads,
         unsigned: report.unsigned,
         took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),

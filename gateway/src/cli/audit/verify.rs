@@ -22,7 +22,7 @@ use crate::app;
 use crate::approval::terminal_safe;
 use crate::disk::RealDisk;
 use crate::evidence::{Bundle as Evidence, Fault as BundleFault};
-use crate::record::{Progress, Trail, Verdict, VerifyOptions};
+use crate::record::{Error, Progress, Trail, Verdict, VerifyOptions};
 
 /// Exit code of an incomplete log.
 const INCOMPLETE: u8 = 2;
@@ -152,7 +152,7 @@ fn log(dir: &Path, policy: &Policy, told: bool, since: Vec<String>) -> anyhow::R
     });
     let pruned = match report.pruned {
         0 => String::new(),
-        first => format!(", of which those before {first} were pruned, as a record says"),
+        first => format!(" (those before {first} are not here any more)"),
     };
     let counts = format!(
         "{} records{pruned}, {} signed heads, {} records younger than the newest head{cosigned}{}",
@@ -162,6 +162,11 @@ fn log(dir: &Path, policy: &Policy, told: bool, since: Vec<String>) -> anyhow::R
         meter.rate(report.records)
     );
     Ok(match report.verdict {
+        Verdict::Intact if report.pruned > 0 => Outcome::Intact(format!(
+            "from record {} on; the records before it were pruned, as a signed record says, and of them only the \
+             hashes were checked: {counts}",
+            report.pruned
+        )),
         Verdict::Intact => Outcome::Intact(counts),
         Verdict::Tampered { first_bad, what } => {
             Outcome::Tampered(format!("at record {first_bad}: {what} ({counts})"))
@@ -414,9 +419,16 @@ impl Receipt {
             )));
         };
         let entry = match source {
-            Source::Log(dir) => Trail::open(dir, std::sync::Arc::new(RealDisk))?
-                .leaf(index)
-                .ok(),
+            Source::Log(dir) => {
+                match Trail::open(dir, std::sync::Arc::new(RealDisk))?.leaf(index) {
+                    Ok(entry) => Some(entry),
+                    Err(error @ Error::Pruned { .. }) => {
+                        let text = format!("the receipt's head is part of the log, but {error}");
+                        return Ok(Outcome::Incomplete(text));
+                    }
+                    Err(_) => None,
+                }
+            }
             Source::Tiles(_) => bundle.and_then(Bundle::entry),
             Source::File(_) | Source::Bundle(_) => {
                 anyhow::bail!("a receipt is checked against a log: name its folder or URL")

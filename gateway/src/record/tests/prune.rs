@@ -290,6 +290,35 @@ async fn what_is_missing_without_a_record_of_it_is_never_taken_for_pruned() {
     std::fs::remove_file(&state).unwrap();
     assert!(matches!(verdict(), Verdict::Incomplete { .. }));
     std::fs::write(&state, &good.0).unwrap();
+    // A record that says so, but that no head covers: whoever can write files could have written it.
+    let names = super::super::heads::files(&RealDisk, &files).unwrap();
+    let texts: Vec<_> = names
+        .iter()
+        .map(|name| {
+            (
+                files.heads.join(name),
+                super::super::heads::read(&RealDisk, &files, name).unwrap(),
+            )
+        })
+        .collect();
+    for (path, bytes) in &texts {
+        let notes = super::super::heads::notes(bytes).0.into_iter();
+        let older = notes.filter(|note| {
+            let size: u64 = note.lines().nth(1).unwrap().parse().unwrap();
+            size <= done.record
+        });
+        let older: String = older.map(|note| note + "\n").collect();
+        std::fs::write(path, older).unwrap();
+    }
+    let found = verdict();
+    assert!(
+        matches!(&found, Verdict::Incomplete { what } if what.contains("no record under a signed head says")),
+        "{found:?}"
+    );
+    for (path, bytes) in &texts {
+        std::fs::write(path, bytes).unwrap();
+    }
+    assert_eq!(verdict(), Verdict::Intact);
     // One more segment is taken away, and the files say so, in form: no record does.
     let trail = Trail::open(&config.dir, disk()).unwrap();
     let mut base = Base::read(&RealDisk, &files).unwrap();
@@ -310,7 +339,7 @@ async fn what_is_missing_without_a_record_of_it_is_never_taken_for_pruned() {
     let report = verify(&config, &[]);
     assert_eq!(report.pruned, index);
     assert!(
-        matches!(&report.verdict, Verdict::Incomplete { what } if what.contains("no record says")),
+        matches!(&report.verdict, Verdict::Incomplete { what } if what.contains("no record under a signed head says")),
         "{:?}",
         report.verdict
     );

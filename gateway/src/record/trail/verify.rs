@@ -74,8 +74,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Records in all, those that were pruned among them.
     pub records: u64,
-    /// Records that were pruned, as a record says: the log is checked from this index on, and of those
-    /// before it their hashes.
+    /// Records that are not here any more: the log is checked from this index on, and of those before it their
+    /// hashes. Where the verdict is intact, a record under a signed head says that they were pruned.
     pub pruned: u64,
     /// Signed heads that were checked, those from elsewhere too.
     pub heads: u64,
@@ -187,8 +187,8 @@ struct Checker<'c> {
     wrong: Option<(u64, String)>,
     /// What is known of the records that went.
     base: Base,
-    /// The record that says that they went.
-    pruned: Option<Pruned>,
+    /// The record that says that they went, and its index.
+    pruned: Option<(u64, Pruned)>,
     heads: u64,
     /// Size of the newest head that matches.
     good: u64,
@@ -397,17 +397,18 @@ impl<'c> Checker<'c> {
         Ok(())
     }
 
-    /// Whether a signed record says that the records that are not here went.
+    /// Whether a record under a signed head says that the records that are not here went. What no head covers
+    /// could be written by anybody who can write files.
     fn check_pruned(&mut self) -> Option<String> {
         let records = self.base.records();
         if records == 0 {
             return None;
         }
-        match self.pruned {
+        match self.pruned.filter(|(index, _)| *index < self.good) {
             None => Some(format!(
-                "the records before {records} are not here, and no record says that they were pruned"
+                "the records before {records} are not here, and no record under a signed head says that they were pruned"
             )),
-            Some(pruned) if pruned.root == *self.base.tree.root().as_bytes() => None,
+            Some((_, pruned)) if pruned.root == *self.base.tree.root().as_bytes() => None,
             Some(_) => {
                 let what = "the record of the pruning states another root than the hashes give";
                 self.bad(records, what.to_owned());
@@ -449,9 +450,8 @@ impl<'c> Checker<'c> {
         self.push(leaf_hash(leaf.leaf));
         if leaf.tag == Tag::Retain {
             let pruned = Pruned::read(leaf.leaf);
-            self.pruned = pruned
-                .filter(|pruned| pruned.records == self.base.records())
-                .or(self.pruned);
+            let pruned = pruned.filter(|pruned| pruned.records == self.base.records());
+            self.pruned = self.pruned.or(pruned.map(|pruned| (index, pruned)));
         }
         if let Err(what) = self.consistent(&leaf) {
             self.bad(index, what.to_owned());
