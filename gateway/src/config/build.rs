@@ -91,6 +91,13 @@ fn glass(config: &Config, policies: &Policies, faults: &mut Vec<Fault>) {
     }
 }
 
+/// Where the root key is, and how long is kept what is recorded.
+fn audit(config: &Config, faults: &mut Vec<Fault>) {
+    root_key(config, faults);
+    let keep = config.audit.keep.faults().into_iter();
+    faults.extend(keep.map(|(field, text)| Fault::new(format!("audit.keep.{field}"), text)));
+}
+
 /// Who wraps the root key of recorded content.
 fn root_key(config: &Config, faults: &mut Vec<Fault>) {
     if let Some(root) = &config.audit.root_key {
@@ -143,9 +150,7 @@ pub fn build(loaded: &Loaded, context: &Context) -> Result<Snapshot, Vec<Fault>>
             .iter()
             .map(|(field, text)| Fault::new(format!("approvals.{field}"), text)),
     );
-    root_key(config, &mut faults);
-    let keep = config.audit.keep.faults().into_iter();
-    faults.extend(keep.map(|(field, text)| Fault::new(format!("audit.keep.{field}"), text)));
+    audit(config, &mut faults);
     told(loaded, context, &mut faults);
     exported(loaded, context, &mut faults);
     routes(config, &mut faults);

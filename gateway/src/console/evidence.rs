@@ -78,7 +78,7 @@ impl Evidence {
         read.map_err(|error| match error {
             record::Error::UnknownCall(_) => unknown(),
             gone @ (record::Error::PrunedCall { .. } | record::Error::Pruned { .. }) => {
-                Problem::new(404, "pruned", &gone.to_string())
+                Problem::new(404, "pruned", gone.to_string())
             }
             record::Error::NotCovered => {
                 let text = "no signed head covers the record yet: try again in a second";

@@ -150,9 +150,9 @@ fn log(dir: &Path, policy: &Policy, told: bool, since: Vec<String>) -> anyhow::R
     let cosigned = report.cosigned.map_or_else(String::new, |size| {
         format!(", {size} records cosigned by witnesses")
     });
-    let pruned = match report.pruned {
-        0 => String::new(),
-        first => format!(" (those before {first} are not here any more)"),
+    let pruned = match (&report.verdict, report.pruned) {
+        (Verdict::Intact, _) | (_, 0) => String::new(),
+        (_, first) => format!(" (those before {first} are not here)"),
     };
     let counts = format!(
         "{} records{pruned}, {} signed heads, {} records younger than the newest head{cosigned}{}",

@@ -7,12 +7,13 @@ use std::time::Duration;
 use tlog::proof::InclusionProof;
 
 use super::super::files::Files;
+use super::super::heads;
 use super::super::prune::PRUNED;
 use super::super::pruned::Base;
 use super::super::recovery::recover;
 use super::super::{
-    CallIndex, Config, Disclose, End, Error, Filter, Head, Held, Outcome, Recorder, Trail, Verdict,
-    VerifyOptions,
+    CallIndex, Config, Disclose, End, Error, Event, Filter, Head, Held, Outcome, Reading, Recorder,
+    Trail, Verdict, VerifyOptions,
 };
 use super::sim::SimDisk;
 use super::support::{begin_job, call, config, fresh, noise, open, open_on, who};
@@ -74,14 +75,13 @@ fn segments(dir: &Path) -> usize {
 async fn records_over_their_time_go_on_record_and_the_rest_verifies_against_every_old_head() {
     let dir = tempfile::tempdir().unwrap();
     let (config, recorder) = fresh(dir.path());
-    let old = many(&recorder, "alice").await;
+    many(&recorder, "alice").await;
     let early = signed(&recorder).await;
     many(&recorder, "bob").await;
     // In the segment that is left.
     let last = &called(&recorder, "bob", 10).await;
     let before = segments(&config.dir);
-    let trail = Trail::open(&config.dir, disk()).unwrap();
-    let leaf = trail.leaf(early.size + 30).unwrap();
+    let mut trail = Trail::open(&config.dir, disk()).unwrap();
     assert_eq!(
         recorder.prune(Timestamp::from_secs(1), None).await.unwrap(),
         None
@@ -101,7 +101,6 @@ async fn records_over_their_time_go_on_record_and_the_rest_verifies_against_ever
         (report.verdict, report.pruned),
         (Verdict::Intact, done.records)
     );
-    let mut trail = trail;
     trail.refresh().unwrap();
     let entry = trail.entry(done.record).unwrap();
     assert_eq!(
@@ -111,27 +110,11 @@ async fn records_over_their_time_go_on_record_and_the_rest_verifies_against_ever
     assert!(
         matches!(trail.leaf(3), Err(Error::Pruned { index: 3, first }) if first == done.records)
     );
-    for gone in [trail.show(old[0]).err(), trail.prove(old[0]).err()] {
-        assert!(
-            matches!(gone, Some(Error::PrunedCall { call, first }) if call == old[0] && first == done.records),
-            "{gone:?}"
-        );
-    }
-    assert!(matches!(
-        trail.tiles(done.records, &mut |_, _| Ok(())),
-        Err(Error::Pruned { .. })
-    ));
     // What is left reads, replays and is proven as before.
     assert!(trail.replay(*last).unwrap().verified());
     trail.gather(*last, Disclose::Content).unwrap();
     let proof = InclusionProof::parse(trail.prove(*last).unwrap().as_bytes()).unwrap();
     proof.verify_carried(trail.verifier_key(), &[]).unwrap();
-    if let Ok(again) = trail.leaf(early.size + 30) {
-        assert_eq!(again, leaf);
-    }
-    // An index that was made of what is left proves the same as one that saw all.
-    let anew = Trail::open(&config.dir, disk()).unwrap();
-    assert_eq!(anew.prove(*last).unwrap(), trail.prove(*last).unwrap());
     let mut index = CallIndex::open(&config.dir, disk()).unwrap();
     let listed = index.page(&Filter::default(), None, 100).unwrap().calls;
     assert!(listed.iter().any(|listed| listed.call == *last));
@@ -150,15 +133,55 @@ async fn records_over_their_time_go_on_record_and_the_rest_verifies_against_ever
         (Verdict::Intact, again.records)
     );
     recorder.shutdown().await;
-    // A copy holds what a copy must.
+    copies(&config, again.records);
+}
+
+/// A copy of a log holds what a copy must.
+fn copies(config: &Config, pruned: u64) {
+    let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("copy");
     let mut trail = Trail::open(&config.dir, disk()).unwrap();
     assert_eq!(trail.copy_to(&copy).unwrap(), trail.records());
     let report = Trail::check(&copy, &RealDisk, &VerifyOptions::default()).unwrap();
-    assert_eq!(
-        (report.verdict, report.pruned),
-        (Verdict::Intact, again.records)
-    );
+    assert_eq!((report.verdict, report.pruned), (Verdict::Intact, pruned));
+}
+
+#[tokio::test]
+async fn who_asks_for_a_call_that_went_is_told_that_the_log_was_pruned() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, recorder) = fresh(dir.path());
+    let old = many(&recorder, "alice").await[0];
+    let mut seen = Trail::open(&config.dir, disk()).unwrap();
+    signed(&recorder).await;
+    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    // Who asks for it is on record, under its id.
+    let read = Event::AuditRead {
+        call: Some(old),
+        who: who("carol"),
+        what: Reading::Show,
+        content: serde_json::json!({}),
+    };
+    recorder.note(read).await.unwrap();
+    seen.refresh().unwrap();
+    let anew = Trail::open(&config.dir, disk()).unwrap();
+    // With an index that does not list old calls either.
+    let mut unlisted = Trail::open(&config.dir, disk()).unwrap();
+    unlisted.forget_before(Timestamp::from_secs(1));
+    for trail in [&seen, &anew, &unlisted] {
+        let gather = trail.gather(old, Disclose::Nothing).err();
+        let asked = [trail.show(old).err(), trail.prove(old).err(), gather];
+        for gone in asked.into_iter().chain([trail.replay(old).err()]) {
+            assert!(
+                matches!(gone, Some(Error::PrunedCall { call, first }) if call == old && first == done.records),
+                "{gone:?}"
+            );
+        }
+        let record = trail.prove_record(0).err();
+        assert!(matches!(record, Some(Error::Pruned { index: 0, first }) if first == done.records));
+        let tiles = trail.tiles(done.records, &mut |_, _| Ok(())).err();
+        assert!(matches!(tiles, Some(Error::Pruned { .. })), "{tiles:?}");
+    }
+    recorder.shutdown().await;
 }
 
 /// The tree's blocks are of 256 records: of one of them some went, and some did not.
@@ -290,35 +313,6 @@ async fn what_is_missing_without_a_record_of_it_is_never_taken_for_pruned() {
     std::fs::remove_file(&state).unwrap();
     assert!(matches!(verdict(), Verdict::Incomplete { .. }));
     std::fs::write(&state, &good.0).unwrap();
-    // A record that says so, but that no head covers: whoever can write files could have written it.
-    let names = super::super::heads::files(&RealDisk, &files).unwrap();
-    let texts: Vec<_> = names
-        .iter()
-        .map(|name| {
-            (
-                files.heads.join(name),
-                super::super::heads::read(&RealDisk, &files, name).unwrap(),
-            )
-        })
-        .collect();
-    for (path, bytes) in &texts {
-        let notes = super::super::heads::notes(bytes).0.into_iter();
-        let older = notes.filter(|note| {
-            let size: u64 = note.lines().nth(1).unwrap().parse().unwrap();
-            size <= done.record
-        });
-        let older: String = older.map(|note| note + "\n").collect();
-        std::fs::write(path, older).unwrap();
-    }
-    let found = verdict();
-    assert!(
-        matches!(&found, Verdict::Incomplete { what } if what.contains("no record under a signed head says")),
-        "{found:?}"
-    );
-    for (path, bytes) in &texts {
-        std::fs::write(path, bytes).unwrap();
-    }
-    assert_eq!(verdict(), Verdict::Intact);
     // One more segment is taken away, and the files say so, in form: no record does.
     let trail = Trail::open(&config.dir, disk()).unwrap();
     let mut base = Base::read(&RealDisk, &files).unwrap();
@@ -342,6 +336,36 @@ async fn what_is_missing_without_a_record_of_it_is_never_taken_for_pruned() {
         matches!(&report.verdict, Verdict::Incomplete { what } if what.contains("no record under a signed head says")),
         "{:?}",
         report.verdict
+    );
+}
+
+/// Whoever can write files could have written such a record.
+#[tokio::test]
+async fn a_record_of_a_pruning_that_no_signed_head_covers_excuses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, recorder) = fresh(dir.path());
+    many(&recorder, "alice").await;
+    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    recorder.shutdown().await;
+    assert_eq!(verify(&config, &[]).verdict, Verdict::Intact);
+    // The heads that were signed before it.
+    let files = Files::new(&config.dir);
+    for name in heads::files(&RealDisk, &files).unwrap() {
+        let bytes = heads::read(&RealDisk, &files, &name).unwrap();
+        let notes = heads::notes(&bytes).0.into_iter();
+        let older = notes.filter(|note| {
+            let size: u64 = note.lines().nth(1).unwrap().parse().unwrap();
+            size <= done.record
+        });
+        let older: String = older.map(|note| note + "\n").collect();
+        std::fs::write(files.heads.join(name), older).unwrap();
+    }
+    let report = verify(&config, &[]);
+    assert!(report.heads > 0 && report.unsigned > 0, "{report:?}");
+    let found = report.verdict;
+    assert!(
+        matches!(&found, Verdict::Incomplete { what } if what.contains("no record under a signed head says")),
+        "{found:?}"
     );
 }
 

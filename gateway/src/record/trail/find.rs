@@ -13,6 +13,7 @@ use super::super::{Error, reading};
 use super::build::{Held, Slot};
 use super::columns::{Base, Chunk, Column, Packed, Start, fingerprint, half};
 use super::index::leaf_of;
+use super::seen::{Seen, What};
 use super::{CallIndex, saved};
 use crate::call::CallId;
 
@@ -185,20 +186,26 @@ impl CallIndex {
     fn of_call_unlisted(&self, call: CallId) -> Result<Vec<u64>, Error> {
         let id = call.as_bytes();
         let mut indexes = Vec::new();
+        // Who only read of a call, or held it, left records of it too.
+        let mut begins = false;
         if self.built.floor_ms > 0 {
-            let mut visit = |_: Position, frame: &Frame<'_>| {
+            let mut visit = |at: Position, frame: &Frame<'_>| {
                 let leaf = leaf_of(frame).filter(|leaf| leaf.id == *id && leaf.tag != Tag::Erase);
-                indexes.extend(leaf.map(|leaf| leaf.index));
+                if let Some(leaf) = leaf {
+                    let seen = Seen::parse(at, at, &leaf).map(|seen| seen.what);
+                    begins |= matches!(seen, Some(What::Begin(_) | What::Ask(_) | What::Deny(_)));
+                    indexes.push(leaf.index);
+                }
                 Ok(())
             };
             let places = (Position::default(), self.built.walked.end);
             let disk = self.disk.as_ref();
             reading::range(disk, &self.files, &self.chain, places, &mut visit)?;
         }
-        match (indexes.is_empty(), self.chain.base.records()) {
-            (false, _) => Ok(indexes),
-            (true, 0) => Err(Error::UnknownCall(call)),
-            (true, first) => Err(Error::PrunedCall { call, first }),
+        match (begins, self.chain.base.records()) {
+            (true, _) => Ok(indexes),
+            (false, 0) => Err(Error::UnknownCall(call)),
+            (false, first) => Err(Error::PrunedCall { call, first }),
         }
     }
 

@@ -132,7 +132,7 @@ impl Trail {
     }
 
     /// Calls of before a time are not listed any more, and not kept in the index.
-    pub(super) fn forget_before(&mut self, before: Timestamp) {
+    pub(in super::super) fn forget_before(&mut self, before: Timestamp) {
         self.index.forget_before(before);
     }
 

@@ -252,9 +252,7 @@ pub(super) fn write(
         changes: built.changes.iter().copied().map(pair).collect(),
         tree: BASE64.encode(built.tree.to_bytes()),
         blocks,
-        expired: built
-            .expired
-            .map(|expired| (expired.before, expired.record)),
+        expired: built.expired.map(|of| (of.before, of.record)),
         floor_ms: built.floor_ms,
         end: pair(built.walked.end),
         next: (built.walked.next.seq, built.walked.next.leaf),
