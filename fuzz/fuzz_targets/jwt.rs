@@ -20,6 +20,11 @@ mod identity {
     #[path = "../../gateway/src/identity/rejection.rs"]
     pub(super) mod rejection;
 
+    /// What the text of one refusal names; no reader refuses for it.
+    mod revocation {
+        pub(super) const STALE_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
+    }
+
     pub(super) use rejection::Rejection;
 
     /// What was accepted, as others would have to understand it.
