@@ -551,12 +551,13 @@ async fn figures(remote: &Remote) -> anyhow::Result<ExitCode> {
             |ms| format!("half decided within {}.{} s", ms / 1000, ms % 1000 / 100),
         );
         print(&format!(
-            "{}  {} asked, {} approved, {} denied, {} expired; {median}; {} within 3 s",
+            "{}  {} asked, {} approved, {} denied, {} expired, {} by grants alone; {median}; {} within 3 s",
             text(one, "function"),
             count("asked"),
             count("approved"),
             count("denied"),
             count("expired"),
+            count("granted"),
             count("rubber_stamps"),
         ));
     }

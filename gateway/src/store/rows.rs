@@ -134,6 +134,8 @@ pub struct Decided {
     pub created: Timestamp,
     /// When the last vote came that counts; `None` when nobody voted.
     pub voted: Option<Timestamp>,
+    /// Whether there are votes that count, and all of them come from grants: nobody was asked about it.
+    pub granted: bool,
 }
 
 /// One person's answer to one approval rule, as it is written.

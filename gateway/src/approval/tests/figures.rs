@@ -60,6 +60,7 @@ async fn what_nobody_decided_or_ran_in_time_is_no_decision() {
         denied: 1,
         expired: 5,
         median_decision_ms: Some(40_000),
+        granted: 0,
         rubber_stamps: 0,
     };
     assert_eq!(figures, [expected]);

@@ -149,6 +149,32 @@ fn standing() -> GrantFilter {
 }
 
 #[tokio::test]
+async fn what_grants_opened_is_counted_by_itself_and_is_no_quick_decision() {
+    let bench = Bench::new().await;
+    bench.clock.advance(Duration::from_secs(1));
+    let ticket = asked(&bench, &caller(), refund(10, "broken"), &wide_terms()).await;
+    bench.clock.advance(Duration::from_secs(60));
+    let widened = widen(&bench, &ticket, &lead("lea"), &up_to_100()).await;
+    assert_eq!(widened.unwrap(), State::Approved);
+    for amount in [20, 30] {
+        let ticket = asked(&bench, &caller(), refund(amount, "late"), &wide_terms()).await;
+        assert_eq!(ticket.state, State::Approved);
+    }
+    let figures = bench.approvals.figures().await.unwrap();
+    let [figures] = &figures[..] else {
+        panic!("{figures:?}")
+    };
+    assert_eq!(
+        (figures.asked, figures.approved, figures.granted),
+        (3, 3, 2)
+    );
+    assert_eq!(
+        (figures.median_decision_ms, figures.rubber_stamps),
+        (Some(60_000), 0)
+    );
+}
+
+#[tokio::test]
 async fn a_grant_is_for_its_caller_function_and_rule_only() {
     let bench = Bench::new().await;
     granted(&bench).await;

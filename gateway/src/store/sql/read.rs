@@ -193,7 +193,9 @@ impl SqlStore {
     ) -> Result<Vec<Decided>, Error> {
         let rows = query(
             "SELECT a.function, a.state, a.created_ms, a.expires_ms, (SELECT MAX(v.at_ms) FROM votes v \
-             WHERE v.approval = a.id AND v.voided_ms IS NULL) AS voted_ms FROM approvals a \
+             WHERE v.approval = a.id AND v.voided_ms IS NULL) AS voted_ms, \
+             (SELECT CAST(MIN(CASE WHEN v.grant_id IS NULL THEN 0 ELSE 1 END) AS BIGINT) FROM votes v \
+             WHERE v.approval = a.id AND v.voided_ms IS NULL) AS granted FROM approvals a \
              WHERE a.created_ms >= $1 ORDER BY a.created_ms DESC, a.id DESC LIMIT $2",
         )
         .bind(ms(since))
@@ -208,6 +210,7 @@ impl SqlStore {
                     state: state_of(row.try_get("state")?)?.at(expires, now),
                     created: time(row.try_get("created_ms")?),
                     voted: row.try_get::<Option<i64>>("voted_ms")?.map(time),
+                    granted: row.try_get::<Option<i64>>("granted")? == Some(1),
                 })
             })
             .collect()

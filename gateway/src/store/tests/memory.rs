@@ -450,19 +450,19 @@ impl Store for MemoryStore {
             .filter(|row| row.created >= floor(since))
             .collect();
         rows.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
-        let voted = |id: &str| {
+        let counting = |id: &str| -> Vec<&VoteRow> {
             let of = |vote: &&VoteRow| vote.approval == id && vote.voided.is_none();
-            book.votes
-                .iter()
-                .filter(of)
-                .map(|vote| floor(vote.at))
-                .max()
+            book.votes.iter().filter(of).collect()
         };
-        let each = rows.into_iter().map(|row| Decided {
-            function: row.function.clone(),
-            state: row.state.at(row.expires, now),
-            created: row.created,
-            voted: voted(&row.id),
+        let each = rows.into_iter().map(|row| {
+            let votes = counting(&row.id);
+            Decided {
+                function: row.function.clone(),
+                state: row.state.at(row.expires, now),
+                created: row.created,
+                voted: votes.iter().map(|vote| floor(vote.at)).max(),
+                granted: !votes.is_empty() && votes.iter().all(|vote| vote.grant.is_some()),
+            }
         });
         answer(each.collect())
     }
