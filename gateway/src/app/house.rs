@@ -342,7 +342,8 @@ impl House {
         let client = settings
             .map(|settings| config::client(settings, &loaded.base))
             .transpose()?;
-        Ok(console::Parts::new(
+        let witnesses = super::witness::keys(&loaded, &self.egress)?;
+        let parts = console::Parts::new(
             Arc::clone(&self.pipeline),
             Arc::clone(&self.store),
             self.notifier.clone(),
@@ -353,7 +354,8 @@ impl House {
             client.flatten(),
             self.trail.clone(),
             self.exports.board.clone(),
-        ))
+        );
+        Ok(parts.watching(witnesses))
     }
 
     /// Close everything that waits for being closed.

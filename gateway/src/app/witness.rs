@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tlog::note::VerifierKey;
 use tokio::sync::Mutex;
 
 use super::{Error, tasks};
@@ -45,6 +46,14 @@ pub async fn serve_witness(state: &Path, listen: &listener::Config) -> Result<()
     drain.drain(WITNESS_DRAIN).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The keys of the witnesses that the config names.
+pub(super) fn keys(loaded: &Loaded, egress: &Egress) -> Result<Vec<VerifierKey>, Error> {
+    let settings = config::witnesses(loaded, egress).map_err(Error::Config)?;
+    let witnesses = settings.map(|settings| settings.witnesses);
+    let witnesses = witnesses.unwrap_or_default().into_iter();
+    Ok(witnesses.map(|witness| witness.key).collect())
 }
 
 /// Who asks the witnesses, when there are any.

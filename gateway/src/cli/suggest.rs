@@ -9,11 +9,11 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::check::snapshot;
-use super::simulate::{self, Outcome};
 use super::{calls, list, print, span};
 use crate::approval::terminal_safe;
 use crate::call::{ConnectionName, FunctionId, SeenBody, SeenFunctions, SeenRequest, UNDECLARED};
 use crate::clock::{Clock as _, SystemClock};
+use crate::pipeline::simulate::{Draft, Outcome, judge};
 use crate::policy::{Decision, DenialReason, SeenCalls};
 use crate::record::{Opener, Reading, Tried, TriedBody};
 
@@ -129,6 +129,10 @@ pub(super) async fn policies(config: &Path, args: &PolicyArgs) -> anyhow::Result
     let about = json!({ "policies": args.connection, "against": args.against });
     let loaded = calls::recorded(config, Reading::Suggest, None, about).await?;
     let snapshot = snapshot(&loaded)?;
+    let draft = Draft {
+        policies: &snapshot.policies,
+        connections: &snapshot.connections,
+    };
     let index = list::index(&loaded).await?;
     let opener = Opener::default();
     let mut seen = SeenCalls::default();
@@ -144,7 +148,7 @@ pub(super) async fn policies(config: &Path, args: &PolicyArgs) -> anyhow::Result
         if judged.observed.is_none() || !here || judged.at < since || judged.at >= until {
             return true;
         }
-        match why_not(&simulate::judge(&judged, &snapshot)) {
+        match why_not(&judge(&judged, draft)) {
             Reason::Permitted => permitted += 1,
             Reason::NoPermit(function) => {
                 let principal = judged.content.as_ref().map(|content| &content.principal);

@@ -228,7 +228,8 @@ async fn list(
     }))
 }
 
-fn wanted(query: &CallsQuery, now: Timestamp) -> Result<Wanted, Problem> {
+/// What of the list a query wants.
+pub(super) fn wanted(query: &CallsQuery, now: Timestamp) -> Result<Wanted, Problem> {
     let bad = |text: &str| Problem::new(400, "bad_request", text);
     let texts = [
         &query.function,

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tlog::note::VerifierKey;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Parts;
 use super::api::{Asker, Problem};
@@ -14,7 +15,8 @@ use crate::clock::Timestamp;
 use crate::disk::RealDisk;
 use crate::policy::{PersonAction, PersonResource};
 use crate::record::{
-    self, Cursor, Event, Filter, Page, Reading, Report, SharedTrail, Trail, VerifyOptions, Who,
+    self, CallIndex, CallSummary, Cursor, Event, Filter, Page, Reading, Report, SharedTrail,
+    Standing, Trail, VerifyOptions, Who,
 };
 
 /// Requests that wait for the log at one time; more are refused.
@@ -31,6 +33,8 @@ pub(super) struct Evidence {
     readers: Arc<Semaphore>,
     /// One verification at a time: it reads everything.
     verifying: Arc<Semaphore>,
+    /// One draft at a time against recorded calls: it reads many.
+    simulating: Arc<Semaphore>,
     recorded: Mutex<HashMap<(String, String), Timestamp>>,
 }
 
@@ -48,6 +52,7 @@ impl Evidence {
             trail,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             verifying: Arc::new(Semaphore::new(1)),
+            simulating: Arc::new(Semaphore::new(1)),
             recorded: Mutex::default(),
         }
     }
@@ -111,6 +116,33 @@ impl Evidence {
             Ok(all)
         })
         .await
+    }
+
+    /// The place of the one who simulates, until it is dropped.
+    pub(super) fn simulating(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let simulating = Arc::clone(&self.simulating);
+        simulating.try_acquire_owned().map_err(|_| {
+            let text = "somebody simulates a draft already: wait for that, then try again";
+            Problem::new(409, "conflict", text)
+        })
+    }
+
+    /// What opens an index of the log for one long reading, beside those who list: it reads files.
+    pub(super) fn index(&self) -> impl FnOnce() -> Result<CallIndex, record::Error> + Send + use<> {
+        let dir = self.trail.dir().to_owned();
+        move || CallIndex::open(&dir, Arc::new(RealDisk))
+    }
+
+    /// How these witnesses stand.
+    pub(super) async fn witnesses(
+        &self,
+        keys: Vec<VerifierKey>,
+        (signed, now): (u64, Timestamp),
+    ) -> Result<Vec<Standing>, Problem> {
+        let dir = self.trail.dir().to_owned();
+        let read = move || Standing::read(&dir, &RealDisk, &keys, (signed, now));
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|error| Problem::internal(&error))
     }
 
     /// Check the whole log.

@@ -30,6 +30,8 @@ pub(super) struct Me {
     pub(super) rights: Vec<String>,
     /// When they last proved themselves to the issuer, RFC 3339.
     pub(super) authenticated_at: Option<String>,
+    /// Of which kind their sign-in was (`acr`), where the issuer says so.
+    pub(super) acr: Option<String>,
     /// When the session ends in any case, RFC 3339; absent with a bearer token.
     pub(super) session_ends_at: Option<String>,
     /// What unsafe requests with the session's cookie must carry as `Callgate-CSRF`.
@@ -58,6 +60,7 @@ async fn me(State(parts): State<Arc<Parts>>, asker: Asker) -> Result<axum::Json<
         groups: who.groups().iter().cloned().collect(),
         rights,
         authenticated_at: who.token().authenticated.map(|at| at.to_string()),
+        acr: who.token().acr.clone(),
         session_ends_at: asker
             .session
             .as_ref()

@@ -8,6 +8,7 @@ mod api;
 mod approvals;
 mod approve;
 mod calls;
+mod chart;
 mod cookie;
 mod deliveries;
 mod discovery;
@@ -28,6 +29,7 @@ mod quiet;
 mod refused;
 mod revocations;
 mod session;
+mod simulate;
 mod slack;
 mod status;
 
@@ -43,6 +45,7 @@ use futures_util::{StreamExt as _, stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tlog::note::VerifierKey;
 
 pub use cookie::Site;
 pub use login::{Client, LoginConfig};
@@ -89,6 +92,7 @@ pub struct Parts {
     logins: Logins,
     evidence: Evidence,
     exports: Board,
+    witnesses: Vec<VerifierKey>,
     live: live::Places,
 }
 
@@ -118,8 +122,16 @@ impl Parts {
             logins,
             evidence: Evidence::new(trail),
             exports,
+            witnesses: Vec::new(),
             live: live::places(),
         }
+    }
+
+    /// The same, which also tells how these witnesses of the log stand.
+    #[must_use]
+    pub fn watching(mut self, witnesses: Vec<VerifierKey>) -> Self {
+        self.witnesses = witnesses;
+        self
     }
 }
 
@@ -147,8 +159,10 @@ impl Console {
             .merge(grants::routes())
             .merge(revocations::routes())
             .merge(calls::routes())
+            .merge(chart::routes())
             .merge(functions::routes())
             .merge(policies::routes())
+            .merge(simulate::routes())
             .merge(status::routes())
             .merge(live::routes())
             .merge(me::routes())

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use super::api::Problem;
 use super::approvals::{ApprovalPage, Page, PatternBody, PatternView, VoteBody, Voted};
 use super::calls::{CallDetail, CallsPage, FILTER_BYTES_MAX, ReplayView, SECONDS_MAX};
+use super::chart::{self, ChartView};
 use super::deliveries::DeadView;
 use super::functions::FunctionsView;
 use super::grants::GrantsPage;
 use super::me::Me;
 use super::policies::{Answer, PoliciesView, Question};
 use super::revocations::{NewRevocation, RevocationView};
+use super::simulate::{SimulateBody, SimulatedView};
 use super::status::{HeadView, StatusView, VerifiedView};
 use super::{etag, idempotency};
 use crate::approval::FunctionFigures;
@@ -173,6 +175,10 @@ fn reading(generator: &mut SchemaGenerator) -> Value {
             Some(schema::<Me>(generator)), generator) },
         "/api/v1/calls": { "get": operation("listCalls", "Recorded calls that you may read, newest first", &filters, None,
             Some(schema::<CallsPage>(generator)), generator) },
+        "/api/v1/calls/chart": { "get": operation("chartCalls", "Calls over time that you may read: by outcome, and how long they took",
+            &[text("function", "Only this function"),
+              number("last_s", "How far back, in seconds: a day unless said otherwise", 48, Some(chart::SPAN_S_MAX))], None,
+            Some(schema::<ChartView>(generator)), generator) },
         "/api/v1/calls/{id}": { "get": operation("showCall", "All that is recorded of one call", &[call()], None,
             Some(schema::<CallDetail>(generator)), generator) },
         "/api/v1/calls/{id}/replay": { "get": operation("replayCall", "What was sent and released, again; nothing runs",
@@ -185,6 +191,8 @@ fn reading(generator: &mut SchemaGenerator) -> Value {
             Some(schema::<PoliciesView>(generator)), generator) },
         "/api/v1/policies/explain": { "post": operation("explain", "What would be decided, and why", &[],
             Some(schema::<Question>(generator)), Some(schema::<Answer>(generator)), generator) },
+        "/api/v1/policies/simulate": { "post": operation("simulate", "What a draft would have decided differently about recorded calls", &[],
+            Some(schema::<SimulateBody>(generator)), Some(schema::<SimulatedView>(generator)), generator) },
         "/api/v1/status": { "get": operation("status", "Connections, issuers, recording", &[], None,
             Some(schema::<StatusView>(generator)), generator) },
         "/api/v1/audit/head": { "get": operation("auditHead", "The log's newest signed head", &[], None,
@@ -269,6 +277,10 @@ fn operation(
     }
     if let (Some(responses), true) = (responses.as_object_mut(), id == "replayCall") {
         responses.insert("410".to_owned(), refusal("The content's key was destroyed"));
+    }
+    if let (Some(responses), true) = (responses.as_object_mut(), id == "simulate") {
+        let text = "The draft does not load";
+        responses.insert("422".to_owned(), refusal(text));
     }
     if let (Some(responses), true) = (responses.as_object_mut(), id == "vote") {
         let text = "The approval is not what `If-Match` names any more";

@@ -23,11 +23,12 @@ const STUB: &str = "<h1>Callgate</h1><p>This program was built without the conso
     under <code>/api/v1</code>, described by <a href=\"/api/v1/openapi.json\">its OpenAPI document</a>.</p>";
 
 /// The pages' own paths: the script decides what stands there.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 8] = [
     "/",
     "/calls",
     "/calls/{call}",
     "/functions",
+    "/grants",
     "/policies",
     "/connections",
     "/audit",

@@ -13,7 +13,7 @@ use super::api::{Asker, Problem};
 use crate::export::Standing;
 use crate::pipeline::Route;
 use crate::policy::{PersonAction, PersonResource};
-use crate::record::Verdict;
+use crate::record::{self, Verdict};
 
 /// One connection.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -120,6 +120,40 @@ pub(super) struct StatusView {
     pub(super) exports: Vec<ExportView>,
 }
 
+/// A witness: somebody outside who signs that the log only grew.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct WitnessView {
+    /// Its name.
+    pub(super) name: String,
+    /// Records under the newest head that it signed.
+    pub(super) size: u64,
+    /// Signed records that it has not seen.
+    pub(super) behind: u64,
+    /// When it last signed, as seconds ago; absent when it never did.
+    pub(super) signed_ago_s: Option<u64>,
+    /// What is wrong with it now.
+    pub(super) alarm: Option<String>,
+    /// What was wrong the last time, whether or not it still is.
+    pub(super) last_alarm: Option<String>,
+    /// How long ago that was, in seconds.
+    pub(super) last_alarm_ago_s: Option<u64>,
+}
+
+impl From<record::Standing> for WitnessView {
+    fn from(standing: record::Standing) -> Self {
+        let (last_alarm, ago) = standing.last_alarm.unzip();
+        Self {
+            name: standing.witness,
+            size: standing.size,
+            behind: standing.behind,
+            signed_ago_s: standing.age.map(|age| age.as_secs()),
+            alarm: standing.alarm.map(|(_, text)| text),
+            last_alarm,
+            last_alarm_ago_s: ago.map(|ago| ago.as_secs()),
+        }
+    }
+}
+
 /// The log's newest signed head.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct HeadView {
@@ -137,6 +171,8 @@ pub(super) struct HeadView {
     pub(super) key: String,
     /// Records now.
     pub(super) records: u64,
+    /// The witnesses that the config names.
+    pub(super) witnesses: Vec<WitnessView>,
 }
 
 /// What verification found.
@@ -273,7 +309,11 @@ async fn head(
         let text = "no head is signed yet: the first one comes a second after the first record";
         Problem::new(409, "not_covered", text)
     })?;
+    let at = (head.size, parts.pipeline.parts().clock.now());
+    let keys = parts.witnesses.clone();
+    let witnesses = parts.evidence.witnesses(keys, at).await?;
     Ok(axum::Json(HeadView {
+        witnesses: witnesses.into_iter().map(WitnessView::from).collect(),
         origin,
         size: head.size,
         root: head.root.to_string(),

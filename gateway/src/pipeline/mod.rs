@@ -13,6 +13,7 @@ mod outgoing;
 mod release;
 mod reply;
 mod request;
+pub mod simulate;
 mod snapshot;
 mod standing;
 mod tokens;

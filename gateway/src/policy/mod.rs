@@ -105,6 +105,8 @@ pub enum Error {
 /// All policies of one snapshot, checked and ready.
 pub struct Policies {
     version: String,
+    /// What they were loaded for, to load a draft of them.
+    vocabulary: Vocabulary,
     texts: PolicyTexts,
     schema_text: String,
     schema: Schema,
@@ -181,6 +183,7 @@ impl Policies {
         let texts = PolicyTexts::of(&policies, &schema_text);
         Ok(Self {
             version: texts.version(),
+            vocabulary: vocabulary.clone(),
             texts,
             schema_text,
             schema,
@@ -198,6 +201,14 @@ impl Policies {
             index,
             names,
         })
+    }
+
+    /// Other policies for the same functions, connections and claims: to try them out, not to enforce them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn draft(&self, files: &[PolicyFile]) -> Result<Self, Vec<Fault>> {
+        Self::load(files, &self.vocabulary)
     }
 
     /// A hash of all policies and of the schema that they were checked against, in hex: the order

@@ -275,3 +275,118 @@ fn a_request_that_is_sent_again_with_its_key_is_done_once() {
     );
     assert_eq!(theirs.status, 403, "{}", theirs.text());
 }
+
+/// A refund that nobody needs to allow; its call, once it is recorded.
+fn refunded(world: &World, amount: u32) -> String {
+    let token = world.mint(Person::Alice, Audience::Gateway);
+    let body = json!({ "order": "o-2", "amount": amount, "reason": "damaged" });
+    let answer = world.gateway.post("/payments/refunds", &token, &body);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    world.gateway.end_of(&answer);
+    let call = answer.header("callgate-call").expect("the call");
+    call.to_owned()
+}
+
+#[test]
+fn a_draft_is_judged_by_recorded_calls_and_nothing_changes() {
+    let world = world();
+    let bob = Api::of(&world, Person::Bob);
+    let call = refunded(&world, 977);
+    let simulate = |body: &Value| bob.send("POST", "/policies/simulate", &[], body);
+    let smaller = r#"@id("all-refunds-need-a-lead") @approval("demo/payments-leads")
+        forbid (principal, action == Action::"payments/createRefund", resource) when { context.input.body.amount > 900 };"#;
+    let draft =
+        json!({ "without": ["large-refunds-need-a-lead"], "with": smaller, "last_s": 3600 });
+    let before = bob.get("/policies", &[]).json()["version"].clone();
+    let answer = simulate(&draft);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(told["complete"], true);
+    let changes = told["changes"].as_array().expect("changes");
+    let change = changes
+        .iter()
+        .find(|change| change["from"] == "allow" && change["to"] == "ask")
+        .unwrap_or_else(|| panic!("{told:#}"));
+    assert_eq!(
+        change["draft_decided_by"],
+        json!(["all-refunds-need-a-lead"])
+    );
+    let examples = change["examples"].as_array().expect("examples");
+    assert!(examples.iter().any(|one| one == &json!(call)), "{told:#}");
+    // A draft that changes nothing says so, and the policies in force are what they were.
+    let same = simulate(&json!({ "last_s": 3600 })).json();
+    assert_eq!((&same["changed"], &same["draft"]), (&json!(0), &before));
+    assert_eq!(bob.get("/policies", &[]).json()["version"], before);
+    let read = |leaf: &Value| leaf["kind"] == "audit.read" && leaf["what"] == "simulate";
+    assert!(world.gateway.leaves().iter().any(read));
+}
+
+#[test]
+fn a_draft_that_does_not_load_says_where_and_why() {
+    let world = world();
+    let bob = Api::of(&world, Person::Bob);
+    let simulate = |body: &Value| bob.send("POST", "/policies/simulate", &[], body);
+    let wrong =
+        "\n@id(\"x\") permit (principal, action == Action::\"payments/nothing\", resource);";
+    let broken = simulate(&json!({ "with": wrong }));
+    let told = broken.json();
+    assert_eq!(
+        (broken.status, &told["code"]),
+        (422, &json!("draft_does_not_load"))
+    );
+    let detail = told["detail"].as_str().expect("a detail");
+    assert!(
+        detail.contains("draft:2") && detail.contains("payments/nothing"),
+        "{detail}"
+    );
+    let unknown = simulate(&json!({ "without": ["nobody-knows"] }));
+    assert_eq!(unknown.status, 422, "{}", unknown.text());
+    assert!(unknown.text().contains("nobody-knows"));
+    let twice = simulate(
+        &json!({ "with": "@id(\"nobody-deletes\") forbid (principal, action, resource);" }),
+    );
+    assert_eq!(twice.status, 422, "{}", twice.text());
+    for last_s in [0, 31 * 86_400] {
+        let answer = simulate(&json!({ "last_s": last_s }));
+        assert_eq!(answer.status, 400, "{}", answer.text());
+    }
+    let alice = Api::of(&world, Person::Alice);
+    let denied = alice.send("POST", "/policies/simulate", &[], &json!({}));
+    assert_eq!(denied.status, 403, "{}", denied.text());
+}
+
+#[test]
+fn calls_over_time_are_counted_for_who_may_read_them() {
+    let world = world();
+    let bob = Api::of(&world, Person::Bob);
+    refunded(&world, 978);
+    let chart = bob.get(
+        "/calls/chart?last_s=3600&function=payments%2FcreateRefund",
+        &[],
+    );
+    assert_eq!(chart.status, 200, "{}", chart.text());
+    let chart = chart.json();
+    let columns = chart["columns"].as_array().expect("columns");
+    assert_eq!((columns.len(), &chart["step_s"]), (48, &json!(75)));
+    let of = |outcome: &str| -> u64 {
+        let counts = columns
+            .iter()
+            .filter_map(|one| one["outcomes"][outcome].as_u64());
+        counts.sum()
+    };
+    assert!(of("ok") >= 1, "{chart:#}");
+    assert!(
+        columns.iter().any(|one| one["p95_ms"].is_u64()),
+        "{chart:#}"
+    );
+    let other = bob
+        .get("/calls/chart?function=payments%2Fnothing", &[])
+        .json();
+    assert_eq!(
+        (&other["looked_at"], &other["complete"]),
+        (&json!(0), &json!(true))
+    );
+    assert_eq!(bob.get("/calls/chart?last_s=1", &[]).status, 400);
+    let alice = Api::of(&world, Person::Alice);
+    assert_eq!(alice.get("/calls/chart", &[]).status, 403);
+}
