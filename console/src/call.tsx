@@ -1,5 +1,5 @@
 import { type ReactNode, useState } from "react";
-import { type CallDetail, get, type Head, type Part, Problem, type RecordView, type Replay, text } from "./api";
+import { type CallDetail, get, type Head, type Part, type Problem, problemOf, type RecordView, type Replay, save } from "./api";
 import { useData, useLive, useTitle } from "./hooks";
 import { Block, bytes, Facts, field, Link, Outcome, readable, RequestHead, Shown, Time, Trouble, Waiting, words } from "./ui";
 
@@ -43,7 +43,7 @@ export function CallPage({ id }: { id: string }) {
       </div>
       <section>
         <h2>Evidence</h2>
-        <Proof id={id} covered={proof.covered} size={proof.head_size} at={proof.head_at} />
+        <Proof id={id} covered={proof.covered} size={proof.head_size} at={proof.head_at} content={data.may_replay} />
         {records.map((record) => (
           <details key={record.index} className="leaf">
             <summary>
@@ -188,9 +188,7 @@ function Content({ id, detail }: { id: string; detail: CallDetail }) {
   if (!began) return <p className="soft">Nothing was sent: there is nothing to replay.</p>;
   if (!detail.may_replay) return <p className="soft">Policy does not permit you to see what was sent and released (audit.replay).</p>;
   const show = () =>
-    get<Replay>(`/calls/${id}/replay`).then(setReplay, (error: unknown) =>
-      setProblem(error instanceof Problem ? error : new Problem(0, "internal", String(error))),
-    );
+    get<Replay>(`/calls/${id}/replay`).then(setReplay, (error: unknown) => setProblem(problemOf(error)));
   if (!replay) {
     return (
       <>
@@ -237,19 +235,12 @@ function PartBlock({ part, label }: { part: Part; label: string }) {
   );
 }
 
-function Proof({ id, covered, size, at }: { id: string; covered: boolean; size: number | null; at: string | null }) {
+function Proof({ id, covered, size, at, content }: { id: string; covered: boolean; size: number | null; at: string | null; content: boolean }) {
   const [problem, setProblem] = useState<Problem | null>(null);
-  const save = () =>
-    text(`/calls/${id}/proof`).then(
-      (proof) => {
-        const link = document.createElement("a");
-        link.href = URL.createObjectURL(new Blob([proof], { type: "text/plain" }));
-        link.download = `${id}.tlog-proof`;
-        link.click();
-        URL.revokeObjectURL(link.href);
-      },
-      (error: unknown) => setProblem(error instanceof Problem ? error : new Problem(0, "internal", String(error))),
-    );
+  const keep = (path: string, name: string) => {
+    setProblem(null);
+    save(path, name).catch((error: unknown) => setProblem(problemOf(error)));
+  };
   return (
     <>
       <p className={covered ? "good" : "soft"}>
@@ -263,12 +254,23 @@ function Proof({ id, covered, size, at }: { id: string; covered: boolean; size: 
         .
       </p>
       {problem && <Trouble problem={problem} />}
-      <button type="button" disabled={!covered} onClick={() => void save()}>
-        Save the proof
-      </button>{" "}
-      <span className="soft">
-        A file that <code>callgate audit verify</code> and other tools check offline.
-      </span>
+      <p className="buttons">
+        <button type="button" disabled={!covered} onClick={() => keep(`/calls/${id}/proof`, `${id}.tlog-proof`)}>
+          Save the proof
+        </button>
+        <button type="button" disabled={!covered} onClick={() => keep(`/calls/${id}/evidence`, `evidence-${id}.tar`)}>
+          Save the evidence
+        </button>
+        {content && (
+          <button type="button" disabled={!covered} onClick={() => keep(`/calls/${id}/evidence?content=true`, `evidence-${id}.tar`)}>
+            Save it with content
+          </button>
+        )}
+      </p>
+      <p className="soft">
+        The proof is one file that other tools check too. The evidence is an archive with the records, the approval and a page to read; <code>callgate audit verify</code>{" "}
+        checks it offline.{content && " With content, it also says who it was and what was sent and released: handing it on hands that on."}
+      </p>
     </>
   );
 }

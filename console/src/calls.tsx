@@ -1,5 +1,6 @@
 import { type UIEvent, useEffect, useMemo, useRef, useState } from "react";
-import { type Call, type CallsPage as Page, type Functions, get, Problem } from "./api";
+import { type Call, type CallsPage as Page, type Functions, get, type Problem, problemOf } from "./api";
+import { Charts } from "./chart";
 import { go, useData, useLive, usePlace, useTitle } from "./hooks";
 import { Empty, field, Link, Outcome, Shown, Time, Trouble, Waiting, words } from "./ui";
 
@@ -31,9 +32,11 @@ export function CallsPage() {
   const asking = useRef(false);
 
   const calls = useMemo(() => {
-    const seen = new Set<string>();
-    const all = [...(newest.data?.calls ?? []), ...(older?.wanted === wanted ? older.calls : [])];
-    return all.filter((call) => !seen.has(call.call) && seen.add(call.call));
+    const first = newest.data?.calls ?? [];
+    if (older?.wanted !== wanted) return first;
+    // The first page moves on; the others stay, and no call is in two of them.
+    const seen = new Set(first.map((call) => call.call));
+    return [...first, ...older.calls.filter((call) => !seen.has(call.call))];
   }, [newest.data, older, wanted]);
   const next = older?.wanted === wanted ? older.next : (newest.data?.next ?? null);
 
@@ -49,7 +52,7 @@ export function CallsPage() {
         next: page.next,
       }));
     } catch (error) {
-      setProblem(error instanceof Problem ? error : new Problem(0, "internal", String(error)));
+      setProblem(problemOf(error));
     } finally {
       asking.current = false;
     }
@@ -64,6 +67,7 @@ export function CallsPage() {
         </label>
       </div>
       <Filters place={place} />
+      <Charts functionId={place.searchParams.get("function") ?? ""} lastS={Number(place.searchParams.get("last_s")) || 86_400} records={tick.current} />
       {(newest.problem ?? problem) && <Trouble problem={(newest.problem ?? problem) as Problem} />}
       {!newest.data && !newest.problem && calls.length === 0 && <Waiting />}
       {newest.data && calls.length === 0 && (

@@ -23,6 +23,12 @@ export function ConnectionsPage() {
           </div>
           <section>
             <h2>Connections</h2>
+            {data.connections.some((one) => one.observes_until) && (
+              <p className="trouble" role="note">
+                A connection only observes: every call passes that has a verified caller, whatever functions, policies and masking say. What would have become of the calls is
+                recorded with each.
+              </p>
+            )}
             {data.connections.length === 0 ? (
               <Empty title="No connections">
                 <p>A connection is one upstream with its route, credential, functions and masking, under connections in the config.</p>
@@ -50,7 +56,10 @@ export function ConnectionsPage() {
                   <tbody>
                     {data.connections.map((one) => (
                       <tr key={one.name}>
-                        <th scope="row">{one.name}</th>
+                        <th scope="row">
+                          {one.name}
+                          {one.observes_until && <div className="bad">only observes until {one.observes_until}: nothing is enforced</div>}
+                        </th>
                         <td>
                           <code>{one.route}</code>
                         </td>

@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { get, Problem } from "./api";
+import { get, type Problem, problemOf } from "./api";
 
 // Where we are.
 
@@ -81,7 +81,7 @@ export function useData<T>(path: string | null, tick: number = 0): Loaded<T> {
         (data) => setState({ path, data }),
         (problem: unknown) => {
           if (stop.signal.aborted) return;
-          const known = problem instanceof Problem ? problem : new Problem(0, "internal", String(problem));
+          const known = problemOf(problem);
           setState((before) => (before.path === path && before.data !== undefined ? { ...before, problem: known } : { path, problem: known }));
         },
       );
@@ -96,6 +96,22 @@ export function useData<T>(path: string | null, tick: number = 0): Loaded<T> {
   return { data: mine ? state.data : undefined, problem: mine ? state.problem : undefined, reload };
 }
 
+/** A value that changes often, taken over once in a while: for what is costly to ask again. */
+export function useSlowly(value: number, ms: number): number {
+  const [held, setHeld] = useState(value);
+  const taken = useRef(0);
+  useEffect(() => {
+    if (value === held) return;
+    const take = () => {
+      taken.current = Date.now();
+      setHeld(value);
+    };
+    const timer = setTimeout(take, Math.max(0, taken.current + ms - Date.now()));
+    return () => clearTimeout(timer);
+  }, [value, held, ms]);
+  return held;
+}
+
 /** The time, once a second: for what runs out. */
 export function useNow(): number {
   const [now, setNow] = useState(Date.now());
@@ -104,6 +120,24 @@ export function useNow(): number {
     return () => clearInterval(timer);
   }, []);
   return now;
+}
+
+/** Keys of the page: not while somebody writes, and none that the browser means. `act` says whether the key was its. */
+export function useKeys(act: (key: string) => boolean): void {
+  const latest = useRef(act);
+  useEffect(() => {
+    latest.current = act;
+  });
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement;
+      const writes = /^(TEXTAREA|SELECT)$/.test(target.tagName) || (target instanceof HTMLInputElement && target.type !== "checkbox");
+      if (event.metaKey || event.ctrlKey || event.altKey || writes || target.closest("dialog")) return;
+      if (latest.current(event.key)) event.preventDefault();
+    };
+    window.addEventListener("keydown", pressed);
+    return () => window.removeEventListener("keydown", pressed);
+  }, []);
 }
 
 export function useTitle(title: string): void {

@@ -1,21 +1,22 @@
 import { StrictMode, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { type Approval, type ApprovalHead, me as askMe, type Me, Problem, signOut } from "./api";
+import { type ApprovalHead, me as askMe, type Me, type Problem, problemOf, signOut } from "./api";
 import { AuditPage } from "./audit";
 import { CallPage } from "./call";
 import { CallsPage } from "./calls";
 import { ConnectionsPage } from "./connections";
 import { FunctionsPage } from "./functions";
+import { GrantsPage } from "./grants";
 import { useData, useLive, usePlace } from "./hooks";
 import { InboxPage } from "./inbox";
 import { PoliciesPage } from "./policies";
 import { Link, Trouble } from "./ui";
 
 export type Pending = { approvals: ApprovalHead[] };
-export type { Approval };
 
 const VIEWS: [path: string, name: string, right: string | null][] = [
   ["/", "Inbox", null],
+  ["/grants", "Grants", null],
   ["/calls", "Calls", "audit.read"],
   ["/functions", "Functions", "audit.read"],
   ["/policies", "Policies", "policy.read"],
@@ -27,16 +28,18 @@ function View({ path, who, pending }: { path: string; who: Me; pending: ReturnTy
   const call = /^\/calls\/([0-9a-f-]+)$/.exec(path)?.[1];
   if (call) return <CallPage id={call} key={call} />;
   switch (path) {
+    case "/grants":
+      return <GrantsPage who={who} />;
     case "/calls":
       return <CallsPage />;
     case "/functions":
-      return <FunctionsPage />;
+      return <FunctionsPage who={who} />;
     case "/policies":
-      return <PoliciesPage />;
+      return <PoliciesPage who={who} />;
     case "/connections":
       return <ConnectionsPage />;
     case "/audit":
-      return <AuditPage />;
+      return <AuditPage who={who} />;
     default:
       return <InboxPage pending={pending} who={who} />;
   }
@@ -97,7 +100,7 @@ function Console() {
     let timer: ReturnType<typeof setTimeout>;
     const ask = () =>
       askMe().then(setWho, (error: unknown) => {
-        const known = error instanceof Problem ? error : new Problem(0, "internal", String(error));
+        const known = problemOf(error);
         // A way to sign in opens by itself.
         if (known.status === 401) return;
         setProblem(known);

@@ -1,10 +1,12 @@
 import { useState } from "react";
-import { type Answer, type Functions, type Policies, post, Problem } from "./api";
+import { type Answer, type Functions, type Me, type Policies, Problem, problemOf, query } from "./api";
 import { useData, useTitle } from "./hooks";
+import { Simulate } from "./simulate";
 import { Empty, Outcome, Trouble, Waiting } from "./ui";
 
-export function PoliciesPage() {
+export function PoliciesPage({ who }: { who: Me }) {
   useTitle("Policies");
+  const [draft, setDraft] = useState<{ without: string[]; text: string }>({ without: [], text: "" });
   const { data, problem } = useData<Policies>("/policies");
   return (
     <>
@@ -39,10 +41,22 @@ export function PoliciesPage() {
               <pre className="block" tabIndex={0} aria-label={`text of ${policy.id}`}>
                 {policy.text}
               </pre>
+              {who.rights.includes("audit.read") && (
+                <button
+                  type="button"
+                  disabled={draft.without.includes(policy.id)}
+                  onClick={() => setDraft({ without: [...draft.without, policy.id], text: `${draft.text && `${draft.text.trimEnd()}\n\n`}${policy.text.trim()}\n` })}
+                >
+                  {draft.without.includes(policy.id) ? "In the draft" : "Change it in a draft"}
+                </button>
+              )}
             </details>
           ))}
         </section>
-        <Playground />
+        <div>
+          <Playground />
+          {who.rights.includes("audit.read") && <Simulate draft={draft} setDraft={setDraft} />}
+        </div>
       </div>
     </>
   );
@@ -73,10 +87,10 @@ function Playground() {
       }
       const list = groups.split(/[\s,]+/).filter(Boolean);
       setAnswer(
-        await post<Answer>("/policies/explain", { as: { issuer, subject: subject.join("/"), kind, groups: list }, call: asked, input: members }),
+        await query<Answer>("/policies/explain", { as: { issuer, subject: subject.join("/"), kind, groups: list }, call: asked, input: members }),
       );
     } catch (error) {
-      setProblem(error instanceof Problem ? error : new Problem(0, "internal", String(error)));
+      setProblem(problemOf(error));
     }
   };
   return (

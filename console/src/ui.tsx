@@ -22,11 +22,11 @@ export function Link(props: { to: string; className?: string; current?: boolean;
   );
 }
 
-export function Trouble({ problem }: { problem: Problem }) {
+export function Trouble({ problem, login }: { problem: Problem; login?: string }) {
   return (
     <div className="trouble" role="alert">
       <p>{problem.message}</p>
-      {SIGN_IN_AGAIN.has(problem.code) && <a href={loginUrl(true)}>Sign in again</a>}
+      {SIGN_IN_AGAIN.has(problem.code) && <a href={login ?? loginUrl(true)}>Sign in again</a>}
     </div>
   );
 }
@@ -48,16 +48,16 @@ export function Empty({ title, children }: { title: string; children: ReactNode 
   );
 }
 
-const GOOD = new Set(["ok", "approved", "done", "intact", "allow", "yes"]);
-const WAITS = new Set(["pending", "open", "executing", "ask"]);
+const GOOD = new Set(["ok", "approved", "done", "intact", "allow", "yes", "stands"]);
+const WAITS = new Set(["pending", "open", "executing", "ask", "ended", "used up", "past its time"]);
 
-export function tone(outcome: string): string {
+export function tone(outcome: string): "good" | "waits" | "bad" {
   if (GOOD.has(outcome)) return "good";
   if (WAITS.has(outcome)) return "waits";
   return "bad";
 }
 
-export function Outcome({ word, detail }: { word: string; detail?: string | null }) {
+export function Outcome({ word, detail }: { word: string; detail?: ReactNode }) {
   return (
     <span className={`outcome ${tone(word)}`}>
       <span className="dot" aria-hidden="true" />
@@ -87,8 +87,10 @@ export function Time({ at }: { at: string }) {
 export function span(ms: number): string {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  const two = (big: number, unit: string, small: number, smaller: string) => `${big} ${unit}${small > 0 ? ` ${small} ${smaller}` : ""}`;
+  if (s < 3600) return two(Math.floor(s / 60), "min", s % 60, "s");
+  if (s < 48 * 3600) return two(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
+  return two(Math.floor(s / 86_400), "days", Math.floor((s % 86_400) / 3600), "h");
 }
 
 export function bytes(n: number): string {

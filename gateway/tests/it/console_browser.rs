@@ -14,6 +14,17 @@ use super::support::{free_address, peers, raw, root, wait_for};
 /// What a first visit may load, compressed, in bytes.
 const FIRST_LOAD_BYTES_MAX: u64 = 300 * 1024;
 
+/// Beside the demo's: what needs a stronger sign-in than people have when they come.
+const STRONG: &str = r#"
+@id("very-large-refunds-need-a-key")
+@approval("demo/payments-leads")
+@reason("refunds above 10000.00 need a sign-in with a hardware key")
+@acr("phr")
+@max_age("5m")
+forbid (principal, action == Action::"payments/createRefund", resource)
+when { context.input.body.amount > 1000000 };
+"#;
+
 fn example(name: &str) -> String {
     std::fs::read_to_string(root().join("examples/demo").join(name)).expect("an example")
 }
@@ -35,6 +46,7 @@ pub(super) fn start(issuer: SocketAddr, functions: SocketAddr, data: &std::path:
     setup(issuer)
         .policy(&example("policies/payments.cedar"))
         .policy(&example("policies/people.cedar"))
+        .policy(STRONG)
         .file("payments.openapi.yaml", &example("payments.openapi.yaml"))
         .file("functions-key", &key)
         .with("approvals", json!({ "cooldown_s": 0 }))
