@@ -201,10 +201,10 @@ async function widened(page) {
   await page.keyboard.press("Space");
   await page.getByLabel("Calls (1 to 20)").fill("2");
   await page.getByLabel("body.amount").selectOption("at-most");
-  await page.getByLabel("At most").fill("1");
+  await page.getByLabel("At most", { exact: true }).fill("1");
   await page.getByText("must be a number with at most four digits behind the point").waitFor();
   must(await page.getByRole("button", { name: "Approve this call and 2 later ones" }).isDisabled(), "a grant was offered that cannot be given");
-  await page.getByLabel("At most").fill("30000");
+  await page.getByLabel("At most", { exact: true }).fill("30000");
   await page.getByLabel("later calls that it covers").getByText("30000").waitFor();
   await look(page, "widen");
   await page.getByRole("button", { name: "Approve this call and 2 later ones" }).click();
