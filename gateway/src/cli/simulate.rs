@@ -63,6 +63,8 @@ pub(super) async fn run(config: &Path, args: &Args) -> anyhow::Result<ExitCode> 
         examples: args.examples,
         records_max: None,
         within: None,
+        kinds_max: None,
+        policies_max: None,
     };
     let policies = Draft {
         policies: &draft.policies,

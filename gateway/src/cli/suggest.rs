@@ -12,7 +12,7 @@ use super::check::snapshot;
 use super::{calls, list, print, span};
 use crate::approval::terminal_safe;
 use crate::call::{ConnectionName, FunctionId, SeenBody, SeenFunctions, SeenRequest, UNDECLARED};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::pipeline::simulate::{Draft, Outcome, judge};
 use crate::policy::{Decision, DenialReason, SeenCalls};
 use crate::record::{Opener, Reading, Tried, TriedBody};
@@ -138,16 +138,16 @@ pub(super) async fn policies(config: &Path, args: &PolicyArgs) -> anyhow::Result
     let mut seen = SeenCalls::default();
     let mut left = LeftOut::new();
     let mut permitted = 0_u64;
+    let wanted = args.connection.as_ref().map(ConnectionName::as_str);
+    let meant = |function: &str, at: Timestamp| {
+        let here = wanted.is_none() || wanted == function.split('/').next();
+        here && at >= since && at < until
+    };
     index.decisions(Some(since), &mut |sealed| {
-        let Some(judged) = index.open_decision(sealed, &opener) else {
+        let judged = index.open_decision(sealed, &opener, &meant);
+        let Some(judged) = judged.filter(|judged| judged.observed.is_some()) else {
             return true;
         };
-        let connection = judged.function.split('/').next();
-        let wanted = args.connection.as_ref().map(ConnectionName::as_str);
-        let here = wanted.is_none() || wanted == connection;
-        if judged.observed.is_none() || !here || judged.at < since || judged.at >= until {
-            return true;
-        }
         match why_not(&judge(&judged, draft)) {
             Reason::Permitted => permitted += 1,
             Reason::NoPermit(function) => {

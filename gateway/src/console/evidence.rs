@@ -15,8 +15,8 @@ use crate::clock::Timestamp;
 use crate::disk::RealDisk;
 use crate::policy::{PersonAction, PersonResource};
 use crate::record::{
-    self, CallIndex, CallSummary, Cursor, Event, Filter, Page, Reading, Report, SharedTrail,
-    Standing, Trail, VerifyOptions, Who,
+    self, CallIndex, Cursor, Event, Filter, Page, Reading, Report, SharedTrail, Standing, Trail,
+    VerifyOptions, Who,
 };
 
 /// Requests that wait for the log at one time; more are refused.

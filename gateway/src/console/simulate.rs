@@ -2,7 +2,7 @@
 //! calls and time, one at a time, on the record before anything is read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -11,6 +11,7 @@ use axum::routing::post;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Parts;
 use super::api::{Asker, Body, Problem};
@@ -18,8 +19,8 @@ use super::evidence::May;
 use crate::clock::Timestamp;
 use crate::pipeline::Snapshot;
 use crate::pipeline::simulate::{Draft, Report, SimulateError, Wanted, simulate};
-use crate::policy::{Fault, PersonAction, PersonResource, Policies, PolicyFile};
-use crate::record::{CallIndex, Reading};
+use crate::policy::{DRAFT_STACK_BYTES, Fault, PersonAction, PersonResource, Policies, PolicyFile};
+use crate::record::{self, CallIndex, Reading};
 
 /// Farthest back, in seconds: 30 days.
 const SPAN_S_MAX: u64 = 30 * 24 * 60 * 60;
@@ -35,6 +36,10 @@ const THREADS: usize = 2;
 const EXAMPLES: usize = 5;
 /// Kinds of changes that are told, the most frequent first.
 const CHANGES_MAX: usize = 200;
+/// Kinds of changes that are told apart while calls are judged.
+const KINDS_MAX: usize = 1_000;
+/// Policies that are named on each side of a change.
+const POLICIES_MAX: usize = 20;
 /// Faults of a draft that are told.
 const FAULTS_MAX: usize = 10;
 /// What faults call the text that is sent.
@@ -64,9 +69,9 @@ pub(super) struct ChangeView {
     pub(super) from: String,
     /// What would be; the code of a refusal where policy would not be asked.
     pub(super) to: String,
-    /// Policies that decided then.
+    /// Policies that decided then; at most 20.
     pub(super) decided_by: Vec<String>,
-    /// Policies of the draft that would.
+    /// Policies of the draft that would; at most 20.
     pub(super) draft_decided_by: Vec<String>,
     /// How many calls.
     pub(super) calls: u64,
@@ -117,57 +122,123 @@ async fn run(
     }
     // Held by the work and not by the request: who hangs up frees nothing.
     let one = parts.evidence.simulating()?;
-    let snapshot = parts.pipeline.snapshot();
-    let (of, sent) = (Arc::clone(&snapshot), body.clone());
-    let load = move || draft(&of.policies, &sent).map(|draft| (draft, one));
-    let loaded = tokio::task::spawn_blocking(load).await;
-    let (draft, one) = loaded.map_err(|error| Problem::internal(&error))??;
-    let version = draft.version().to_owned();
-    let about = json!({ "last_s": span_s, "without": body.without, "draft": version });
-    let evidence = &parts.evidence;
-    evidence
-        .on_record(&parts, &asker, Reading::Simulate, None, about)
-        .await?;
     let now = parts.pipeline.parts().clock.now();
     let since = now
         .nanos()
         .saturating_sub(span_s.saturating_mul(1_000_000_000));
-    let span = (Timestamp::from_nanos(since), now);
-    let begun = Instant::now();
-    let index = evidence.index();
-    let work = move || {
-        let _one = one;
-        let index = index()?;
-        evaluate(&index, &snapshot, &draft, span, &may)
+    let snapshot = parts.pipeline.snapshot();
+    let without = body.without.clone();
+    let work = Work {
+        snapshot,
+        body,
+        span: (Timestamp::from_nanos(since), now),
+        may,
+        index: parts.evidence.index(),
+        one,
     };
-    let report = tokio::task::spawn_blocking(work).await;
-    let report = report.map_err(|error| Problem::internal(&error))?;
-    let report = report.map_err(|error| Problem::internal(&error))?;
-    let took = begun.elapsed();
+    let mut at_work = work.begin()?;
+    let version = at_work.loaded().await?;
+    let about = json!({ "last_s": span_s, "without": without, "draft": version });
+    let evidence = &parts.evidence;
+    evidence
+        .on_record(&parts, &asker, Reading::Simulate, None, about)
+        .await?;
+    let (report, took) = at_work.evaluated().await?;
     Ok(axum::Json(view(version, report, took)))
 }
 
-fn evaluate(
-    index: &CallIndex,
-    snapshot: &Snapshot,
-    policies: &Policies,
-    (since, until): (Timestamp, Timestamp),
-    may: &May,
-) -> Result<Report, SimulateError> {
-    let draft = Draft {
-        policies,
-        connections: &snapshot.connections,
-    };
-    let wanted = Wanted {
-        since,
-        until,
-        of: &|function| may.read(Some(function)),
-        threads: THREADS,
-        examples: EXAMPLES,
-        records_max: Some(RECORDS_MAX),
-        within: Some(TIME_MAX),
-    };
-    simulate(index, draft, &wanted)
+/// A draft and what it is tried with, on a thread of its own: its tree may be deep, and ordinary threads have
+/// little stack for what goes through it, or drops it.
+struct Work<I> {
+    snapshot: Arc<Snapshot>,
+    body: SimulateBody,
+    span: (Timestamp, Timestamp),
+    may: May,
+    index: I,
+    one: OwnedSemaphorePermit,
+}
+
+/// Work that goes on elsewhere. Dropping it ends the work before it reads anything.
+struct AtWork {
+    loaded: oneshot::Receiver<Result<String, Problem>>,
+    go: mpsc::Sender<()>,
+    evaluated: oneshot::Receiver<Result<(Report, Duration), Problem>>,
+}
+
+impl<I> Work<I>
+where
+    I: FnOnce() -> Result<CallIndex, record::Error> + Send + 'static,
+{
+    fn begin(self) -> Result<AtWork, Problem> {
+        let (load, loaded) = oneshot::channel();
+        let (go, went) = mpsc::channel();
+        let (evaluate, evaluated) = oneshot::channel();
+        let work = move || {
+            let policies = match draft(&self.snapshot.policies, &self.body) {
+                Ok(policies) => policies,
+                Err(problem) => return drop(load.send(Err(problem))),
+            };
+            let version = policies.version().to_owned();
+            // Nothing is read before it is on record; who hung up does not go on.
+            if load.send(Ok(version)).is_err() || went.recv().is_err() {
+                return;
+            }
+            let begun = Instant::now();
+            let report = self.evaluate(&policies);
+            drop(evaluate.send(report.map(|report| (report, begun.elapsed()))));
+        };
+        let thread = std::thread::Builder::new()
+            .name("simulate".to_owned())
+            .stack_size(DRAFT_STACK_BYTES);
+        // Nobody joins it: it answers through its channels, or its end closes them.
+        thread
+            .spawn(work)
+            .map_err(|error| Problem::internal(&error))?;
+        Ok(AtWork {
+            loaded,
+            go,
+            evaluated,
+        })
+    }
+
+    fn evaluate(self, policies: &Policies) -> Result<Report, Problem> {
+        let _one = self.one;
+        let index = (self.index)().map_err(|error| Problem::internal(&error))?;
+        let draft = Draft {
+            policies,
+            connections: &self.snapshot.connections,
+        };
+        let (since, until) = self.span;
+        let wanted = Wanted {
+            since,
+            until,
+            of: &|function| self.may.read(Some(function)),
+            threads: THREADS,
+            examples: EXAMPLES,
+            records_max: Some(RECORDS_MAX),
+            within: Some(TIME_MAX),
+            kinds_max: Some(KINDS_MAX),
+            policies_max: Some(POLICIES_MAX),
+        };
+        simulate(&index, draft, &wanted).map_err(|error| Problem::internal(&error))
+    }
+}
+
+impl AtWork {
+    /// The draft's version, once it is loaded.
+    async fn loaded(&mut self) -> Result<String, Problem> {
+        (&mut self.loaded).await.map_err(|_| broke_off())?
+    }
+
+    /// Go on, and what came of it.
+    async fn evaluated(self) -> Result<(Report, Duration), Problem> {
+        self.go.send(()).map_err(|_| broke_off())?;
+        self.evaluated.await.map_err(|_| broke_off())?
+    }
+}
+
+fn broke_off() -> Problem {
+    Problem::internal(&SimulateError::BrokeOff)
 }
 
 /// The policies in force but for those that are left out, and with those that are sent.
@@ -179,17 +250,17 @@ fn draft(policies: &Policies, body: &SimulateBody) -> Result<Policies, Problem> 
         return Err(Problem::new(422, "draft_does_not_load", text));
     }
     let kept = rules.iter().filter(|rule| !body.without.contains(&rule.id));
-    let mut files: Vec<_> = kept
+    let kept = kept
         .map(|rule| PolicyFile {
             name: format!("{} in force", rule.id),
             text: rule.text.clone(),
         })
         .collect();
-    files.push(PolicyFile {
+    let sent = PolicyFile {
         name: DRAFT.to_owned(),
         text: body.with.clone(),
-    });
-    policies.draft(&files).map_err(|faults| {
+    };
+    policies.draft(kept, sent).map_err(|faults| {
         let mut lines: Vec<_> = faults.iter().map(Fault::to_string).collect();
         let more = lines.len().saturating_sub(FAULTS_MAX);
         lines.truncate(FAULTS_MAX);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use super::Connection;
@@ -17,6 +17,8 @@ use crate::record::{
 /// Records that are handed to a worker at one time, and such heaps that wait.
 const HEAP: usize = 256;
 const HEAPS_MAX: usize = 16;
+/// Reasons why calls could not be evaluated that are told apart.
+const REASONS_MAX: usize = 100;
 
 /// Why calls could not be simulated.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +37,7 @@ pub struct Draft<'d> {
     /// The draft of the policies.
     pub policies: &'d Policies,
     /// The connections, whose functions read calls that passed unjudged.
-    pub connections: &'d BTreeMap<ConnectionName, std::sync::Arc<Connection>>,
+    pub connections: &'d BTreeMap<ConnectionName, Arc<Connection>>,
 }
 
 /// Which calls, and how much may be spent on them.
@@ -54,6 +56,10 @@ pub struct Wanted<'w> {
     pub records_max: Option<u64>,
     /// How long it may take.
     pub within: Option<Duration>,
+    /// Kinds of changes that are told apart; further ones are counted.
+    pub kinds_max: Option<usize>,
+    /// Policies that are named on each side of a change.
+    pub policies_max: Option<usize>,
 }
 
 impl fmt::Debug for Wanted<'_> {
@@ -100,6 +106,8 @@ pub struct Report {
     pub same: u64,
     /// Changes, each with how many calls and the newest of them.
     pub changes: BTreeMap<Change, (u64, Vec<Example>)>,
+    /// Calls that changed in further ways.
+    pub other_changes: u64,
     /// Calls that could not be evaluated, by why.
     pub not_evaluated: BTreeMap<String, u64>,
     /// Whether all of the wanted calls were looked at. If not, the newest ones are missing.
@@ -112,6 +120,7 @@ impl Default for Report {
             evaluated: 0,
             same: 0,
             changes: BTreeMap::new(),
+            other_changes: 0,
             not_evaluated: BTreeMap::new(),
             complete: true,
         }
@@ -121,14 +130,15 @@ impl Default for Report {
 impl Report {
     /// Calls that would be decided differently.
     pub fn changed(&self) -> u64 {
-        self.changes.values().map(|(count, _)| count).sum()
+        let told: u64 = self.changes.values().map(|(count, _)| count).sum();
+        told + self.other_changes
     }
 
-    fn take(&mut self, judged: &Judged, draft: Draft<'_>, examples: usize) {
+    fn take(&mut self, judged: &Judged, draft: Draft<'_>, wanted: &Wanted<'_>) {
         let outcome = match judge(judged, draft) {
             Ok(outcome) => outcome,
             Err(why) => {
-                *self.not_evaluated.entry(why).or_default() += 1;
+                self.could_not(why, 1);
                 return;
             }
         };
@@ -145,33 +155,64 @@ impl Report {
             function: judged.function.clone(),
             from: judged.decided.as_str(),
             to,
-            then: judged.policies.clone(),
-            now,
+            then: named(judged.policies.clone(), wanted.policies_max),
+            now: named(now, wanted.policies_max),
         };
-        let (count, calls) = self.changes.entry(change).or_default();
-        *count += 1;
-        calls.push(Example {
+        let example = Example {
             index: judged.index,
             at: judged.at,
             call: judged.call.to_string(),
-        });
-        newest(calls, examples);
+        };
+        self.change(change, (1, vec![example]), wanted);
     }
 
-    fn join(&mut self, other: Self, examples: usize) {
+    fn change(&mut self, change: Change, found: (u64, Vec<Example>), wanted: &Wanted<'_>) {
+        let (count, examples) = found;
+        let full = wanted
+            .kinds_max
+            .is_some_and(|most| self.changes.len() >= most);
+        if full && !self.changes.contains_key(&change) {
+            self.other_changes += count;
+            return;
+        }
+        let (sum, calls) = self.changes.entry(change).or_default();
+        *sum += count;
+        calls.extend(examples);
+        newest(calls, wanted.examples);
+    }
+
+    fn could_not(&mut self, why: String, count: u64) {
+        let full = self.not_evaluated.len() >= REASONS_MAX;
+        let why = if full && !self.not_evaluated.contains_key(&why) {
+            "other reasons".to_owned()
+        } else {
+            why
+        };
+        *self.not_evaluated.entry(why).or_default() += count;
+    }
+
+    fn join(&mut self, other: Self, wanted: &Wanted<'_>) {
         self.evaluated += other.evaluated;
         self.same += other.same;
+        self.other_changes += other.other_changes;
         self.complete &= other.complete;
-        for (change, (count, found)) in other.changes {
-            let (sum, calls) = self.changes.entry(change).or_default();
-            *sum += count;
-            calls.extend(found);
-            newest(calls, examples);
+        for (change, found) in other.changes {
+            self.change(change, found, wanted);
         }
         for (why, count) in other.not_evaluated {
-            *self.not_evaluated.entry(why).or_default() += count;
+            self.could_not(why, count);
         }
     }
+}
+
+/// Policies by name, and how many more there are.
+fn named(mut ids: Vec<String>, most: Option<usize>) -> Vec<String> {
+    let more = most.map_or(0, |most| ids.len().saturating_sub(most));
+    if more > 0 {
+        ids.truncate(ids.len() - more);
+        ids.push(format!("and {more} more"));
+    }
+    ids
 }
 
 /// Keep the newest examples, whichever thread found them.
@@ -278,42 +319,26 @@ pub fn simulate(
     draft: Draft<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<Report, SimulateError> {
-    let begun = Instant::now();
+    let deadline = wanted.within.map(|within| Instant::now() + within);
+    let is_late = || deadline.is_some_and(|deadline| Instant::now() > deadline);
     let (sender, receiver) = mpsc::sync_channel::<Vec<SealedDecision>>(HEAPS_MAX);
-    let receiver = Mutex::new(receiver);
+    let receiver = Arc::new(Mutex::new(receiver));
     let opener = Opener::default();
-    let work = || {
-        let mut report = Report::default();
-        loop {
-            let heap = receiver
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .recv();
-            let Ok(heap) = heap else { return report };
-            let opened = heap
-                .into_iter()
-                .filter_map(|sealed| index.open_decision(sealed, &opener));
-            let meant = |judged: &Judged| {
-                judged.at >= wanted.since
-                    && judged.at < wanted.until
-                    && (wanted.of)(&judged.function)
-            };
-            for judged in opened.filter(meant) {
-                report.take(&judged, draft, wanted.examples);
-            }
-        }
-    };
+    let (opener, is_late) = (&opener, &is_late);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..wanted.threads.max(1))
-            .map(|_| scope.spawn(work))
+            .map(|_| {
+                let receiver = Arc::clone(&receiver);
+                scope.spawn(move || work(&receiver, (index, opener), draft, wanted, is_late))
+            })
             .collect();
+        // Theirs alone: when all of them broke off, nobody waits for a place among the heaps.
+        drop(receiver);
         let mut heap = Vec::with_capacity(HEAP);
         let (mut records, mut complete) = (0_u64, true);
         let read = index.decisions(Some(wanted.since), &mut |sealed| {
             records += 1;
-            let over = wanted.records_max.is_some_and(|most| records > most)
-                || wanted.within.is_some_and(|most| begun.elapsed() > most);
-            if over {
+            if wanted.records_max.is_some_and(|most| records > most) || is_late() {
                 complete = false;
                 return false;
             }
@@ -329,10 +354,38 @@ pub fn simulate(
         let mut report = Report::default();
         for worker in workers {
             let part = worker.join().map_err(|_| SimulateError::BrokeOff)?;
-            report.join(part, wanted.examples);
+            report.join(part, wanted);
         }
         read?;
         report.complete &= complete;
         Ok(report)
     })
+}
+
+/// Judge what comes, until nothing more does.
+fn work(
+    heaps: &Mutex<mpsc::Receiver<Vec<SealedDecision>>>,
+    (index, opener): (&CallIndex, &Opener),
+    draft: Draft<'_>,
+    wanted: &Wanted<'_>,
+    is_late: &(dyn Fn() -> bool + Sync),
+) -> Report {
+    let mut report = Report::default();
+    let meant = |function: &str, at: Timestamp| {
+        at >= wanted.since && at < wanted.until && (wanted.of)(function)
+    };
+    loop {
+        let heap = heaps.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(heap) = heap else { return report };
+        for sealed in heap {
+            // What waited in heaps when the time was over is not opened any more.
+            if is_late() {
+                report.complete = false;
+                break;
+            }
+            if let Some(judged) = index.open_decision(sealed, opener, &meant) {
+                report.take(&judged, draft, wanted);
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod fault;
 mod index;
 mod load;
 mod names;
+mod nesting;
 mod person;
 mod prepare;
 mod recorded;
@@ -53,6 +54,7 @@ pub use diff::PolicyDiff;
 pub use explain::{Explanation, Failed, Matched, NearMiss};
 pub use fault::{Fault, Place};
 pub use load::{FILE_BYTES_MAX, POLICIES_MAX, PolicyFile};
+pub use nesting::DRAFT_STACK_BYTES;
 pub use person::{PersonAction, PersonFacts, PersonResource};
 pub use recorded::{Recorded, Unjudged};
 pub use request::{Request, Subject};
@@ -204,11 +206,18 @@ impl Policies {
     }
 
     /// Other policies for the same functions, connections and claims: to try them out, not to enforce them.
+    /// `sent` comes from a person and is bounded in its depth. To be called, and what it returns to be
+    /// dropped, on a thread with [`DRAFT_STACK_BYTES`] of stack.
     ///
     /// # Errors
-    /// As [`Self::load`].
-    pub fn draft(&self, files: &[PolicyFile]) -> Result<Self, Vec<Fault>> {
-        Self::load(files, &self.vocabulary)
+    /// As [`Self::load`], and where `sent` nests too deep.
+    pub fn draft(&self, kept: Vec<PolicyFile>, sent: PolicyFile) -> Result<Self, Vec<Fault>> {
+        if let Some(fault) = nesting::too_deep(&sent) {
+            return Err(vec![fault]);
+        }
+        let mut files = kept;
+        files.push(sent);
+        Self::load(&files, &self.vocabulary)
     }
 
     /// A hash of all policies and of the schema that they were checked against, in hex: the order

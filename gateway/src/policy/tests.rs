@@ -4,6 +4,7 @@ mod cases;
 mod cedar;
 mod class_rights;
 mod docs;
+mod drafts;
 mod files;
 mod joint;
 mod people;

@@ -145,6 +145,21 @@ pub(super) fn range(
     (from, to): (Position, Position),
     visit: &mut Visit<'_>,
 ) -> Result<(), Error> {
+    let mut each = |at: Position, frame: &Frame<'_>| visit(at, frame).map(ControlFlow::Continue);
+    range_until(disk, files, chain, (from, to), &mut each)
+}
+
+/// The same until `visit` has seen enough (`Break`): what lies behind that is not read.
+///
+/// # Errors
+/// As [`range`].
+pub(super) fn range_until(
+    disk: &dyn Disk,
+    files: &Files,
+    chain: &Chain,
+    (from, to): (Position, Position),
+    visit: &mut dyn FnMut(Position, &Frame<'_>) -> Result<ControlFlow<()>, Error>,
+) -> Result<(), Error> {
     for link in &chain.links {
         let number = link.header.number;
         if number < from.segment || number > to.segment {
@@ -172,7 +187,9 @@ pub(super) fn range(
             let bytes = window.read(place.offset, asked)?;
             let mut at = 0;
             while let Ok(frame) = frame::parse(bytes.get(at..).unwrap_or_default()) {
-                visit(place, &frame)?;
+                if visit(place, &frame)?.is_break() {
+                    return Ok(());
+                }
                 at += frame.len;
                 place.offset += frame.len as u64;
             }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -234,7 +235,6 @@ impl CallIndex {
             return Ok(());
         };
         let mut pieces = Vec::new();
-        let mut going = true;
         let mut each = |_: Position, frame: &Frame<'_>| {
             if let (Kind::Sealed, Some(head)) = (frame.kind, SealedHead::parse(frame.payload))
                 && matches!(head.part, Part::Key | Part::Context | Part::Request)
@@ -242,22 +242,25 @@ impl CallIndex {
                 pieces.push(((head.part, head.piece), head.id, frame.payload.to_vec()));
             }
             let Some(leaf) = leaf_of(frame) else {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             };
             let pieces = std::mem::take(&mut pieces);
             let told = matches!(leaf.tag, Tag::Begin | Tag::Other) && leaf.id != [0; 16];
-            if going && told {
-                going = visit(SealedDecision {
+            let going = !told
+                || visit(SealedDecision {
                     leaf: leaf.leaf.to_vec(),
                     call: leaf.id,
                     pieces,
                 });
-            }
-            Ok(())
+            Ok(if going {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
         };
         let to = self.built.walked.end;
         let disk = self.disk.as_ref();
-        reading::range(disk, &self.files, &self.chain, (from, to), &mut each)
+        reading::range_until(disk, &self.files, &self.chain, (from, to), &mut each)
     }
 
     /// Behind which place the first call of that time or later begins.
@@ -287,8 +290,14 @@ impl CallIndex {
         }
     }
 
-    /// Open a record; `None` when it is of no decision that policy made.
-    pub fn open_decision(&self, sealed: SealedDecision, opener: &Opener) -> Option<Judged> {
+    /// Open a record; `None` when it is of no decision that policy made, or not one that is meant. What is
+    /// not meant, by function and time, is not opened.
+    pub fn open_decision(
+        &self,
+        sealed: SealedDecision,
+        opener: &Opener,
+        meant: &dyn Fn(&str, Timestamp) -> bool,
+    ) -> Option<Judged> {
         let told: Told<'_> = serde_json::from_slice(&sealed.leaf).ok()?;
         let (decided, policies) = match told.kind.as_ref() {
             "call.begin" if told.approval.is_none() => (Decided::Allow, told.policies),
@@ -298,6 +307,10 @@ impl CallIndex {
             "approval.ask" => (Decided::Ask, told.rules),
             _ => return None,
         };
+        let (at, function) = (nanos_from_text(&told.t)?, told.function?.into_owned());
+        if !meant(&function, at) {
+            return None;
+        }
         let id = told.content_id.as_deref().and_then(unhex);
         let opened = self.opened(id.unwrap_or(sealed.call), sealed.pieces, opener);
         let observed = told.observed.and_then(value).as_ref().and_then(Would::read);
@@ -317,8 +330,8 @@ impl CallIndex {
         Some(Judged {
             call: CallId::from_bytes(sealed.call),
             index: told.seq,
-            at: nanos_from_text(&told.t)?,
-            function: told.function?.into_owned(),
+            at,
+            function,
             decided,
             policies,
             content,
