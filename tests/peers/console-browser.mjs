@@ -273,7 +273,7 @@ async function manyRows(page) {
 
 /** A draft against what happened: a smaller limit would have asked about more. */
 async function simulated(page) {
-  await page.getByText("large-refunds-need-a-lead", { exact: true }).first().click();
+  await page.locator("summary").filter({ hasText: "large-refunds-need-a-lead" }).click();
   await page.getByRole("button", { name: "Change it in a draft" }).click();
   const text = page.getByLabel("Policies of the draft");
   const before = await text.inputValue();

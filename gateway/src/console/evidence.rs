@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tlog::note::VerifierKey;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::Parts;
 use super::api::{Asker, Problem};
@@ -33,8 +33,6 @@ pub(super) struct Evidence {
     readers: Arc<Semaphore>,
     /// One verification at a time: it reads everything.
     verifying: Arc<Semaphore>,
-    /// One draft at a time against recorded calls: it reads many.
-    simulating: Arc<Semaphore>,
     recorded: Mutex<HashMap<(String, String), Timestamp>>,
 }
 
@@ -52,7 +50,6 @@ impl Evidence {
             trail,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             verifying: Arc::new(Semaphore::new(1)),
-            simulating: Arc::new(Semaphore::new(1)),
             recorded: Mutex::default(),
         }
     }
@@ -116,15 +113,6 @@ impl Evidence {
             Ok(all)
         })
         .await
-    }
-
-    /// The place of the one who simulates, until it is dropped.
-    pub(super) fn simulating(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let simulating = Arc::clone(&self.simulating);
-        simulating.try_acquire_owned().map_err(|_| {
-            let text = "somebody simulates a draft already: wait for that, then try again";
-            Problem::new(409, "conflict", text)
-        })
     }
 
     /// What opens an index of the log for one long reading, beside those who list: it reads files.

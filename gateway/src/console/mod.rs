@@ -32,6 +32,7 @@ mod session;
 mod simulate;
 mod slack;
 mod status;
+mod turns;
 
 use std::sync::Arc;
 
@@ -91,6 +92,7 @@ pub struct Parts {
     sessions: Sessions,
     logins: Logins,
     evidence: Evidence,
+    simulations: turns::Turns,
     exports: Board,
     witnesses: Vec<VerifierKey>,
     live: live::Places,
@@ -121,6 +123,7 @@ impl Parts {
             sessions,
             logins,
             evidence: Evidence::new(trail),
+            simulations: turns::Turns::default(),
             exports,
             witnesses: Vec::new(),
             live: live::places(),

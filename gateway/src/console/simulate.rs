@@ -1,5 +1,5 @@
 //! A draft of the policies against recorded calls: what would have been decided differently. Bounded in
-//! calls and time, one at a time, on the record before anything is read.
+//! calls and time, one after the other, on the record before anything is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
@@ -11,11 +11,12 @@ use axum::routing::post;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::Parts;
 use super::api::{Asker, Body, Problem};
 use super::evidence::May;
+use super::turns::{NoTurn, Turn};
 use crate::clock::Timestamp;
 use crate::pipeline::Snapshot;
 use crate::pipeline::simulate::{Draft, Report, SimulateError, Wanted, simulate};
@@ -121,7 +122,8 @@ async fn run(
         return Err(Problem::new(400, "bad_request", text));
     }
     // Held by the work and not by the request: who hangs up frees nothing.
-    let one = parts.evidence.simulating()?;
+    let turn = parts.simulations.wait(asker.who.key().to_string()).await;
+    let turn = turn.map_err(no_turn)?;
     let now = parts.pipeline.parts().clock.now();
     let since = now
         .nanos()
@@ -134,7 +136,7 @@ async fn run(
         span: (Timestamp::from_nanos(since), now),
         may,
         index: parts.evidence.index(),
-        one,
+        turn,
     };
     let mut at_work = work.begin()?;
     let version = at_work.loaded().await?;
@@ -155,7 +157,7 @@ struct Work<I> {
     span: (Timestamp, Timestamp),
     may: May,
     index: I,
-    one: OwnedSemaphorePermit,
+    turn: Turn,
 }
 
 /// Work that goes on elsewhere. Dropping it ends the work before it reads anything.
@@ -176,7 +178,11 @@ where
         let work = move || {
             let policies = match draft(&self.snapshot.policies, &self.body) {
                 Ok(policies) => policies,
-                Err(problem) => return drop(load.send(Err(problem))),
+                Err(problem) => {
+                    // Before it is told: who reads it may come again at once.
+                    drop(self.turn);
+                    return drop(load.send(Err(problem)));
+                }
             };
             let version = policies.version().to_owned();
             // Nothing is read before it is on record; who hung up does not go on.
@@ -202,7 +208,8 @@ where
     }
 
     fn evaluate(self, policies: &Policies) -> Result<Report, Problem> {
-        let _one = self.one;
+        // Whoever waits goes on when this is done, and not when its answer was heard.
+        let _turn = self.turn;
         let index = (self.index)().map_err(|error| Problem::internal(&error))?;
         let draft = Draft {
             policies,
@@ -234,6 +241,19 @@ impl AtWork {
     async fn evaluated(self) -> Result<(Report, Duration), Problem> {
         self.go.send(()).map_err(|_| broke_off())?;
         self.evaluated.await.map_err(|_| broke_off())?
+    }
+}
+
+fn no_turn(why: NoTurn) -> Problem {
+    match why {
+        NoTurn::Twice => {
+            let text = "you simulate a draft already: wait for its answer, then try again";
+            Problem::new(409, "conflict", text)
+        }
+        NoTurn::Busy => {
+            let text = "too many people simulate drafts now: try again in a minute";
+            Problem::new(503, "busy", text)
+        }
     }
 }
 
