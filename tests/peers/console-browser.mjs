@@ -15,6 +15,8 @@ const LONG = 60_000;
 const UNKEPT = new Set(["inbox-empty", "connections", "approve-list", "keys", "grants-none"]);
 const profile = mkdtempSync(join(tmpdir(), "callgate-browser-"));
 const problems = [];
+/** Refusals that the story causes on purpose, each once: the browser tells them as errors. */
+const refusals = [];
 const seen = {};
 
 const context = await chromium.launchPersistentContext(profile, {
@@ -73,7 +75,10 @@ async function desk() {
   page.on("console", (message) => {
     // The issuer's page is not ours to judge.
     const ours = message.location().url.startsWith(at.console);
-    if (message.type() === "error" && ours) problems.push(`console: ${message.text()} ${message.location().url}`);
+    if (message.type() !== "error" || !ours) return;
+    const expected = refusals.findIndex((one) => message.text().includes(`status of ${one.status} `) && message.location().url.endsWith(one.path));
+    if (expected >= 0) refusals.splice(expected, 1);
+    else problems.push(`console: ${message.text()} ${message.location().url}`);
   });
   await signIn(page);
   await page.getByText("Nothing waits for you").waitFor();
@@ -201,6 +206,7 @@ async function widened(page) {
   await page.keyboard.press("Space");
   await page.getByLabel("Calls (1 to 20)").fill("2");
   await page.getByLabel("body.amount").selectOption("at-most");
+  refusals.push({ status: 422, path: "/pattern" });
   await page.getByLabel("At most", { exact: true }).fill("1");
   await page.getByText("must be a number with at most four digits behind the point").waitFor();
   must(await page.getByRole("button", { name: "Approve this call and 2 later ones" }).isDisabled(), "a grant was offered that cannot be given");
@@ -284,6 +290,7 @@ async function simulated(page) {
   await told.getByText("would be decided differently").waitFor();
   await told.getByText("ask", { exact: true }).first().waitFor();
   await look(page, "simulate");
+  refusals.push({ status: 422, path: "/policies/simulate" });
   await text.fill(`${before}nonsense`);
   await page.getByRole("button", { name: "Simulate", exact: true }).click();
   await told.getByRole("alert").getByText("draft:").waitFor();
@@ -300,6 +307,7 @@ async function steppedUp(page) {
   await strong.getByText("A yes needs a sign-in of the kind").waitFor();
   await look(page, "step-up");
   // Without it the gateway says no, whatever a page shows.
+  refusals.push({ status: 401, path: "/votes" });
   await strong.getByRole("button", { name: "Approve this call" }).click();
   await strong.getByRole("alert").getByRole("link", { name: "Sign in again" }).waitFor();
   await strong.getByRole("link", { name: "Sign in for this first" }).click();
@@ -348,4 +356,5 @@ try {
   await context.close();
   rmSync(profile, { recursive: true, force: true });
 }
+for (const one of refusals) problems.push(`nothing at ${one.path} was refused with ${one.status}`);
 console.log(JSON.stringify({ problems, ...seen }));
