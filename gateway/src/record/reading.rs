@@ -149,6 +149,10 @@ pub(super) fn range(
     range_until(disk, files, chain, (from, to), &mut each)
 }
 
+/// What looks at frames until it has seen enough (`Break`).
+pub(super) type VisitUntil<'v> =
+    dyn FnMut(Position, &Frame<'_>) -> Result<ControlFlow<()>, Error> + 'v;
+
 /// The same until `visit` has seen enough (`Break`): what lies behind that is not read.
 ///
 /// # Errors
@@ -158,7 +162,7 @@ pub(super) fn range_until(
     files: &Files,
     chain: &Chain,
     (from, to): (Position, Position),
-    visit: &mut dyn FnMut(Position, &Frame<'_>) -> Result<ControlFlow<()>, Error>,
+    visit: &mut VisitUntil<'_>,
 ) -> Result<(), Error> {
     for link in &chain.links {
         let number = link.header.number;
