@@ -12,7 +12,7 @@ use crate::call::CallId;
 use crate::clock::SystemClock;
 use crate::config::Loaded;
 use crate::disk::RealDisk;
-use crate::record::{Event, Held, Reading, Recorder, RootKey, Who, write_wrapped_root};
+use crate::record::{EraseError, Event, Held, Reading, Recorder, RootKey, Who, write_wrapped_root};
 use crate::store::{self, Store as _};
 
 /// Where the system's users have their names.
@@ -133,20 +133,7 @@ pub(super) async fn perform(
             let index = recorder.note(event).await.map_err(|e| e.to_string())?;
             Ok(format!("recorded as {index}"))
         }
-        Note::Shred { issuer, subject } => {
-            let dead = recorder.shred(&issuer, &subject, Some(who)).await;
-            let dead = dead.map_err(|e| e.to_string())?;
-            if let Err(error) = erase_from_state(loaded, &issuer, &subject).await {
-                return Err(format!(
-                    "the key behind pseudonym {dead} is destroyed, but what is kept of held calls for comparison \
-                     could not be erased and stays up to a week: {error}"
-                ));
-            }
-            Ok(format!(
-                "erased: the key behind pseudonym {dead} is destroyed; destroy backups of `audit/keys` that are \
-                 older, or restore them with `callgate restore` only"
-            ))
-        }
+        Note::Shred { issuer, subject } => shred(recorder, loaded, who, (&issuer, &subject)).await,
         Note::HoldSubject {
             issuer,
             subject,
@@ -179,16 +166,45 @@ pub(super) async fn perform(
     }
 }
 
-/// What the state keeps of somebody's ended calls goes with their key.
-async fn erase_from_state(
+/// Erase somebody: what the state keeps of them is marked first, so that it goes whatever happens behind the record.
+async fn shred(
+    recorder: &Recorder,
     loaded: &Loaded,
-    issuer: &str,
-    subject: &str,
-) -> Result<(), store::Error> {
-    let store = super::state::open(loaded).await?;
-    let erased = store.erase_subject(issuer, subject).await;
+    who: Who,
+    (issuer, subject): (&str, &str),
+) -> Result<String, String> {
+    let refused = |error: EraseError| error.to_string();
+    recorder.may_shred(issuer, subject).await.map_err(refused)?;
+    let untouched = |error: store::Error| {
+        format!(
+            "nothing is erased: what the state database keeps of them could not be marked: {error}"
+        )
+    };
+    let store = super::state::open(loaded).await.map_err(untouched)?;
+    let marked = store.mark_subject(issuer, subject).await;
+    let dead = match marked.map_err(untouched) {
+        Ok(()) => {
+            let dead = recorder.shred(issuer, subject, Some(who)).await;
+            dead.map_err(refused)
+        }
+        Err(text) => Err(text),
+    };
+    let erased = match &dead {
+        Ok(_) => store.erase_subject(issuer, subject).await,
+        Err(_) => Ok(()),
+    };
     store.close().await;
-    erased
+    let dead = dead?;
+    erased.map_err(|error| {
+        format!(
+            "the key behind pseudonym {dead} is destroyed, but not all that the state database keeps of their calls: \
+             names go when a running gateway next tidies up, what was typed within a week: {error}"
+        )
+    })?;
+    Ok(format!(
+        "erased: the key behind pseudonym {dead} is destroyed; destroy backups of `audit/keys` that are \
+         older, or restore them with `callgate restore` only"
+    ))
 }
 
 async fn hold(recorder: &Recorder, held: Held, reason: &str, who: Who) -> Result<String, String> {

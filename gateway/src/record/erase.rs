@@ -164,6 +164,30 @@ impl Holds {
 }
 
 impl Recorder {
+    /// Whether [`Recorder::shred`] may erase this subject now.
+    ///
+    /// # Errors
+    /// As [`Recorder::shred`].
+    pub async fn may_shred(&self, issuer: &str, subject: &str) -> Result<(), EraseError> {
+        let holds = self.inner.holds.lock().await;
+        self.erasable(&holds, issuer, subject).map(drop)
+    }
+
+    fn erasable(
+        &self,
+        holds: &Holds,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<[u8; REFERENCE_BYTES], EraseError> {
+        let reference = self.reference_of(issuer, subject)?;
+        let standing = holds.on(&hex(&reference));
+        if standing.is_empty() {
+            Ok(reference)
+        } else {
+            Err(EraseError::Held(standing))
+        }
+    }
+
     /// Destroy a subject's key: their content becomes unreadable everywhere, every proof still
     /// verifies. Recorded before it is done; returns the pseudonym that is dead now.
     ///
@@ -178,11 +202,7 @@ impl Recorder {
         who: Option<Who>,
     ) -> Result<String, EraseError> {
         let holds = self.inner.holds.lock().await;
-        let reference = self.reference_of(issuer, subject)?;
-        let standing = holds.on(&hex(&reference));
-        if !standing.is_empty() {
-            return Err(EraseError::Held(standing));
-        }
+        let reference = self.erasable(&holds, issuer, subject)?;
         self.note_recorded(Recorded::Erased { reference, who })
             .await?;
         let (keyring, disk) = (

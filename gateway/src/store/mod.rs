@@ -152,6 +152,11 @@ pub enum Error {
     /// A shared database that says nothing; what was asked may be done.
     #[error("the state database did not answer within 10 s")]
     Unanswered,
+    /// The write-ahead log could not be cut off.
+    #[error(
+        "`state.db-wal` was in use for 15 s and still has what was overwritten: it goes when the gateway is next stopped, or overwrites it"
+    )]
+    LogBusy,
 }
 
 /// What another instance has changed.

@@ -8,6 +8,7 @@ mod ask;
 mod connect;
 mod edges;
 mod engine;
+mod erase;
 mod grants;
 mod migrate;
 mod once;

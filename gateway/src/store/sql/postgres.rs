@@ -42,6 +42,7 @@ const MIGRATIONS: Migrations = &[
     (6, include_str!("../migrations/postgres/0006_counted.sql")),
     (7, include_str!("../migrations/postgres/0007_once.sql")),
     (8, include_str!("../migrations/postgres/0008_glass.sql")),
+    (9, include_str!("../migrations/postgres/0009_erased.sql")),
 ];
 
 /// An instance of the gateway, as the shared database knows it.

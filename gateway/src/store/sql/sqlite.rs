@@ -31,6 +31,7 @@ const MIGRATIONS: Migrations = &[
     (6, include_str!("../migrations/sqlite/0006_counted.sql")),
     (7, include_str!("../migrations/sqlite/0007_once.sql")),
     (8, include_str!("../migrations/sqlite/0008_glass.sql")),
+    (9, include_str!("../migrations/sqlite/0009_erased.sql")),
 ];
 
 impl SqlStore {

@@ -73,44 +73,6 @@ impl SqlStore {
         Ok(row.is_some())
     }
 
-    /// Somebody is erased: no typed input, no kept answer and no grant by or for them stays here, neither of
-    /// a call nor of a request that is done once, whose key then stands for nothing.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub async fn erase_subject(&self, issuer: &str, subject: &str) -> Result<(), Error> {
-        let mut tx = self.writer.writing().await?;
-        query("UPDATE approvals SET input = $3 WHERE issuer = $1 AND subject = $2 AND input <> $3")
-            .bind(issuer)
-            .bind(subject)
-            .bind(NOTHING)
-            .execute(&mut tx)
-            .await?;
-        query(
-            "DELETE FROM results WHERE approval IN \
-             (SELECT id FROM approvals WHERE issuer = $1 AND subject = $2)",
-        )
-        .bind(issuer)
-        .bind(subject)
-        .execute(&mut tx)
-        .await?;
-        query("DELETE FROM once WHERE issuer = $1 AND subject = $2")
-            .bind(issuer)
-            .bind(subject)
-            .execute(&mut tx)
-            .await?;
-        query(
-            "DELETE FROM grants WHERE (asker_issuer = $1 AND asker_subject = $2) \
-             OR (issuer = $1 AND subject = $2)",
-        )
-        .bind(issuer)
-        .bind(subject)
-        .execute(&mut tx)
-        .await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
     pub(super) async fn do_sweep(
         &self,
         forget_before: Timestamp,
@@ -174,7 +136,11 @@ impl SqlStore {
             .bind(ms(now).saturating_sub(before))
             .execute(&mut tx)
             .await?;
+        let unnamed = super::erase::unname(&mut tx).await?;
         tx.commit().await?;
+        if unnamed {
+            self.truncate_log().await?;
+        }
         swept.lost = self.stand_in(now).await?;
         Ok(swept)
     }

@@ -88,7 +88,7 @@ async fn a_newer_database_is_refused() {
     let error = SqlStore::open(dir.path()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state database is of version 99, this program knows up to 8: run a newer callgate"
+        "the state database is of version 99, this program knows up to 9: run a newer callgate"
     );
 }
 
@@ -96,7 +96,8 @@ async fn a_newer_database_is_refused() {
 async fn an_older_database_is_brought_up_with_its_votes() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqlStore::init(dir.path()).await.unwrap();
-    let older = "ALTER TABLE votes DROP COLUMN voter; DROP INDEX approvals_caller; DROP TABLE outbox; \
+    let older = "DROP INDEX approvals_erased; DROP INDEX votes_erased; ALTER TABLE votes DROP COLUMN erased; \
+        ALTER TABLE approvals DROP COLUMN erased; ALTER TABLE votes DROP COLUMN voter; DROP INDEX approvals_caller; DROP TABLE outbox; \
         DROP TABLE grants; ALTER TABLE votes DROP COLUMN grant_id; ALTER TABLE votes DROP COLUMN glass; \
         DROP TABLE once; DROP INDEX approvals_counted; CREATE INDEX approvals_state ON approvals (state, expires_ms); \
         ALTER TABLE approvals DROP COLUMN input; DELETE FROM migrations WHERE number > 1; \

@@ -132,6 +132,100 @@ async fn of_a_person_who_is_erased_no_grant_stays_whoever_gave_it() {
     assert_eq!(grants(&store).await, ["grt_c"]);
 }
 
+const GONE: &str = "ada-lovelace-1815";
+
+/// Questions of two people that name one of them: as who asks, as who is kept apart, as who votes.
+async fn questions(store: &SqlStore) {
+    let key = format!(r#"{{"issuer":"corp","subject":"{GONE}"}}"#);
+    for n in 0..40 {
+        let mut new = NewApproval {
+            subject: if n % 2 == 0 { GONE } else { "bob" }.to_owned(),
+            caller: vec![n],
+            requester: r#"{"kind":"workload","actors":[]}"#.to_owned(),
+            ..super::question(&format!("a{n}"), NOW.plus(HOUR))
+        };
+        if n % 4 < 2 {
+            new.apart = format!(r#"{{"principals":[{key}],"people":["{GONE}"]}}"#);
+            new.requester = format!(r#"{{"kind":"workload","actors":[{key}]}}"#);
+        }
+        store.ask(new, LIMITS, NOW).await.unwrap();
+    }
+    let (mut vote, _) = yes("a3", "bob", GONE);
+    vote.yes = false;
+    let voted = store.vote(vote, None, NOW.plus(HOUR), NOW, &|_, _| false);
+    voted.await.unwrap();
+}
+
+async fn erased(store: &SqlStore, subject: &str) {
+    store.mark_subject("corp", subject).await.unwrap();
+    store.erase_subject("corp", subject).await.unwrap();
+}
+
+/// All questions end, and what became of them is taken over by the record.
+async fn ended(store: &SqlStore) {
+    let ended = NOW.plus(HOUR).plus(Duration::from_secs(1));
+    let ancient = Timestamp::from_secs(1);
+    store.sweep(ancient, ended).await.unwrap();
+    let (row, _) = store.approval("a0").await.unwrap().unwrap();
+    let still = "the record has to name who asked";
+    assert_eq!(
+        (row.state, row.subject.as_str()),
+        (State::Expired, GONE),
+        "{still}"
+    );
+    for change in store.changes().await.unwrap() {
+        store.changes_taken(change.seq).await.unwrap();
+    }
+    store.sweep(ancient, ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn names_of_a_person_who_is_erased_go_when_nothing_waits_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = engine::fresh(dir.path()).await;
+    questions(&store).await;
+    erased(&store, GONE).await;
+    let (row, _) = store.approval("a0").await.unwrap().unwrap();
+    assert_eq!((row.state, row.subject.as_str()), (State::Pending, GONE));
+    ended(&store).await;
+    let all = Filter {
+        limit: 100,
+        ..Filter::default()
+    };
+    let rows = store.list(all, NOW).await.unwrap();
+    let of = |name: &str| rows.iter().filter(|row| row.subject == name).count();
+    assert_eq!((rows.len(), of("[erased]"), of("bob")), (40, 20, 20));
+    for row in &rows {
+        let text = format!("{} {}", row.requester, row.apart);
+        assert!(text.contains("workload") && !text.contains(GONE), "{text}");
+    }
+    assert!(store.approval("a3").await.unwrap().unwrap().1.is_empty());
+}
+
+/// Whether these bytes stand in any file of the database.
+fn stands(dir: &std::path::Path, name: &str) -> bool {
+    let files = std::fs::read_dir(dir).unwrap();
+    let mut files = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    files.any(|bytes| memchr::memmem::find(&bytes, name.as_bytes()).is_some())
+}
+
+#[tokio::test]
+async fn a_person_who_is_erased_stands_in_no_file_of_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqlStore::init(dir.path()).await.unwrap();
+    questions(&store).await;
+    assert!(stands(dir.path(), GONE));
+    erased(&store, GONE).await;
+    ended(&store).await;
+    assert!(!stands(dir.path(), GONE));
+    // Whoever is erased when all of it is over is gone at once.
+    assert!(stands(dir.path(), "bob"));
+    erased(&store, "bob").await;
+    assert!(!stands(dir.path(), "bob"));
+    store.close().await;
+    assert!(!stands(dir.path(), GONE) && !stands(dir.path(), "bob"));
+}
+
 #[tokio::test]
 async fn a_grant_is_kept_as_long_as_the_input_of_a_question() {
     let dir = tempfile::tempdir().unwrap();

@@ -614,7 +614,8 @@ async fn a_shared_state_of_another_version_is_brought_up_or_refused() {
     let older = "DELETE FROM migrations WHERE number > 3; DROP TABLE outbox; DROP TABLE grants; \
                  DROP TABLE once; DROP INDEX approvals_counted; \
                  CREATE INDEX approvals_state ON approvals (state, expires_ms); \
-                 ALTER TABLE votes DROP COLUMN grant_id; ALTER TABLE votes DROP COLUMN glass";
+                 ALTER TABLE votes DROP COLUMN grant_id; ALTER TABLE votes DROP COLUMN glass; \
+                 ALTER TABLE votes DROP COLUMN erased; ALTER TABLE approvals DROP COLUMN erased";
     run(&store, older).await;
     store.close().await;
     let store = ground.instance("i1").await;
