@@ -18,7 +18,8 @@ use crate::clock::Timestamp;
 use crate::identity::{Principal, PrincipalKey};
 use crate::policy::RuleTerms;
 use crate::store::{
-    ApprovalRow, GrantFilter, GrantRow, GrantsOf, StandingYes, State, VoteRow, Voted,
+    ApprovalRow, GRANTS_LIST_MAX, GrantFilter, GrantRow, GrantsOf, StandingYes, State, VoteRow,
+    Voted,
 };
 
 use super::ask::{Apart, Question};
@@ -28,6 +29,8 @@ use super::vote::vote_fields;
 use super::{ApprovalId, Approvals, Error, PatternError};
 
 const PREFIX: &str = "grt_";
+/// Lists of the store that are looked through for the first grant that somebody may see.
+const LISTS_MAX: usize = 20;
 
 /// How a voter widens a yes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,6 +100,15 @@ pub struct GrantNote {
     pub until: Timestamp,
 }
 
+/// A page of grants that somebody may see.
+#[derive(Clone, Debug, Default)]
+pub struct GrantPage {
+    /// The grants.
+    pub grants: Vec<GrantView>,
+    /// Where the next page begins, as [`GrantFilter::before`]; `None` on the last one.
+    pub next: Option<(Timestamp, String)>,
+}
+
 /// A grant as people see it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct GrantView {
@@ -126,6 +138,14 @@ pub struct GrantView {
     pub ended_at: Option<String>,
     /// By whom it was ended.
     pub ended_by: Option<String>,
+}
+
+fn named(issuer: &str, subject: &str) -> String {
+    let key = PrincipalKey {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+    };
+    key.to_string()
 }
 
 impl Approvals {
@@ -293,14 +313,39 @@ impl Approvals {
         Ok(vote)
     }
 
-    /// Grants, newest first, at most [`crate::store::GRANTS_LIST_MAX`].
+    /// Grants that somebody may see, newest first. `sees` judges the granter (`alias/subject`) and the
+    /// function; of others nothing is opened, and the page's end does not name them.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn grants(&self, filter: GrantFilter) -> Result<Vec<GrantView>, Error> {
+    pub async fn grants(
+        &self,
+        mut filter: GrantFilter,
+        sees: &(dyn Fn(&str, &str) -> bool + Sync),
+    ) -> Result<GrantPage, Error> {
         let now = self.now();
-        let rows = self.inner.store.grants(filter, now).await?;
-        Ok(rows.iter().map(|row| self.grant_view(row, now)).collect())
+        let mut page = GrantPage::default();
+        for _ in 0..LISTS_MAX {
+            let rows = self.inner.store.grants(filter.clone(), now).await?;
+            let is_last = rows.len() < GRANTS_LIST_MAX as usize;
+            let seen = |row: &&GrantRow| sees(&named(&row.issuer, &row.subject), &row.function);
+            let seen: Vec<&GrantRow> = rows.iter().filter(seen).collect();
+            page.grants = seen.iter().map(|row| self.grant_view(row, now)).collect();
+            page.next = seen.last().map(|row| (row.at, row.id.clone()));
+            if is_last {
+                page.next = None;
+            }
+            let Some(last) = rows.last().filter(|_| page.grants.is_empty() && !is_last) else {
+                return Ok(page);
+            };
+            filter.before = Some((last.at, last.id.clone()));
+        }
+        // None of many: a place that names no grant, before the last time that was looked at.
+        let millisecond = Duration::from_millis(1);
+        page.next = filter
+            .before
+            .map(|(at, _)| (at.plus(millisecond), String::new()));
+        Ok(page)
     }
 
     fn grant_view(&self, row: &GrantRow, now: Timestamp) -> GrantView {
@@ -308,18 +353,11 @@ impl Approvals {
         let broken = "it is not what was stored: it opens nothing".to_owned();
         let stands =
             pattern.is_ok() && row.used < row.uses_max && row.ended.is_none() && now < row.until;
-        let who = |issuer: &str, subject: &str| {
-            let key = PrincipalKey {
-                issuer: issuer.to_owned(),
-                subject: subject.to_owned(),
-            };
-            key.to_string()
-        };
         GrantView {
             id: row.id.clone(),
             approval: row.approval.clone(),
-            granter: who(&row.issuer, &row.subject),
-            caller: who(&row.asker_issuer, &row.asker_subject),
+            granter: named(&row.issuer, &row.subject),
+            caller: named(&row.asker_issuer, &row.asker_subject),
             function: row.function.clone(),
             pattern: pattern.map_or_else(|_| vec![broken], |pattern| pattern.in_words()),
             uses_max: u64::try_from(row.uses_max).unwrap_or(0),

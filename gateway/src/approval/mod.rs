@@ -65,14 +65,14 @@ pub use crate::store::State;
 pub use ask::{AskError, Question, Ticket};
 pub use end::{Outcome, Voided};
 pub use figures::{FunctionFigures, RUBBER_STAMP};
-pub use grant::{GrantNote, GrantView, Widening, WideningError};
+pub use grant::{GrantNote, GrantPage, GrantView, Widening, WideningError};
 pub use id::ApprovalId;
 pub use once::{Begun, Ended, OnceKey};
 pub use pattern::PatternError;
 pub use run::{Execution, TakeError, Voter};
 pub use shown::{Difference, Place, PlaceKind, RecentView, Shown, ShownText, SinceLast};
 pub use terminal::terminal_safe;
-pub use view::{ApprovalHead, ApprovalView, RequesterView, RuleView, VoteView};
+pub use view::{ApprovalHead, ApprovalView, InClear, RequesterView, RuleView, VoteView};
 pub use vote::{Ballot, StepUpLack, Verdict, VoteError, VoteNote};
 pub use voter::VoterSnapshot;
 

@@ -53,6 +53,15 @@ pub struct ApprovalHead {
     pub ended_at: Option<String>,
 }
 
+/// What of an approval stands in clear: enough to judge who may see the rest.
+#[derive(Clone, Debug)]
+pub struct InClear {
+    /// What a list shows.
+    pub head: ApprovalHead,
+    /// The rules that ask.
+    pub rules: Vec<RuleTerms>,
+}
+
 /// A vote.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct VoteView {
@@ -170,16 +179,18 @@ impl Approvals {
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Tampered`] when a row is not what was written.
-    pub async fn list(&self, filter: Filter) -> Result<Vec<ApprovalHead>, Error> {
+    pub async fn list(&self, filter: Filter) -> Result<Vec<InClear>, Error> {
         let rows = self.inner.store.list(filter, self.now()).await?;
-        rows.iter()
-            .map(|row| {
-                let id = ApprovalId::of(&row.id)?;
-                let terms: Terms =
-                    serde_json::from_str(&row.terms).map_err(|_| Error::Tampered(id.clone()))?;
-                head(row, &terms).map_err(|_| Error::Tampered(id))
-            })
-            .collect()
+        rows.iter().map(in_clear).collect()
+    }
+
+    /// What of an approval stands in clear: nothing is opened, and nothing is checked against its binding.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Store`]; [`Error::Tampered`] when a row is not what was written.
+    pub async fn in_clear(&self, id: &ApprovalId) -> Result<InClear, Error> {
+        let (row, _) = self.row(id).await?;
+        in_clear(&row)
     }
 
     /// One approval with everything an approver needs, checked against its binding while it is open.
@@ -300,6 +311,16 @@ impl Approvals {
             grant: vote.grant.clone(),
         })
     }
+}
+
+fn in_clear(row: &ApprovalRow) -> Result<InClear, Error> {
+    let id = ApprovalId::of(&row.id)?;
+    let tampered = || Error::Tampered(id.clone());
+    let terms: Terms = serde_json::from_str(&row.terms).map_err(|_| tampered())?;
+    Ok(InClear {
+        head: head(row, &terms).map_err(|_| tampered())?,
+        rules: terms.rules,
+    })
 }
 
 fn head(row: &ApprovalRow, terms: &Terms) -> Result<ApprovalHead, Broken> {

@@ -14,8 +14,8 @@ use super::Parts;
 use super::api::{Asker, Body, Params, Problem};
 use super::etag;
 use crate::approval::{
-    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, FunctionFigures, GrantNote, RuleView,
-    Verdict, VoteError, VoteNote, Widening,
+    self, ApprovalHead, ApprovalId, ApprovalView, Ballot, FunctionFigures, GrantNote, InClear,
+    RuleView, Verdict, VoteError, VoteNote, Widening,
 };
 use crate::call::FunctionId;
 use crate::identity::Method;
@@ -164,21 +164,20 @@ async fn list(
         limit: PAGE_MAX,
         ..Filter::default()
     };
-    let heads = parts
+    let found = parts
         .pipeline
         .parts()
         .approvals
         .list(filter)
         .await
         .map_err(|error| failed(&error))?;
-    let next = (heads.len() == PAGE_MAX as usize)
-        .then(|| heads.last().map(|head| head.id.clone()))
+    let next = (found.len() == PAGE_MAX as usize)
+        .then(|| found.last().map(|last| last.head.id.clone()))
         .flatten();
-    // Only what this person may decide, or may read in the audit log.
     let mut approvals = Vec::new();
-    for head in heads {
-        if look(&parts, &asker, &head.id).await.is_ok() {
-            approvals.push(head);
+    for one in found {
+        if is_seen(&parts, &asker, &one).await {
+            approvals.push(one.head);
         }
     }
     Ok(axum::Json(Page { approvals, next }))
@@ -332,6 +331,14 @@ pub(super) async fn cast(
     Ok((state, widening.map(|widening| widening.id().to_owned())))
 }
 
+/// Whether an approval is one that this person may decide, or may read in the audit log. Who may not causes
+/// nothing to be opened, however long the list is.
+pub(super) async fn is_seen(parts: &Parts, asker: &Asker, one: &InClear) -> bool {
+    let function = one.head.function.parse();
+    function.is_ok_and(|function| in_clear(asker, parts, one, &function))
+        && look(parts, asker, &one.head.id).await.is_ok()
+}
+
 /// An approval that this person may see.
 pub(super) async fn look(
     parts: &Parts,
@@ -340,25 +347,38 @@ pub(super) async fn look(
 ) -> Result<(ApprovalId, ApprovalView, FunctionId), Problem> {
     let none = || Problem::new(404, "not_found", "no such approval that you may see");
     let id: ApprovalId = id.parse().map_err(|_| none())?;
-    let view = parts
-        .pipeline
-        .parts()
-        .approvals
-        .show(&id)
-        .await
-        .map_err(|error| failed(&error))?;
+    let approvals = &parts.pipeline.parts().approvals;
+    let clear = approvals.in_clear(&id).await;
+    let clear = clear.map_err(|error| failed(&error))?;
+    let function: FunctionId = clear.head.function.parse().map_err(|_| none())?;
+    if !in_clear(asker, parts, &clear, &function) {
+        return Err(none());
+    }
+    let view = approvals.show(&id).await;
+    let view = view.map_err(|error| failed(&error))?;
+    // INVARIANT: what stood in clear counts for nothing until it was checked against the approval's binding.
     let function: FunctionId = view.head.function.parse().map_err(|_| none())?;
     let breaks = |rule| may_break_glass(asker, parts, (&view, rule), &function);
-    if !decides(asker, parts, &view, &function) && !view.rules.iter().any(breaks) {
-        asker
-            .may(
-                parts,
-                PersonAction::AuditReplay,
-                PersonResource::Function(&function),
-            )
-            .map_err(|_| none())?;
+    let acts = decides(asker, parts, &view, &function) || view.rules.iter().any(breaks);
+    if !acts && !replays(asker, parts, &function) {
+        return Err(none());
     }
     Ok((id, view, function))
+}
+
+/// Whether this person may see an approval, by what stands in clear of it: for strangers nothing is opened.
+fn in_clear(asker: &Asker, parts: &Parts, clear: &InClear, function: &FunctionId) -> bool {
+    let own = is_own(asker, &clear.head);
+    let acts = |rule: &RuleTerms| {
+        allowed(asker, parts, rule, function) || own && may_break(asker, parts, rule, function)
+    };
+    clear.rules.iter().any(acts) || replays(asker, parts, function)
+}
+
+/// Whether this person may read the content of calls of this function.
+fn replays(asker: &Asker, parts: &Parts, function: &FunctionId) -> bool {
+    let resource = PersonResource::Function(function);
+    asker.is_allowed(parts, PersonAction::AuditReplay, resource)
 }
 
 /// Whether this person may answer any of the approval's rules.
@@ -378,7 +398,7 @@ pub(super) async fn seen(
     function: &FunctionId,
 ) -> Result<(), Problem> {
     // Who decides about it, or made the call, is not reading somebody's content.
-    if decides(asker, parts, view, function) || is_own(asker, view) {
+    if decides(asker, parts, view, function) || is_own(asker, &view.head) {
         return Ok(());
     }
     let content = serde_json::json!({ "approval": view.head.id });
@@ -404,13 +424,13 @@ pub(super) fn may_break_glass(
     (view, rule): (&ApprovalView, &RuleView),
     function: &FunctionId,
 ) -> bool {
-    is_own(asker, view)
+    is_own(asker, &view.head)
         && terms_of(rule).is_some_and(|terms| may_break(asker, parts, &terms, function))
 }
 
 /// Whether this person made the call that is asked about.
-fn is_own(asker: &Asker, view: &ApprovalView) -> bool {
-    let (requester, key) = (&view.head.requester, asker.who.key());
+fn is_own(asker: &Asker, head: &ApprovalHead) -> bool {
+    let (requester, key) = (&head.requester, asker.who.key());
     requester.issuer == key.issuer
         && requester.subject == key.subject
         && requester.actors.is_empty()

@@ -57,17 +57,14 @@ async fn list(State(parts): State<Arc<Parts>>, visitor: Entered) -> Response {
         limit: LIST_MAX,
         ..Filter::default()
     };
-    let heads = match parts.pipeline.parts().approvals.list(filter).await {
-        Ok(heads) => heads,
+    let found = match parts.pipeline.parts().approvals.list(filter).await {
+        Ok(found) => found,
         Err(error) => return told(&Problem::internal(&error), None),
     };
     let mut cards = String::new();
-    for head in heads {
-        if approvals::look(&parts, &visitor.asker, &head.id)
-            .await
-            .is_ok()
-        {
-            cards.push_str(&card(&head));
+    for one in found {
+        if approvals::is_seen(&parts, &visitor.asker, &one).await {
+            cards.push_str(&card(&one.head));
         }
     }
     if cards.is_empty() {

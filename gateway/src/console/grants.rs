@@ -10,11 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use super::api::{Asker, Params, Problem};
-use crate::approval::GrantView;
+use crate::approval::{GrantPage, GrantView};
 use crate::call::FunctionId;
+use crate::clock::Timestamp;
 use crate::policy::{PersonAction, PersonResource};
 use crate::record::{Event, Who};
-use crate::store::{GRANTS_LIST_MAX, GrantFilter};
+use crate::store::GrantFilter;
+
+/// Longest id in a place of the list.
+const PLACE_BYTES_MAX: usize = 64;
 
 /// What to list.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -23,7 +27,7 @@ pub(super) struct GrantsQuery {
     /// Also those that are used up, ended or past their time.
     #[serde(default)]
     pub(super) all: bool,
-    /// Only older than this grant.
+    /// Only what comes behind: `next` of the page before.
     #[serde(default)]
     pub(super) before: Option<String>,
 }
@@ -50,14 +54,28 @@ async fn list(
 ) -> Result<axum::Json<GrantsPage>, Problem> {
     let filter = GrantFilter {
         standing: !query.all,
-        before: query.before,
+        before: query.before.as_deref().map(place).transpose()?,
         ..GrantFilter::default()
     };
-    let mut grants = found(&parts, filter).await?;
-    let full = grants.len() == GRANTS_LIST_MAX as usize;
-    let next = grants.last().filter(|_| full).map(|last| last.id.clone());
-    grants.retain(|grant| sees(&parts, &asker, grant));
+    let GrantPage { grants, next } = seen(&parts, &asker, filter).await?;
+    let next = next.map(|(at, id)| format!("{}.{id}", at.millis()));
     Ok(axum::Json(GrantsPage { grants, next }))
+}
+
+/// Where a page begins: a time in milliseconds, a point, and the id of a grant, which may be gone.
+fn place(text: &str) -> Result<(Timestamp, String), Problem> {
+    let parts = text.split_once('.').filter(|(_, id)| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        id.len() <= PLACE_BYTES_MAX && id.bytes().all(plain)
+    });
+    let place = parts.and_then(|(ms, id)| {
+        let nanos = ms.parse::<u64>().ok()?.checked_mul(1_000_000)?;
+        Some((Timestamp::from_nanos(nanos), id.to_owned()))
+    });
+    place.ok_or_else(|| {
+        let text = "`before` is not the `next` of a page: leave it away to begin with the newest";
+        Problem::new(400, "bad_request", text)
+    })
 }
 
 async fn end(
@@ -70,7 +88,7 @@ async fn end(
         standing: true,
         ..GrantFilter::default()
     };
-    let grant = found(&parts, filter).await?.pop();
+    let grant = seen(&parts, &asker, filter).await?.grants.pop();
     let none = || {
         Problem::new(
             404,
@@ -78,9 +96,8 @@ async fn end(
             "no such grant that stands and that you may see",
         )
     };
-    let grant = grant.filter(|grant| sees(&parts, &asker, grant));
     let grant = grant.ok_or_else(none)?;
-    if !is_own(&asker, &grant) {
+    if !is_own(&asker, &grant.granter) {
         asker.may(&parts, PersonAction::Revoke, PersonResource::Gateway)?;
     }
     let house = parts.pipeline.parts();
@@ -98,21 +115,45 @@ async fn end(
     }
 }
 
-async fn found(parts: &Parts, filter: GrantFilter) -> Result<Vec<GrantView>, Problem> {
-    let grants = parts.pipeline.parts().approvals.grants(filter).await;
+/// Grants that this person may see: of one's own, of functions whose records one may read, and all for who may
+/// revoke.
+async fn seen(parts: &Parts, asker: &Asker, filter: GrantFilter) -> Result<GrantPage, Problem> {
+    let revokes = asker.is_allowed(parts, PersonAction::Revoke, PersonResource::Gateway);
+    let reads = |function: FunctionId| {
+        let resource = PersonResource::Function(&function);
+        asker.is_allowed(parts, PersonAction::AuditRead, resource)
+    };
+    let sees = |granter: &str, function: &str| {
+        revokes || is_own(asker, granter) || function.parse().is_ok_and(reads)
+    };
+    let grants = parts.pipeline.parts().approvals.grants(filter, &sees).await;
     grants.map_err(|error| Problem::internal(&error))
 }
 
-/// Grants of one's own, of functions whose records one may read, and all for who may revoke.
-fn sees(parts: &Parts, asker: &Asker, grant: &GrantView) -> bool {
-    let reads = |function: FunctionId| {
-        let resource = PersonResource::Function(&function);
-        asker.may(parts, PersonAction::AuditRead, resource).is_ok()
-    };
-    let revokes = || asker.may(parts, PersonAction::Revoke, PersonResource::Gateway);
-    is_own(asker, grant) || grant.function.parse().is_ok_and(reads) || revokes().is_ok()
+fn is_own(asker: &Asker, granter: &str) -> bool {
+    granter == asker.who.key().to_string()
 }
 
-fn is_own(asker: &Asker, grant: &GrantView) -> bool {
-    grant.granter == asker.who.key().to_string()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_back_and_anything_else_is_told() {
+        let at = Timestamp::from_nanos(1_700_000_000_123 * 1_000_000);
+        let id = "grt_0a1b".to_owned();
+        assert_eq!(place("1700000000123.grt_0a1b").unwrap(), (at, id));
+        assert_eq!(place("1700000000123.").unwrap(), (at, String::new()));
+        for wrong in [
+            "",
+            ".",
+            "grt_0a1b",
+            "1.a'b",
+            "-1.a",
+            "99999999999999999999.a",
+            "18446744073709551.a",
+        ] {
+            assert_eq!(place(wrong).unwrap_err().status, 400, "{wrong}");
+        }
+    }
 }

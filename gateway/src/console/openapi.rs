@@ -53,7 +53,7 @@ pub fn document() -> Value {
         "/api/v1/deliveries/dead/{id}/retry": { "post": operation("retryDeadDelivery", "Try to deliver it again",
             &[path("id")], None, None, &mut generator) },
         "/api/v1/grants": { "get": operation("listGrants", "Yeses that stand for later calls, newest first",
-            &[truth("all", "Also those that are used up, ended or past their time"), query("before", "Only older than this grant")], None,
+            &[truth("all", "Also those that are used up, ended or past their time"), query("before", "Only what comes behind: `next` of the page before")], None,
             Some(schema::<GrantsPage>(&mut generator)), &mut generator) },
         "/api/v1/grants/{id}": { "delete": operation("endGrant", "End a grant before its time",
             &[path("id")], None, None, &mut generator) },

@@ -61,8 +61,8 @@ pub struct GrantRow {
 pub struct GrantFilter {
     /// Only this one.
     pub id: Option<String>,
-    /// Only older than this one.
-    pub before: Option<String>,
+    /// Only those that come behind this place, the time and the id of a grant, whether or not it is still there.
+    pub before: Option<(Timestamp, String)>,
     /// Only of this caller and function.
     pub of: Option<(Vec<u8>, String)>,
     /// Only those that stand: not used up, not ended, not past their time.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::console_browser::{sample_functions, start};
 use super::console_login::{Browser, World, issuer};
-use super::support::gateway::{Shared, eventually};
+use super::support::gateway::{Shared, eventually, run};
 use super::support::raw::{self, Answer};
 use super::support::{peers, root};
 
@@ -411,4 +411,30 @@ fn calls_over_time_are_counted_for_who_may_read_them() {
     assert_eq!(bob.get("/calls/chart?last_s=1", &[]).status, 400);
     let alice = Api::of(&world, Person::Alice);
     assert_eq!(alice.get("/calls/chart", &[]).status, 403);
+}
+
+#[test]
+fn for_who_may_not_see_a_held_call_nothing_of_it_is_opened() {
+    let (issuer, data) = issuer();
+    let functions = sample_functions(data.path());
+    let world = World::of(start(issuer, functions, data.path()), issuer, data);
+    let approval = held(&world, 41_000);
+    let path = format!(
+        "/approvals/{}",
+        approval["head"]["id"].as_str().expect("an id")
+    );
+    // What cannot be opened any more tells who tries to.
+    let damage = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as state:\n \
+        print(state.execute('UPDATE approvals SET frozen = zeroblob(64)').rowcount)";
+    let state = world.gateway.data().join("state/state.db");
+    let changed = run("python3", &["-c", damage, state.to_str().expect("a path")]);
+    assert_eq!(changed.trim(), "1");
+    let of = |person| Api::of(&world, person).get(&path, &[]);
+    assert_eq!(of(Person::Bob).status, 500);
+    // Alice decides nothing: she is told what she would be told of a call that there never was.
+    let none = Api::of(&world, Person::Alice).get("/approvals/apr_none", &[]);
+    let stranger = of(Person::Alice);
+    assert_eq!((stranger.status, stranger.text()), (404, none.text()));
+    let list = Api::of(&world, Person::Alice).get("/approvals", &[]);
+    assert_eq!((list.status, &list.json()["approvals"]), (200, &json!([])));
 }

@@ -252,12 +252,12 @@ async fn lists_filter_and_page() {
         ..crate::store::Filter::default()
     };
     let first = bench.approvals.list(filter.clone()).await.unwrap();
-    assert_eq!([&first[0].id, &first[1].id], [&ids[0], &ids[1]]);
+    assert_eq!([&first[0].head.id, &first[1].head.id], [&ids[0], &ids[1]]);
     let next = crate::store::Filter {
-        before: Some(first[1].id.clone()),
+        before: Some(first[1].head.id.clone()),
         ..filter.clone()
     };
-    assert_eq!(bench.approvals.list(next).await.unwrap()[0].id, ids[2]);
+    assert_eq!(bench.approvals.list(next).await.unwrap()[0].head.id, ids[2]);
     let none = crate::store::Filter {
         states: vec![State::Approved],
         ..filter

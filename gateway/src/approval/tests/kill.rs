@@ -127,8 +127,8 @@ async fn a_killed_process_runs_nothing_twice_and_nothing_silently() {
         };
         let page = approvals.list(filter).await.unwrap();
         let Some(last) = page.last() else { break };
-        before = Some(last.id.clone());
-        for head in &page {
+        before = Some(last.head.id.clone());
+        for head in page.iter().map(|one| &one.head) {
             let ran = hits.remove(head.id.as_str()).unwrap_or(0);
             assert!(ran <= 1, "{} ran {ran} times", head.id);
             let told = match head.state {

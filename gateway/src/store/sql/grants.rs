@@ -53,11 +53,11 @@ impl SqlStore {
         now: Timestamp,
     ) -> Result<Vec<GrantRow>, Error> {
         let (caller, function) = filter.of.unzip();
+        let (before, behind) = filter.before.unzip();
         let text = format!(
             "SELECT * FROM grants WHERE ($2 = 0 OR ({STANDS})) AND ($3 IS NULL OR caller = $3) \
              AND ($4 IS NULL OR function = $4) AND ($5 IS NULL OR id = $5) AND ($6 IS NULL \
-             OR (at_ms, id) < (SELECT at_ms, id FROM grants WHERE id = $6)) \
-             ORDER BY at_ms DESC, id DESC LIMIT $7"
+             OR (at_ms, id) < ($6, $7)) ORDER BY at_ms DESC, id DESC LIMIT $8"
         );
         query(sqlx::AssertSqlSafe(text))
             .bind(ms(now))
@@ -65,7 +65,8 @@ impl SqlStore {
             .bind(&caller)
             .bind(&function)
             .bind(&filter.id)
-            .bind(&filter.before)
+            .bind(before.map(ms))
+            .bind(&behind)
             .bind(i64::from(GRANTS_LIST_MAX))
             .fetch_all(&self.readers)
             .await?

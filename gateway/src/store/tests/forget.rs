@@ -268,12 +268,19 @@ async fn grants_are_listed_in_pages_and_found_by_their_id() {
         grants.into_iter().map(|grant| grant.id).collect::<Vec<_>>()
     };
     let before = |id: &str| GrantFilter {
-        before: Some(id.to_owned()),
+        before: Some((NOW, id.to_owned())),
         ..GrantFilter::default()
     };
     assert_eq!(listed(before("grt_c")).await, ["grt_b", "grt_a"]);
     assert!(listed(before("grt_a")).await.is_empty());
-    assert!(listed(before("grt_none")).await.is_empty());
+    // One that is gone, or never was, is a place as well; the time comes first.
+    assert_eq!(listed(before("grt_bb")).await, ["grt_b", "grt_a"]);
+    let later = NOW.plus(std::time::Duration::from_millis(1));
+    let all = GrantFilter {
+        before: Some((later, String::new())),
+        ..GrantFilter::default()
+    };
+    assert_eq!(listed(all).await, ["grt_c", "grt_b", "grt_a"]);
     let one = GrantFilter {
         id: Some("grt_b".to_owned()),
         ..GrantFilter::default()

@@ -32,18 +32,12 @@ impl Book {
 
     pub(super) fn granted(&self, filter: &GrantFilter, now: Timestamp) -> Vec<GrantRow> {
         let before = filter.before.as_ref();
-        let before = before.map(|id| self.grants.get(id).map(|mark| (mark.at, mark.id.clone())));
-        if before == Some(None) {
-            return Vec::new();
-        }
-        let before = before.flatten();
-        let before = before.as_ref();
         let of = |grant: &&GrantRow| {
             let of = filter.of.as_ref();
             of.is_none_or(|(caller, function)| {
                 grant.caller == *caller && grant.function == *function
             }) && filter.id.as_ref().is_none_or(|id| *id == grant.id)
-                && before.is_none_or(|mark| (grant.at, &grant.id) < (mark.0, &mark.1))
+                && before.is_none_or(|(at, id)| (grant.at, &grant.id) < (floor(*at), id))
                 && (!filter.standing || self.stands(grant, now))
         };
         let mut all: Vec<GrantRow> = self.grants.values().filter(of).cloned().collect();

@@ -257,7 +257,7 @@ async fn granted(
                 of: (dice.below(2) == 0).then(|| (b"ann".to_vec(), "payments/x".to_owned())),
                 standing: dice.below(2) == 0,
                 id: (dice.below(3) == 0).then(|| which(dice)),
-                before: (dice.below(2) == 0).then(|| which(dice)),
+                before: (dice.below(2) == 0).then(|| (now, which(dice))),
             };
             format!("{:?}", store.grants(of, now).await)
         }
