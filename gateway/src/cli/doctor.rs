@@ -228,7 +228,9 @@ async fn root_key(loaded: &Loaded, findings: &mut Findings) {
 fn kept(loaded: &Loaded, findings: &mut Findings) {
     let keep = loaded.config.audit.keep;
     if let Some(days) = keep.log_days {
-        let text = format!("records are kept for {days} days, their hashes for ever");
+        let text = format!(
+            "records are kept for {days} days or more, by whole segments; their hashes for ever"
+        );
         findings.tell(Grade::Good, &text);
     }
     match keep.content_days {

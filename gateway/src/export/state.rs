@@ -132,8 +132,9 @@ fn shortened(text: &str) -> String {
     text.chars().take(WHY_BYTES_MAX / 4).collect()
 }
 
-/// The first record that not all of these sinks have confirmed, of the log in `dir`: what lies before it may
-/// go. A sink of which nothing is kept has confirmed nothing.
+/// The first record that not all of these sinks have confirmed, of the log in `dir`, or that a line which one of
+/// them does not have yet is made of: what lies before it may go. A sink of which nothing is kept has confirmed
+/// nothing.
 pub fn confirmed<'s>(
     dir: &Path,
     disk: &dyn Disk,
@@ -141,7 +142,7 @@ pub fn confirmed<'s>(
 ) -> Option<u64> {
     let each = sinks.into_iter().map(|sink| {
         let state = Kept::read(disk, dir, sink).ok().flatten();
-        state.map_or(0, |state| state.next)
+        state.map_or(0, |state| state.next.min(state.look_back))
     });
     each.min()
 }

@@ -398,6 +398,8 @@ async fn a_calls_event_is_whole_when_its_begin_was_read_before_a_crash() {
     )
     .await;
     assert_eq!(kept(&config.dir).look_back, open.index().unwrap());
+    let needed = || confirmed(&config.dir, &RealDisk, ["peer"]);
+    assert_eq!(needed(), open.index(), "an event is to be made of it");
     open.close(End::new(Outcome::Ok)).await.unwrap();
     signed(&recorder).await;
     turns(
@@ -410,6 +412,7 @@ async fn a_calls_event_is_whole_when_its_begin_was_read_before_a_crash() {
     let event: serde_json::Value = serde_json::from_str(&texts[3]).unwrap();
     assert_eq!(event["api"]["operation"], "payments/createRefund");
     assert_eq!(kept(&config.dir).look_back, kept(&config.dir).next);
+    assert_eq!(needed(), Some(kept(&config.dir).next));
 }
 
 #[tokio::test]
