@@ -1,6 +1,7 @@
 //! Standing yeses: list, and end before their time.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -123,9 +124,18 @@ async fn seen(parts: &Parts, asker: &Asker, filter: GrantFilter) -> Result<Grant
         let resource = PersonResource::Function(&function);
         asker.is_allowed(parts, PersonAction::AuditRead, resource)
     };
-    let sees = |granter: &str, function: &str| {
-        revokes || is_own(asker, granter) || function.parse().is_ok_and(reads)
+    // Many grants are of few functions: policy is asked once about each.
+    let judged = Mutex::new(HashMap::<String, bool>::new());
+    let reads = |function: &str| {
+        let mut judged = judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = judged.get(function).copied();
+        known.unwrap_or_else(|| {
+            let may = function.parse().is_ok_and(reads);
+            judged.insert(function.to_owned(), may);
+            may
+        })
     };
+    let sees = |granter: &str, function: &str| revokes || is_own(asker, granter) || reads(function);
     let grants = parts.pipeline.parts().approvals.grants(filter, &sees).await;
     grants.map_err(|error| Problem::internal(&error))
 }

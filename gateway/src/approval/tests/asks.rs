@@ -258,6 +258,22 @@ async fn lists_filter_and_page() {
         ..filter.clone()
     };
     assert_eq!(bench.approvals.list(next).await.unwrap()[0].head.id, ids[2]);
+    // Behind one that has ended since, what waits goes on.
+    let ended = format!(
+        "UPDATE approvals SET state = 'denied' WHERE id = '{}'",
+        ids[0]
+    );
+    assert_eq!(engine::meddle(&bench.sql, &ended).await, 1);
+    let waiting = crate::store::Filter {
+        states: vec![State::Pending],
+        before: Some(ids[0].clone()),
+        ..filter.clone()
+    };
+    let waiting = bench.approvals.list(waiting).await.unwrap();
+    assert_eq!(
+        [&waiting[0].head.id, &waiting[1].head.id],
+        [&ids[1], &ids[2]]
+    );
     let none = crate::store::Filter {
         states: vec![State::Approved],
         ..filter

@@ -43,6 +43,7 @@ const MIGRATIONS: Migrations = &[
     (7, include_str!("../migrations/postgres/0007_once.sql")),
     (8, include_str!("../migrations/postgres/0008_glass.sql")),
     (9, include_str!("../migrations/postgres/0009_erased.sql")),
+    (10, include_str!("../migrations/postgres/0010_lists.sql")),
 ];
 
 /// An instance of the gateway, as the shared database knows it.

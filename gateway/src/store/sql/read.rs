@@ -21,6 +21,11 @@ pub(super) fn select(frozen: bool, rest: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!("SELECT {HEAD}, {frozen} FROM approvals {rest}"))
 }
 
+/// Whether a row that reads as in this state is written as in one that waits.
+fn waits(state: &State) -> bool {
+    matches!(state, State::Pending | State::Approved | State::Executing)
+}
+
 pub(super) fn state_of(text: &str) -> Result<State, Error> {
     text.parse().map_err(|_| Error::Corrupt("approvals.state"))
 }
@@ -139,6 +144,14 @@ impl SqlStore {
              AND ($5 IS NULL OR function = $5) \
              AND ($6 IS NULL OR (created_ms, id) < (SELECT created_ms, id FROM approvals WHERE id = $6)) \
              ORDER BY created_ms DESC, id DESC LIMIT $7";
+        // In these words an index on the state is seen: what waits is few among all that ever did.
+        let waiting = !filter.states.is_empty() && filter.states.iter().all(waits);
+        let rest = if waiting {
+            let first = "WHERE state IN ('pending', 'approved', 'executing') AND ";
+            rest.replacen("WHERE ", first, 1)
+        } else {
+            rest.to_owned()
+        };
         let mut states = String::new();
         for state in &filter.states {
             states.push('|');
@@ -146,7 +159,7 @@ impl SqlStore {
             states.push('|');
         }
         let (issuer, subject) = filter.requester.unzip();
-        let mut rows = query(select(false, rest))
+        let mut rows = query(select(false, &rest))
             .bind(states)
             .bind(ms(now))
             .bind(issuer)

@@ -32,6 +32,7 @@ const MIGRATIONS: Migrations = &[
     (7, include_str!("../migrations/sqlite/0007_once.sql")),
     (8, include_str!("../migrations/sqlite/0008_glass.sql")),
     (9, include_str!("../migrations/sqlite/0009_erased.sql")),
+    (10, include_str!("../migrations/sqlite/0010_lists.sql")),
 ];
 
 impl SqlStore {

@@ -88,7 +88,7 @@ async fn a_newer_database_is_refused() {
     let error = SqlStore::open(dir.path()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state database is of version 99, this program knows up to 9: run a newer callgate"
+        "the state database is of version 99, this program knows up to 10: run a newer callgate"
     );
 }
 
