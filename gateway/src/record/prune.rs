@@ -36,7 +36,7 @@ pub(super) const PRUNED: &str = "log.prune";
 const SEGMENTS_MAX: usize = 64;
 
 /// How long a signed head over the record of it is waited for.
-const HEAD_WAIT_MAX: Duration = Duration::from_secs(10);
+const HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
 
 const HEAD_PAUSE: Duration = Duration::from_millis(20);
 

@@ -491,6 +491,14 @@ async fn erased_subjects_pseudonym_goes_out_of_the_index() {
     );
 }
 
+fn chunk_files(config: &Config) -> usize {
+    let names = std::fs::read_dir(config.dir.join("index")).unwrap();
+    let names = names.map(|name| name.unwrap().file_name());
+    names
+        .filter(|name| name.to_string_lossy().ends_with(".calls"))
+        .count()
+}
+
 /// `audit.keep.index_days`: what is not listed any more is no longer in the index's files either, and stays
 /// in the log.
 #[tokio::test]
@@ -523,12 +531,7 @@ async fn calls_over_the_time_of_the_index_are_listed_no_more_and_stay_in_the_log
     let (mut saved, mut index) = (trail(&config), index(&config));
     assert_eq!(listed(&mut saved).unwrap(), [young]);
     assert_eq!(index.calls(), 1);
-    let names = std::fs::read_dir(config.dir.join("index")).unwrap();
-    let chunks = names.filter(|name| {
-        let name = name.as_ref().unwrap().file_name();
-        name.to_string_lossy().ends_with(".calls")
-    });
-    assert_eq!(chunks.count(), 1, "the old chunk's file is gone");
+    assert_eq!(chunk_files(&config), 1, "the old chunk's file is gone");
     index.reopen().unwrap();
     assert_eq!(
         index
@@ -561,5 +564,14 @@ async fn calls_over_the_time_of_the_index_are_listed_no_more_and_stay_in_the_log
         "a draft of policies is tried on what is recorded"
     );
     assert!(matches!(saved.show(call()), Err(Error::UnknownCall(_))));
+    // A setting that was wrong is mended: what the log has is listed again.
+    shared
+        .keep(Some(Timestamp::from_secs(1_799_999_000)))
+        .unwrap();
+    assert_eq!(listed(&mut trail(&config)).unwrap(), [young, old]);
+    shared.keep(Some(floor)).unwrap();
+    shared.keep(None).unwrap();
+    assert_eq!(shared.read(u64::MAX, listed).unwrap(), [young, old]);
+    assert_eq!(listed(&mut trail(&config)).unwrap(), [young, old]);
     recorder.shutdown().await;
 }

@@ -12,8 +12,8 @@ use super::super::prune::PRUNED;
 use super::super::pruned::Base;
 use super::super::recovery::recover;
 use super::super::{
-    CallIndex, Config, Disclose, End, Error, Event, Filter, Head, Held, Outcome, Reading, Recorder,
-    Trail, Verdict, VerifyOptions,
+    CallIndex, Config, Disclose, End, Error, Event, Filter, Head, Held, Outcome, Pruned, Reading,
+    Recorder, Trail, Verdict, VerifyOptions,
 };
 use super::sim::SimDisk;
 use super::support::{begin_job, call, config, fresh, noise, open, open_on, who};
@@ -55,6 +55,12 @@ async fn signed(recorder: &Recorder) -> Arc<Head> {
     recorder.head().unwrap()
 }
 
+/// Take away what may go; only what is signed may.
+async fn pruned(recorder: &Recorder) -> Pruned {
+    signed(recorder).await;
+    recorder.prune(later(), None).await.unwrap().unwrap()
+}
+
 fn verify(config: &Config, since: &[&Head]) -> super::super::Report {
     let options = VerifyOptions {
         since: since.iter().map(|head| head.note.clone()).collect(),
@@ -91,7 +97,7 @@ async fn records_over_their_time_go_on_record_and_the_rest_verifies_against_ever
         None,
         "a sink has not all"
     );
-    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    let done = pruned(&recorder).await;
     assert!(done.records > early.size && done.segments > 3, "{done:?}");
     assert!(segments(&config.dir) <= before - 3);
     // A log with a record of it in front of what is left is whole.
@@ -124,7 +130,7 @@ async fn records_over_their_time_go_on_record_and_the_rest_verifies_against_ever
     let (recorder, recovery) = open(&config).unwrap();
     assert_eq!(recovery.head, recovery.records);
     many(&recorder, "carol").await;
-    let again = recorder.prune(later(), None).await.unwrap().unwrap();
+    let again = pruned(&recorder).await;
     assert!(again.records > done.records);
     signed(&recorder).await;
     let report = verify(&config, &[&early, &newest]);
@@ -153,7 +159,7 @@ async fn who_asks_for_a_call_that_went_is_told_that_the_log_was_pruned() {
     let old = many(&recorder, "alice").await[0];
     let mut seen = Trail::open(&config.dir, disk()).unwrap();
     signed(&recorder).await;
-    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    let done = pruned(&recorder).await;
     // Who asks for it is on record, under its id.
     let read = Event::AuditRead {
         call: Some(old),
@@ -166,7 +172,7 @@ async fn who_asks_for_a_call_that_went_is_told_that_the_log_was_pruned() {
     let anew = Trail::open(&config.dir, disk()).unwrap();
     // With an index that does not list old calls either.
     let mut unlisted = Trail::open(&config.dir, disk()).unwrap();
-    unlisted.forget_before(Timestamp::from_secs(1));
+    unlisted.keep_from(Some(Timestamp::from_secs(1))).unwrap();
     for trail in [&seen, &anew, &unlisted] {
         let gather = trail.gather(old, Disclose::Nothing).err();
         let asked = [trail.show(old).err(), trail.prove(old).err(), gather];
@@ -200,7 +206,7 @@ async fn proofs_of_what_is_left_need_the_hashes_of_what_went_in_every_index() {
         calls.push(called(&recorder, "alice", 60_000).await);
     }
     signed(&recorder).await;
-    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    let done = pruned(&recorder).await;
     signed(&recorder).await;
     assert!(done.records > 256 && done.records % 256 != 0, "{done:?}");
     let behind = Trail::open(&config.dir, disk()).unwrap();
@@ -237,7 +243,7 @@ async fn an_open_call_and_a_legal_hold_keep_their_records_and_all_behind_them() 
     let begin = open.index().unwrap();
     many(&recorder, "alice").await;
     signed(&recorder).await;
-    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    let done = pruned(&recorder).await;
     assert!(done.records <= begin, "{done:?}, {begin}");
     open.close(End::new(Outcome::Ok)).await.unwrap();
     let held = recorder.health().records;
@@ -249,7 +255,7 @@ async fn an_open_call_and_a_legal_hold_keep_their_records_and_all_behind_them() 
     let hold = recorder.hold(bob, "case 7", who("carol")).await.unwrap();
     many(&recorder, "alice").await;
     signed(&recorder).await;
-    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    let done = pruned(&recorder).await;
     assert!(
         begin < done.records && done.records <= held,
         "{done:?}, {held}"
@@ -260,7 +266,7 @@ async fn an_open_call_and_a_legal_hold_keep_their_records_and_all_behind_them() 
         .await
         .unwrap();
     signed(&recorder).await;
-    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    let done = pruned(&recorder).await;
     assert!(done.records > held);
 }
 
@@ -274,7 +280,7 @@ async fn an_erasure_whose_record_went_still_counts() {
     let dead = recorder.shred("corp", "dan", None).await.unwrap();
     many(&recorder, "alice").await;
     signed(&recorder).await;
-    recorder.prune(later(), None).await.unwrap().unwrap();
+    pruned(&recorder).await;
     recorder.shutdown().await;
     // The keyring of before knows dan; the log's record of the erasure is gone, and what it said is not.
     std::fs::write(config.dir.join("keys/subjects"), subjects).unwrap();
@@ -289,7 +295,7 @@ async fn what_is_missing_without_a_record_of_it_is_never_taken_for_pruned() {
     let dir = tempfile::tempdir().unwrap();
     let (config, recorder) = fresh(dir.path());
     many(&recorder, "alice").await;
-    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    let done = pruned(&recorder).await;
     many(&recorder, "alice").await;
     recorder.shutdown().await;
     let files = Files::new(&config.dir);
@@ -345,7 +351,7 @@ async fn a_record_of_a_pruning_that_no_signed_head_covers_excuses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (config, recorder) = fresh(dir.path());
     many(&recorder, "alice").await;
-    let done = recorder.prune(later(), None).await.unwrap().unwrap();
+    let done = pruned(&recorder).await;
     recorder.shutdown().await;
     assert_eq!(verify(&config, &[]).verdict, Verdict::Intact);
     // The heads that were signed before it.
@@ -422,6 +428,7 @@ async fn no_power_cut_while_old_records_go_loses_others_or_looks_like_tampering(
             let mut acked = acked.lock().unwrap();
             acked.extend([(id, begin), (id, end.index.unwrap())]);
         }
+        signed(&recorder).await;
         // Every operation while records go.
         disk.before_each(move |number, disk| {
             let confirmed = told.lock().unwrap().clone();

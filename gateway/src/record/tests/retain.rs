@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::super::retain::EXPIRED;
 use super::super::{
-    CallIndex, Config, End, Error, Filter, Held, Outcome, Recorder, Trail, Verdict, VerifyOptions,
+    CallIndex, Config, End, Error, Filter, Held, KeepConfig, Outcome, Recorder, Trail, Verdict,
+    VerifyOptions,
 };
 use super::support::{begin_job, call, config, who};
 use crate::call::{CallId, Durability};
@@ -175,4 +176,37 @@ async fn a_crash_between_record_and_destruction_is_made_good_at_the_next_start()
     // Only the subject is left: nothing was recorded of anybody since.
     let ring = std::fs::read(world.subjects()).unwrap();
     assert_eq!(ring.len(), 128);
+}
+
+#[test]
+fn what_is_over_its_time_is_older_than_so_many_days() {
+    let keep = KeepConfig {
+        content_days: Some(2),
+        index_days: Some(3),
+        log_days: Some(5),
+    };
+    let at = |number: u64| Some(day(number));
+    let now = day(10);
+    assert_eq!(keep.content_before(now), at(8));
+    assert_eq!(keep.index_before(now), at(7));
+    assert_eq!(keep.log_before(now), at(5));
+    let never = KeepConfig::default();
+    let of = |keep: KeepConfig, now| {
+        [
+            keep.content_before(now),
+            keep.index_before(now),
+            keep.log_before(now),
+        ]
+    };
+    assert_eq!(of(never, now), [None; 3]);
+    // A machine that does not know the time.
+    assert_eq!(of(keep, Timestamp::from_secs(86_400)), [None; 3]);
+    assert!(keep.faults().is_empty() && never.faults().is_empty());
+    let bad = KeepConfig {
+        content_days: Some(0),
+        index_days: Some(6),
+        log_days: Some(5),
+    };
+    let fields: Vec<_> = bad.faults().into_iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["content_days", "index_days"]);
 }

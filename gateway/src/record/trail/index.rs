@@ -36,6 +36,9 @@ use crate::clock::Timestamp;
 use crate::disk::{self, Disk};
 use crate::secret::Secret;
 
+/// How far the time from which on calls are listed may go back without the log being read anew: clocks are corrected.
+const FLOOR_SLACK_MS: u64 = 86_400_000;
+
 /// The index of calls, to list from: for the command line and for people's API.
 #[derive(Debug)]
 pub struct CallIndex {
@@ -328,10 +331,24 @@ impl CallIndex {
         Ok(read)
     }
 
-    /// List nothing of calls before a time any more; it goes out of the files at the next
-    /// [`CallIndex::save`]. The records stay.
-    pub fn forget_before(&mut self, before: Timestamp) {
-        self.built.forget_before(before.millis());
+    /// List calls of that time on and no older ones; all when none is told. Those that were dropped and are wanted
+    /// again, after a setting or the clock was wrong, are read from the log anew.
+    ///
+    /// # Errors
+    /// As [`CallIndex::open`].
+    pub fn keep_from(&mut self, since: Option<Timestamp>) -> Result<(), Error> {
+        let floor = since.map_or(0, Timestamp::millis);
+        let slack = since.map_or(0, |_| FLOOR_SLACK_MS);
+        if floor.saturating_add(slack) < self.built.floor_ms {
+            self.built = Built {
+                floor_ms: floor,
+                ..Built::default()
+            };
+            self.saved = Position::default();
+            self.refresh()?;
+        }
+        self.built.forget_before(floor);
+        Ok(())
     }
 
     /// Put what is newer into the files, for the gateway that owns the log.

@@ -131,9 +131,12 @@ impl Trail {
         self.index.chain.base.records()
     }
 
-    /// Calls of before a time are not listed any more, and not kept in the index.
-    pub(in super::super) fn forget_before(&mut self, before: Timestamp) {
-        self.index.forget_before(before);
+    /// Which calls the index lists ([`CallIndex::keep_from`]).
+    ///
+    /// # Errors
+    /// As [`CallIndex::open`].
+    pub(in super::super) fn keep_from(&mut self, since: Option<Timestamp>) -> Result<(), Error> {
+        self.index.keep_from(since)
     }
 
     /// Records so far, those that went among them.

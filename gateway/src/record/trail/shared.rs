@@ -62,16 +62,14 @@ impl SharedTrail {
         said
     }
 
-    /// Catch up, forget calls of before a time, and save the index, for the gateway that owns the log; to be
+    /// Catch up, list no calls of before a time, and save the index, for the gateway that owns the log; to be
     /// called where waiting is allowed.
     ///
     /// # Errors
     /// As [`Trail::open`]; [`Error::Disk`].
     pub fn keep(&self, since: Option<Timestamp>) -> Result<(), Error> {
         self.read(u64::MAX, |trail| {
-            if let Some(since) = since {
-                trail.forget_before(since);
-            }
+            trail.keep_from(since)?;
             trail.save()
         })
     }
