@@ -1,7 +1,7 @@
 //! Addresses of machines.
 
 use super::super::config::ClassId;
-use super::{Hit, before, is_word};
+use super::{Hit, TEXT_BYTES_MIN, before, is_word};
 
 /// Finds IP addresses of both versions, and hardware addresses.
 pub(super) fn addresses(
@@ -63,10 +63,10 @@ fn ip_length(word: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(word.get(..word.len().min(ADDRESS_BYTES_MAX))?).ok()?;
     let colons = text.matches(':').count();
     if colons >= 2 {
-        return text
-            .parse::<std::net::Ipv6Addr>()
-            .is_ok()
-            .then_some(text.len());
+        // Shorter ones (`::1`) are nobody's, and by themselves are too short to be looked at: what is found must not
+        // depend on what stands around it.
+        let address = text.len() >= TEXT_BYTES_MIN && text.parse::<std::net::Ipv6Addr>().is_ok();
+        return address.then_some(text.len());
     }
     let host = text.split(':').next()?;
     host.parse::<std::net::Ipv4Addr>()

@@ -118,7 +118,10 @@ pub(super) const EXAMPLES: &[Example] = &[
             "\u{27e8}192.0.2.17\u{27e9}",
             "\u{27e8}2001:db8::8a2e:370:7334\u{27e9}",
         ],
-        leaves: &["version 1.2.3, ratio 1:2:3"],
+        leaves: &[
+            "version 1.2.3, ratio 1:2:3",
+            "listening on ::1\nand on 1::2 too",
+        ],
         alike: &["192.0.2.256", "2001:db8::8a2e::7334"],
     },
     Example {
