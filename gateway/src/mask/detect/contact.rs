@@ -1,6 +1,7 @@
 //! E-mail addresses.
 
 use super::super::config::ClassId;
+use super::super::text::is_cut;
 use super::Hit;
 
 /// How far an address reaches to either side of its `@`, in bytes (RFC 5321 4.5.3.1 allows 64 and
@@ -24,8 +25,15 @@ fn local_part(text: &[u8], at: usize) -> Option<usize> {
     let floor = at.saturating_sub(LOCAL_BYTES_MAX);
     let near = text.get(floor..at)?;
     if let Some(inner) = near.strip_suffix(b"\"") {
-        let open = memchr::memrchr(b'"', inner)?;
-        return (open + 1 < inner.len()).then_some(floor + open);
+        // Text is searched in stretches: what lies before the last place to cut may not be here any more.
+        let from = inner.iter().rposition(is_cut).map_or(0, |cut| cut + 1);
+        let stretch = inner.get(from..)?;
+        let start = match memchr::memrchr(b'"', stretch) {
+            Some(open) => open + usize::from(open + 1 == stretch.len()),
+            // The quote was opened before it: the last word of the part goes with the rest.
+            None => stretch.len() - stretch.iter().rev().take_while(|b| is_local(b)).count(),
+        };
+        return (start < stretch.len()).then_some(floor + from + start);
     }
     let length = near.iter().rev().take_while(|byte| is_local(byte)).count();
     let mut start = at - length;

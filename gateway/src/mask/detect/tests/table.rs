@@ -75,6 +75,8 @@ pub(super) const EXAMPLES: &[Example] = &[
         finds: &[
             "\u{27e8}bob@example.com\u{27e9}",
             "\u{27e8}\"bob smith\"@example.com\u{27e9}",
+            "\"smith, \u{27e8}bob\"@example.com\u{27e9}",
+            "\"b\ta\n1,\u{27e8}\"x\"@example.com\u{27e9}",
             "\u{27e8}bob@[192.0.2.1]\u{27e9}",
             "\u{27e8}b\u{fc}ro@b\u{fc}cher.example\u{27e9}",
         ],
