@@ -147,12 +147,7 @@ impl Rules {
         let subject = self
             .text(&claims, "sub")?
             .ok_or_else(|| self.bad("sub", "is missing"))?;
-        for (path, test) in &self.claims {
-            if !path.of(&claims).is_some_and(|claim| test.holds(claim)) {
-                let (issuer, claim) = (Arc::clone(&self.alias), path.text());
-                return Err(Rejection::ClaimCondition { issuer, claim });
-            }
-        }
+        self.conditions(&claims)?;
         let actors = self.actors(&claims, evidence.aliases)?;
         let kind = self.kind(&claims, &actors);
         Ok(Facts {
@@ -191,12 +186,7 @@ impl Rules {
         let subject = self
             .text(&claims, "sub")?
             .ok_or_else(|| self.bad("sub", "is missing"))?;
-        for (path, test) in &self.claims {
-            if !path.of(&claims).is_some_and(|claim| test.holds(claim)) {
-                let (issuer, claim) = (Arc::clone(&self.alias), path.text());
-                return Err(Rejection::ClaimCondition { issuer, claim });
-            }
-        }
+        self.conditions(&claims)?;
         let kind = self.kind(&claims, &[]);
         if kind != Kind::Human {
             let why = "is not of an account that the issuer's `kind` makes a human";
@@ -223,6 +213,17 @@ impl Rules {
             },
             claims,
         })
+    }
+
+    /// The conditions of the config on claims, for whoever tells them.
+    fn conditions(&self, claims: &Map<String, Value>) -> Result<(), Rejection> {
+        for (path, test) in &self.claims {
+            if !path.of(claims).is_some_and(|claim| test.holds(claim)) {
+                let (issuer, claim) = (Arc::clone(&self.alias), path.text());
+                return Err(Rejection::ClaimCondition { issuer, claim });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn bad(&self, claim: &str, why: &'static str) -> Rejection {
